@@ -1,0 +1,406 @@
+"""Interface descriptions: the text of .did files (dfinity/candid, spec/Candid.md, "Core Grammar").
+
+    >>> service = parse('service : { greet : (name : text) -> (text) query }')
+    >>> service.methods["greet"]
+    Method(name='greet', args=(...), results=(...), mode='query', arg_names=('name',))
+
+A named type that refers to itself becomes a `candid.Rec`; all other names are replaced by what they stand for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mainer_nb.localnet import candid
+from mainer_nb.localnet.candid import Field, Func, Opt, Rec, Record, Type, Variant, Vec
+
+
+class DidError(ValueError):
+    """A text that is not a valid interface description; says where (line and column, from 1) and why."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a service. `mode` is "update", "query", "composite_query" or "oneway"; arguments need no names."""
+
+    name: str
+    args: tuple[Type, ...]
+    results: tuple[Type, ...]
+    mode: str
+    arg_names: tuple[str | None, ...]
+
+    def __str__(self) -> str:
+        modes = () if self.mode == "update" else (self.mode,)
+        return f"{self.name} : {Func(self.args, self.results, modes).signature()}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a .did file says: methods by name, types of the installation argument, type definitions by name."""
+
+    methods: dict[str, Method]
+    init_args: tuple[Type, ...]
+    types: dict[str, Type]
+
+
+def parse(text: str, source: str = "the interface description") -> Service:
+    """The service that `text` describes (without methods if it has only type definitions).
+
+    Raises `DidError`; `source` names the text in the error, for example the path of the file.
+    """
+    return _parsed(text, source, _Parser.description)
+
+
+def parse_type(text: str, source: str = "the type") -> Type:
+    """A type on its own, such as `vec record { text; nat }`."""
+    return _parsed(text, source, _Parser.only_type)
+
+
+_T = TypeVar("_T")
+
+
+def _parsed(text: str, source: str, rule: Callable[[_Parser], _T]) -> _T:
+    try:
+        return rule(_Parser(text, source))
+    except RecursionError:
+        raise DidError(f"{source}: the types are nested too deeply") from None
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str  # "id", "text", "number", "end", or the punctuation itself
+    text: str
+    at: int
+
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space> \s+ | //[^\n]* )
+    | (?P<comment> /\* )
+    | (?P<text> "(?:[^"\\\n]|\\.)*" )
+    | (?P<number> (?:0x[0-9a-fA-F](?:_?[0-9a-fA-F])*|[0-9](?:_?[0-9])*)(?![A-Za-z0-9_]) )
+    | (?P<id> [A-Za-z_][A-Za-z0-9_]* )
+    | (?P<punctuation> -> | [:;,={}()] )
+    """,
+    re.VERBOSE,
+)
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F_]+)\}|([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
+_MODES = ("query", "oneway", "composite_query")
+
+
+@dataclass
+class _Args:
+    types: list[Type] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
+
+
+class _Parser:
+    """Recursive descent; a definition is parsed when its name is first needed."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._text = text
+        self._source = source
+        self._tokens = self._tokenize()
+        self._next = 0
+        self._bodies = self._find_definitions()
+        self._types: dict[str, Type] = {}
+        self._ends: dict[str, int] = {}  # where parsing goes on after the definition of a name
+        self._unfinished: dict[str, Rec | None] = {}  # names being defined, with the Rec that stands for them if needed
+        self._method_types: list[tuple[int, str, Type]] = []  # position, method name, type
+        self._arg_names: dict[int, tuple[str | None, ...]] = {}  # of function types, by id
+
+    # Tokens
+
+    def _error(self, at: int, message: str) -> DidError:
+        line = self._text.count("\n", 0, at) + 1
+        column = at - (self._text.rfind("\n", 0, at) + 1) + 1
+        return DidError(f"{self._source}, line {line}, column {column}: {message}")
+
+    def _tokenize(self) -> list[_Token]:
+        tokens = []
+        at = 0
+        while at < len(self._text):
+            match = _TOKEN.match(self._text, at)
+            if match is None:
+                raise self._error(at, f"unexpected {self._text[at : at + 10].splitlines()[0]!r}")
+            if match.lastgroup == "comment":
+                at = self._end_of_comment(at)
+                continue
+            if match.lastgroup == "punctuation":
+                tokens.append(_Token(match[0], match[0], at))
+            elif match.lastgroup != "space":
+                tokens.append(_Token(str(match.lastgroup), match[0], at))
+            at = match.end()
+        tokens.append(_Token("end", "the end", at))
+        return tokens
+
+    def _end_of_comment(self, start: int) -> int:
+        """Comments nest."""
+        depth = 0
+        for mark in _COMMENT_MARK.finditer(self._text, start):
+            depth += 1 if mark[0] == "/*" else -1
+            if depth == 0:
+                return mark.end()
+        raise self._error(start, "the comment that begins here has no end")
+
+    @property
+    def _token(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _advance(self) -> _Token:
+        token = self._token
+        self._next += token.kind != "end"
+        return token
+
+    def _accept(self, *texts: str) -> _Token | None:
+        """The next token if it is a keyword or punctuation among `texts`."""
+        return self._advance() if self._token.kind not in ("text", "number") and self._token.text in texts else None
+
+    def _expect(self, text: str, where: str) -> _Token:
+        token = self._accept(text)
+        if token is None:
+            raise self._error(self._token.at, f"expected {text!r} {where}, found {self._token.text}")
+        return token
+
+    # Names
+
+    def _find_definitions(self) -> dict[str, int]:
+        """Where the body of each `type name = body` begins."""
+        bodies: dict[str, int] = {}
+        depth = 0
+        for index, (token, name) in enumerate(zip(self._tokens, self._tokens[1:], strict=False)):
+            depth += (token.kind in ("{", "(")) - (token.kind in ("}", ")"))
+            if depth == 0 and token.kind == "id" and token.text == "type" and name.kind == "id":
+                if name.text in bodies:
+                    raise self._error(name.at, f"type {name.text} is defined twice")
+                if self._tokens[index + 2].kind != "=":
+                    raise self._error(self._tokens[index + 2].at, f"expected '=' after 'type {name.text}'")
+                bodies[name.text] = index + 3
+        return bodies
+
+    def _named(self, token: _Token) -> Type:
+        """What a name stands for."""
+        name = token.text
+        if name in self._types:
+            return self._types[name]
+        if name not in self._bodies:
+            raise self._error(token.at, f"unknown type {name}")
+        if name in self._unfinished:
+            rec = self._unfinished[name] = self._unfinished[name] or Rec(name)
+            return rec
+        return self._define(name)
+
+    def _define(self, name: str) -> Type:
+        resume, self._next = self._next, self._bodies[name]
+        self._unfinished[name] = None
+        type_ = self._type()
+        rec = self._unfinished.pop(name)
+        if rec is not None:
+            rec.define(type_)
+            type_ = rec
+        self._types[name] = type_
+        self._ends[name], self._next = self._next, resume
+        return type_
+
+    def _string(self, token: _Token) -> str:
+        def unescape(match: re.Match[str]) -> str:
+            code, byte, char = match.groups()
+            if code is not None and (point := int(code.replace("_", ""), 16)) < 0x110000:
+                return chr(point)
+            if byte is not None and int(byte, 16) < 0x80:
+                return chr(int(byte, 16))
+            if char not in _ESCAPED:
+                raise self._error(token.at + 1 + match.start(), f"unknown escape {match[0]}")
+            return _ESCAPED[char]
+
+        return _ESCAPE.sub(unescape, token.text[1:-1])
+
+    def _name(self, what: str) -> str:
+        token = self._advance()
+        if token.kind == "text":
+            return self._string(token)
+        if token.kind != "id":
+            raise self._error(token.at, f"expected {what}, found {token.text}")
+        if token.text in candid.KEYWORDS:
+            raise self._error(token.at, f'{token.text} is a keyword; as a name it must be quoted: "{token.text}"')
+        return token.text
+
+    # Descriptions
+
+    def description(self) -> Service:
+        init_args, actor = _Args(), candid.Service()
+        while self._token.kind != "end":
+            if self._accept("type"):
+                self._definition()
+            elif token := self._accept("import"):
+                raise self._error(token.at, "imports are not supported; put the imported definitions into this text")
+            elif self._accept("service"):
+                init_args, actor = self._main_service()
+                self._accept(";")
+                if self._token.kind != "end":
+                    raise self._error(self._token.at, "the service must come last")
+                break
+            else:
+                raise self._error(self._token.at, f"expected 'type' or 'service', found {self._token.text}")
+            if self._token.kind != "end":
+                self._expect(";", "after the definition")
+        self._check_methods()
+        methods = {name: self._method(name, type_) for name, type_ in actor.methods}
+        return Service(methods, tuple(init_args.types), self._types)
+
+    def _definition(self) -> None:
+        start = self._token.at
+        name = self._name("the name of a type")
+        self._expect("=", "after the name of the type")
+        if name not in self._types:
+            self._define(name)
+        try:
+            candid.resolve(self._types[name])
+        except candid.CandidError as error:
+            raise self._error(start, str(error)) from None
+        self._next = self._ends[name]
+
+    def only_type(self) -> Type:
+        type_ = self._type()
+        if self._token.kind != "end":
+            raise self._error(self._token.at, f"expected the end, found {self._token.text}")
+        self._check_methods()
+        return type_
+
+    def _main_service(self) -> tuple[_Args, candid.Service]:
+        if self._token.kind == "id":
+            self._name("the name of the service")
+        self._expect(":", "after 'service'")
+        init_args = _Args()
+        if self._token.kind == "(":
+            init_args = self._args()
+            self._expect("->", "after the installation arguments")
+        start = self._token
+        actor = self._actor() if start.kind == "{" else candid.resolve(self._named(self._advance()))
+        if not isinstance(actor, candid.Service):
+            raise self._error(start.at, f"{start.text} is not a service type")
+        return init_args, actor
+
+    def _method(self, name: str, type_: Type) -> Method:
+        func = candid.resolve(type_)
+        assert isinstance(func, Func)  # _check_methods has seen to it
+        return Method(name, func.args, func.results, "".join(func.modes) or "update", self._arg_names[id(func)])
+
+    # Types
+
+    def _type(self) -> Type:
+        token = self._advance()
+        if token.kind != "id":
+            raise self._error(token.at, f"expected a type, found {token.text}")
+        match token.text:
+            case "opt":
+                return Opt(self._type())
+            case "vec":
+                return Vec(self._type())
+            case "blob":
+                return candid.BLOB
+            case "record":
+                return Record(self._fields(is_record=True))
+            case "variant":
+                return Variant(self._fields(is_record=False))
+            case "func":
+                return self._func()
+            case "service":
+                return self._actor()
+            case name if name in candid.PRIMS:
+                return candid.PRIMS[name]
+            case name if name in candid.KEYWORDS:
+                raise self._error(token.at, f"expected a type, found the keyword {name}")
+        return self._named(token)
+
+    def _fields(self, is_record: bool) -> tuple[Field, ...]:
+        what = "record" if is_record else "variant"
+        self._expect("{", f"after {what!r}")
+        fields: dict[int, Field] = {}
+        previous = -1
+        while not self._accept("}"):
+            start = self._token.at
+            new = self._record_field(previous) if is_record else self._variant_field()
+            if new.id in fields:
+                raise self._error(start, f"the labels {fields[new.id].label} and {new.label} have the same id {new.id}")
+            if new.id >= 1 << 32:
+                raise self._error(start, f"the id {new.id} is not below 2^32")
+            fields[new.id] = new
+            previous = new.id
+            if self._token.kind != "}":
+                self._expect(";", f"or '}}' in the {what}")
+        return tuple(fields.values())
+
+    def _record_field(self, previous: int) -> Field:
+        label = self._label() if self._tokens[self._next + 1].kind == ":" else None
+        if label is None:
+            return Field(previous + 1, self._type())
+        self._advance()
+        return Field(label, self._type())
+
+    def _variant_field(self) -> Field:
+        label = self._label()
+        return Field(label, self._type() if self._accept(":") else candid.NULL)
+
+    def _label(self) -> str | int:
+        if self._token.kind == "number":
+            return int(self._advance().text, 0) if self._token.text.startswith("0x") else int(self._advance().text)
+        return self._name("a name")
+
+    def _func(self) -> Func:
+        args = self._args()
+        self._expect("->", "after the arguments of a function")
+        results = self._args()
+        modes: list[str] = []
+        while token := self._accept(*_MODES):
+            if modes:
+                raise self._error(token.at, f"a function cannot be both {modes[0]} and {token.text}")
+            modes.append(token.text)
+        if modes == ["oneway"] and results.types:
+            raise self._error(self._token.at, "a oneway function has no results")
+        func = Func(tuple(args.types), tuple(results.types), tuple(modes))
+        self._arg_names[id(func)] = tuple(args.names)
+        return func
+
+    def _args(self) -> _Args:
+        self._expect("(", "before the types of arguments or results")
+        args = _Args()
+        while not self._accept(")"):
+            name = None
+            if self._tokens[self._next + 1].kind == ":":
+                start = self._token.at
+                name = self._name("a name")
+                if name in args.names:
+                    raise self._error(start, f"two arguments are called {name}")
+                self._advance()
+            args.names.append(name)
+            args.types.append(self._type())
+            if self._token.kind != ")":
+                self._expect(",", "or ')'")
+        return args
+
+    def _actor(self) -> candid.Service:
+        self._expect("{", "before the methods of a service")
+        methods: dict[str, Type] = {}
+        while not self._accept("}"):
+            start = self._token.at
+            name = self._name("the name of a method")
+            if name in methods:
+                raise self._error(start, f"method {name} is declared twice")
+            self._expect(":", "after the name of a method")
+            methods[name] = self._func() if self._token.kind == "(" else self._named(self._advance())
+            self._method_types.append((start, name, methods[name]))
+            if self._token.kind != "}":
+                self._expect(";", "or '}' after a method")
+        return candid.Service(tuple(methods.items()))
+
+    def _check_methods(self) -> None:
+        """Every method has a function type; only known when all names are."""
+        for at, name, type_ in self._method_types:
+            if not isinstance(candid.resolve(type_), Func):
+                raise self._error(at, f"the type of method {name} is not a function type")
