@@ -1,0 +1,1 @@
+"""The mAIner workbench: deploy, create and operate mAIners on the Internet Computer from notebooks."""

@@ -1,0 +1,1 @@
+"""An Internet Computer in one process."""
