@@ -1,1 +1,15 @@
-"""The mAIner workbench: deploy, create and operate mAIners on the Internet Computer from notebooks."""
+"""A workbench for mAIners on the Internet Computer: deploy, upload, create, check and operate them from notebooks.
+
+    from mainer_nb import check, create, deploy, network, operate, upload
+
+    net = network.connect()            # the embedded network, started if need be
+    deploy.deploy(net)
+    upload.upload_all(net)
+    mainers = create.ensure(net, create.Plan())
+    check.check_all(net)
+    operate.open_challenge(net, "geography", "What is the capital of France?")
+    operate.trigger(net, mainers[0].controller_id)
+    operate.submissions(net)
+
+Verbs return plain dataclasses, print nothing, and raise what `errors` lists.
+"""

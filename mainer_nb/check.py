@@ -1,0 +1,96 @@
+"""Ask every mAIner its helper endpoints.
+
+    for one in check.check_all(net):
+        assert one.ok, one.problems
+
+A call that fails is an answer too: what went wrong is in its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from . import create
+from .canister import case
+from .create import Mainer
+from .errors import CallError
+from .network import Network
+from .upload import CONTROLLER
+
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an endpoint answered: `ok`, and in `text` the status code, the type, or what went wrong."""
+
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answers of one mAIner's helper endpoints; the fields bear the endpoints' names."""
+
+    mainer: Mainer
+    amiController: Answer
+    health: Answer
+    ready: Answer
+    checkAccessToLLMs: Answer
+    getMainerCanisterType: Answer
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """The answers by endpoint."""
+        return {name: getattr(self, name) for name in ENDPOINTS}
+
+    @property
+    def ok(self) -> bool:
+        """Whether every endpoint answered as it should."""
+        return not self.problems
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What went wrong, by endpoint."""
+        return {name: answer.text for name, answer in self.answers.items() if not answer.ok}
+
+
+ENDPOINTS = ("amiController", "health", "ready", "checkAccessToLLMs", "getMainerCanisterType")
+
+
+def check(net: Network, mainer: Mainer) -> Check:
+    """Ask one mAIner. A call that fails is an answer that is not ok; nothing is raised for it."""
+    controller = net.canister_at(mainer.controller_id, CONTROLLER)
+
+    def status(endpoint: str) -> Answer:
+        code = getattr(controller, endpoint)()["status_code"]
+        return Answer(code == 200, str(code))
+
+    def type_() -> Answer:
+        found = case(controller.getMainerCanisterType())
+        return Answer(found == mainer.kind, found)
+
+    return Check(
+        mainer,
+        amiController=_answer(lambda: status("amiController")),
+        health=_answer(lambda: status("health")),
+        ready=_answer(lambda: status("ready")),
+        checkAccessToLLMs=_answer(lambda: status("checkAccessToLLMs")),
+        getMainerCanisterType=_answer(type_),
+    )
+
+
+def check_all(net: Network, mainers: list[Mainer] | None = None) -> list[Check]:
+    """Ask these mAIners (None: all there are), several at once. Raises as `create.mainers`."""
+    asked = create.mainers(net) if mainers is None else mainers
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda one: check(net, one), asked))
+
+
+def _answer(ask: Callable[[], Answer]) -> Answer:
+    try:
+        return ask()
+    except CallError as error:
+        return Answer(False, str(error))

@@ -1,0 +1,63 @@
+"""The command `mainer-nb`: the embedded network from a shell.
+
+    mainer-nb net start | status | stop
+
+Where its state is kept, and how to have it elsewhere: see `places`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from . import places
+from .errors import MainerError
+from .localnet import server
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line; the exit status: 0 done, 1 an error or (for `net status`) not running, 2 misuse."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.do(arguments))
+    except MainerError as error:
+        print(f"mainer-nb: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mainer-nb", description="The mAIner workbench.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    net = commands.add_parser("net", help="the embedded network")
+    actions = net.add_subparsers(required=True, metavar="ACTION")
+    start = actions.add_parser("start", help="start it in the background, if it is not running")
+    start.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    start.set_defaults(do=_net_start)
+    actions.add_parser("status", help="say where it runs").set_defaults(do=_net_status)
+    actions.add_parser("stop", help="stop it; its state is kept").set_defaults(do=_net_stop)
+    return parser
+
+
+def _net_start(arguments: argparse.Namespace) -> int:
+    info = server.start(places.state(), arguments.port)
+    print(f"network local runs at {info.url} (process {info.pid}, state in {places.state()})")
+    return 0
+
+
+def _net_status(_: argparse.Namespace) -> int:
+    info = server.status(places.state())
+    if info is None:
+        print("network local is not running; start it with `mainer-nb net start`")
+        return 1
+    print(f"network local runs at {info.url} (process {info.pid}, state in {places.state()})")
+    print(f"root key: {info.root_key.hex()}")
+    return 0
+
+
+def _net_stop(_: argparse.Namespace) -> int:
+    if server.status(places.state()) is None:
+        print("network local is not running")
+        return 0
+    server.stop(places.state())
+    print("network local is stopped; its state is kept")
+    return 0

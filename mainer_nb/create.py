@@ -1,0 +1,152 @@
+"""Create mAIners: a controller of one of three types, and LLMs for it.
+
+    own = create.create_mainer(net, "Own")
+    create.add_llm(net, own.controller_id)
+    service = create.create_mainer(net, "ShareService")
+    agent = create.create_mainer(net, "ShareAgent", share_service=service.controller_id)
+    create.mainers(net)                                # what exists, as the creator knows it
+    create.ensure(net, Plan())                         # make what is missing of a population
+
+What exists is asked of the creator; nothing about mAIners is kept here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from . import upload
+from .agent import to_principal
+from .canister import Canister, case
+from .errors import ArgumentError, PreconditionError
+from .models import Variant
+from .network import CREATOR, Network
+from .progress import Progress, Silent
+
+Kind = Literal["Own", "ShareService", "ShareAgent"]
+KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
+
+CREATION_TIMEOUT = 1800.0  # seconds: an LLM gets its model in hundreds of messages between canisters
+UPLOAD_STEP = "notebooks/02_upload.ipynb (in Python: mainer_nb.upload.upload_all(net))"
+
+
+@dataclass(frozen=True)
+class Mainer:
+    """A mAIner: its controller and what belongs to it, ids and principals as text.
+
+    `share_service_id`: of a ShareAgent, the controller id of the ShareService it uses.
+    """
+
+    kind: Kind
+    controller_id: str
+    owner: str
+    llm_ids: tuple[str, ...]
+    share_service_id: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A population: how many mAIners of each type, how many LLMs each has."""
+
+    own: int = 1
+    llms_per_own: int = 2
+    services: int = 1
+    llms_per_service: int = 1
+    agents: int = 2
+
+
+def create_mainer(
+    net: Network, kind: Kind, share_service: str | None = None, progress: Progress | None = None
+) -> Mainer:
+    """Create a mAIner controller of this type, owned by the caller; a ShareAgent for the `share_service` it uses.
+
+    Raises ArgumentError (unknown type, malformed id), PreconditionError (creator not deployed, controller wasm not
+    uploaded), CanisterError: Other "step <name>: <reason>" if a step failed, after which nothing of it is left.
+    """
+    if kind not in KINDS:
+        raise ArgumentError(f"unknown mAIner type '{kind}': choose one of {', '.join(KINDS)}")
+    if share_service is not None:
+        to_principal(share_service, "id of the ShareService")
+    creator = _creator(net, "MainerControllerWasm")
+    with (progress or Silent()).task(f"create {kind} mAIner"):
+        made = creator.testCreateMainerControllerCanister(kind, share_service, timeout=CREATION_TIMEOUT)
+    return mainer(net, made["newCanisterId"])
+
+
+def add_llm(net: Network, controller_id: str, model: Variant | None = None, progress: Progress | None = None) -> str:
+    """Create an LLM for the mAIner controller (Own or ShareService); its canister id.
+
+    `model`: an AvailableModels value, None: the model uploaded last. Takes as long as loading the model does.
+    Raises as `create_mainer`; CanisterError for a ShareAgent or an unknown controller.
+    """
+    to_principal(controller_id, "id of the mAIner controller")
+    creator = _creator(net, "LlmModel")
+    with (progress or Silent()).task(f"create LLM for {controller_id}"):
+        if model is None:
+            made = creator.testCreateMainerLlmCanister(controller_id, timeout=CREATION_TIMEOUT)
+        else:
+            order = {
+                "canisterType": "MainerLlm",
+                "selectedModel": model,
+                "associatedCanisterAddress": controller_id,
+                "owner": net.caller,
+                "mainerAgentCanisterType": "NA",
+            }
+            made = creator.createCanister(order, timeout=CREATION_TIMEOUT)
+    return str(made["newCanisterId"])
+
+
+def mainers(net: Network) -> list[Mainer]:
+    """The mAIners that the creator made, in the order of their making."""
+    return [_mainer(one) for one in net.canister(CREATOR).getMainers()]
+
+
+def mainer(net: Network, controller_id: str) -> Mainer:
+    """The mAIner with this controller. Raises ArgumentError if the creator did not make it."""
+    known = mainers(net)
+    for one in known:
+        if one.controller_id == controller_id:
+            return one
+    ids = ", ".join(f"{one.controller_id} ({one.kind})" for one in known)
+    raise ArgumentError(f"no mAIner {controller_id} on network {net.name}; there are: {ids or 'none'}")
+
+
+def ensure(net: Network, plan: Plan, progress: Progress | None = None) -> list[Mainer]:
+    """Create what is missing of the population in `plan`; all mAIners of it, Own first, then services, then agents.
+
+    What exists is used: running this twice makes nothing new. Agents are spread over the services in turn.
+    Raises as `create_mainer` and `add_llm`.
+    """
+    if plan.agents and not plan.services:
+        raise ArgumentError(f"{plan.agents} ShareAgents need a ShareService: ask for at least one")
+    existing = mainers(net)
+
+    def of_kind(kind: Kind, count: int, llms: int, services: list[Mainer] | None = None) -> list[Mainer]:
+        found = [one for one in existing if one.kind == kind][:count]
+        while len(found) < count:
+            service = services[len(found) % len(services)].controller_id if services else None
+            found.append(create_mainer(net, kind, service, progress))
+        return [_with_llms(net, one, llms, progress) for one in found]
+
+    own = of_kind("Own", plan.own, plan.llms_per_own)
+    services = of_kind("ShareService", plan.services, plan.llms_per_service)
+    return own + services + of_kind("ShareAgent", plan.agents, 0, services)
+
+
+def _with_llms(net: Network, one: Mainer, count: int, progress: Progress | None) -> Mainer:
+    for _ in range(count - len(one.llm_ids)):
+        one = replace(one, llm_ids=(*one.llm_ids, add_llm(net, one.controller_id, progress=progress)))
+    return one
+
+
+def _creator(net: Network, target: str) -> Canister:
+    """The creator, once it has what is needed of this upload target."""
+    creator = net.canister(CREATOR)
+    if not any(one.target == target for one in upload.artefacts(net)):
+        raise PreconditionError(f"the creator on network {net.name} has no {target} yet: run {UPLOAD_STEP} first")
+    return creator
+
+
+def _mainer(record: dict[str, Any]) -> Mainer:
+    kind: Any = case(record["mainerAgentCanisterType"])
+    return Mainer(kind, record["address"], record["ownedBy"], tuple(record["llmCanisters"]), record["shareService"])

@@ -1,0 +1,165 @@
+"""Deploy the Game State and the mAIner Creator, and make them known to each other.
+
+    for one in deploy.deploy(net): ...       # what is missing is made, what has changed is upgraded
+    deploy.deploy(net, mode="reinstall")     # forget everything in them
+
+The canister ids are kept for the network; the other verbs find the canisters by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cbor2
+import ic
+
+from . import artifacts, management
+from .artifacts import Artifact
+from .errors import ArgumentError, PreconditionError
+from .management import TRILLION, CanisterStatus, InstallMode
+from .network import CREATOR, GAME_STATE, Network
+from .progress import Progress, Silent
+
+Mode = Literal["auto", "install", "reinstall", "upgrade"]
+MODES: tuple[Mode, ...] = ("auto", "install", "reinstall", "upgrade")
+Action = Literal["created", "installed", "reinstalled", "upgraded", "unchanged"]
+
+# Balances given on development networks, where cycles cost nothing. The creator pays for every mAIner and LLM.
+CYCLES = {GAME_STATE: 100 * TRILLION, CREATOR: 2_000 * TRILLION}
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployed canister. `action`: what was done; `module_hash`: sha256 of its wasm, hex; `memory`: bytes;
+    `health`: the status code it answered.
+    """
+
+    role: str
+    canister_id: str
+    action: Action
+    module_hash: str
+    cycles: int
+    memory: int
+    controllers: tuple[str, ...]
+    health: int
+
+
+def deploy(net: Network, mode: Mode = "auto", progress: Progress | None = None) -> list[Deployed]:
+    """Deploy both canisters, check their health and register each with the other.
+
+    Modes: "install" into new or empty canisters, "reinstall" over what is there (its state is lost), "upgrade" what is
+    there (its state is kept), "auto" whichever of install, upgrade or nothing is due. On development networks canisters
+    are created with cycles and topped up, and the caller becomes an official Challenger and Judge.
+
+    Raises ArgumentError for another mode, PreconditionError if the mode does not fit what is there or the caller is no
+    controller, ArtifactError; nothing is changed then. RejectError if a canister's code refuses.
+    """
+    if mode not in MODES:
+        raise ArgumentError(f"unknown mode '{mode}': choose one of {', '.join(MODES)}")
+    wasm = {role: artifacts.canister_wasm(role) for role in CYCLES}
+    plan = {role: _action(net, role, wasm[role], mode) for role in CYCLES}
+    with (progress or Silent()).task("deploy", total=len(plan) + 1, unit="steps") as task:
+        for role, action in plan.items():
+            task.note(f"{role}: {action}")
+            _carry_out(net, role, wasm[role], action)
+            task.advance(1)
+        task.note("register")
+        register(net)
+        task.advance(1)
+    return [_deployed(net, role, action) for role, action in plan.items()]
+
+
+def deployed(net: Network) -> list[Deployed]:
+    """Both canisters as they are. Raises PreconditionError if they are not deployed, NetworkReset if they are gone."""
+    return [_deployed(net, role, "unchanged") for role in CYCLES]
+
+
+def register(net: Network) -> None:
+    """Make the Game State the creator's master, and the creator official at the Game State."""
+    game_state, creator = net.canister(GAME_STATE), net.canister(CREATOR)
+    creator.setMasterCanisterId(game_state.canister_id)
+    game_state.addOfficialCanister({"address": creator.canister_id, "canisterType": "MainerCreator"})
+    if not net.mainnet:
+        for role in ("Challenger", "Judge"):
+            game_state.addOfficialCanister({"address": net.caller, "canisterType": role})
+
+
+def _action(net: Network, role: str, wasm: Artifact, mode: Mode) -> Action:
+    """What has to be done with the canister of this role; raises PreconditionError where the mode does not allow it."""
+    known = net.ids.get(role)
+    if known is None or not management.exists(net.agent, known):
+        if mode in ("upgrade", "reinstall"):
+            raise PreconditionError(f"there is no {role} on network {net.name} to {mode}: use mode install or auto")
+        if net.mainnet:
+            raise PreconditionError(
+                f"no {role} on network {net.name}. Create it with your cycles, by icp-cli or dfx in this project: "
+                f"`icp canister create {role} -e {net.name}` or `dfx canister create {role} --network {net.name}`; "
+                "its id is then found here."
+            )
+        return "created"
+    controllers = _controllers(net, known)
+    if net.caller not in controllers:
+        raise PreconditionError(
+            f"{net.caller} is not a controller of {role} ({known}) on network {net.name}; its controllers are "
+            f"{', '.join(controllers) or 'nobody'}. Connect with the identity of one of them."
+        )
+    installed = management.module_hash(net.agent, known)
+    if installed is None:
+        return "installed"
+    if mode == "install":
+        raise PreconditionError(
+            f"{role} ({known}) on network {net.name} is installed already: use mode upgrade (keeps its state), "
+            "reinstall (loses it) or auto"
+        )
+    if mode == "reinstall":
+        return "reinstalled"
+    return "upgraded" if mode == "upgrade" or installed != wasm.sha256 else "unchanged"
+
+
+def _controllers(net: Network, canister_id: str) -> list[str]:
+    listed = net.agent.read_canister(canister_id, "controllers")
+    if listed is None:
+        return []
+    principals = cbor2.loads(listed)
+    if isinstance(principals, cbor2.CBORTag):  # self-described CBOR
+        principals = principals.value
+    return [str(ic.Principal(one)) for one in principals]
+
+
+def _carry_out(net: Network, role: str, wasm: Artifact, action: Action) -> None:
+    if action == "created":
+        net.ids.set(role, None)
+        canister_id = management.create_canister(net.agent, CYCLES[role])
+        net.ids.set(role, canister_id)
+    known = net.canister_id(role)
+    modes: dict[Action, InstallMode] = {
+        "created": "install",
+        "installed": "install",
+        "reinstalled": "reinstall",
+        "upgraded": "upgrade",
+    }
+    if action in modes:
+        management.install_code(net.agent, known, wasm.data(), modes[action])
+    if not net.mainnet:
+        missing = CYCLES[role] - _status(net, role).cycles
+        if missing > CYCLES[role] // 2:
+            management.top_up(net.agent, known, missing)
+
+
+def _status(net: Network, role: str) -> CanisterStatus:
+    return management.status(net.agent, net.canister_id(role))
+
+
+def _deployed(net: Network, role: str, action: Action) -> Deployed:
+    status = _status(net, role)
+    return Deployed(
+        role=role,
+        canister_id=status.canister_id,
+        action=action,
+        module_hash=status.module_hash or "",
+        cycles=status.cycles,
+        memory=status.memory,
+        controllers=status.controllers,
+        health=net.canister(role).health()["status_code"],
+    )

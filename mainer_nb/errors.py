@@ -1,0 +1,153 @@
+"""Everything that can go wrong here, as one tree.
+
+* MainerError                 anything below; its text names the input and the remedy
+  + PreconditionError         a step that must come first has not been done
+  + ArgumentError             a value handed in cannot be what it should be (also a ValueError)
+  + IdentityError             the key to sign with: not found, encrypted, unreadable
+  + ArtifactError             a file to be uploaded
+    · ArtifactMissing         it is not there and cannot be made
+    · ArtifactCorrupt         it is there and is not what it should be
+  + NetworkError              which Internet Computer, and is it there
+    · UnknownNetwork          no network of this name
+    · NetworkNotRunning       nothing answers at its address
+    · NetworkReset            it answers, but canisters known from before are gone
+  + CallError                 one call of a canister
+    · TransportError          no usable HTTP answer
+    · CertificateError        an answer that the network's key does not vouch for
+    · CallTimeout             accepted, not answered in time
+    · RejectError             the network or the canister rejected it
+    · CanisterError           the canister answered with its `Err`
+  + WaitTimeout               something awaited on the network did not happen in time
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MainerError(Exception):
+    """Base of all errors of this package."""
+
+
+class PreconditionError(MainerError):
+    """A step that must come first has not been done; the text says which and how."""
+
+
+class ArgumentError(MainerError, ValueError):
+    """A value handed in cannot be what it should be."""
+
+
+class IdentityError(MainerError):
+    """No usable key for this name or file."""
+
+
+class ArtifactError(MainerError):
+    """A file to be uploaded cannot be used."""
+
+
+class ArtifactMissing(ArtifactError):
+    """The file is not there and cannot be made."""
+
+
+class ArtifactCorrupt(ArtifactError):
+    """The file is there and is not what it should be."""
+
+
+class NetworkError(MainerError):
+    """The chosen Internet Computer cannot be used."""
+
+
+class UnknownNetwork(NetworkError):
+    """No network of this name is configured."""
+
+
+class NetworkNotRunning(NetworkError):
+    """Nothing answers at the network's address."""
+
+
+class NetworkReset(NetworkError):
+    """The network answers, but a canister known from before is gone: its state was wiped."""
+
+
+class CallError(MainerError):
+    """One call of a canister went wrong."""
+
+
+class TransportError(CallError):
+    """No usable HTTP answer: connection, HTTP status or an answer that is not what the interface says."""
+
+
+class CertificateError(CallError):
+    """A certificate that the network's root key does not vouch for."""
+
+
+class CallTimeout(CallError):
+    """The call was sent, but no answer was there in time; it may still be carried out.
+
+    `request_id` is the call's id (32 bytes), with which its status can be asked later.
+    """
+
+    def __init__(self, message: str, request_id: bytes) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+# Interface specification, "Reject codes".
+REJECT_CODES = {
+    1: "SYS_FATAL",
+    2: "SYS_TRANSIENT",
+    3: "DESTINATION_INVALID",
+    4: "CANISTER_REJECT",
+    5: "CANISTER_ERROR",
+    6: "SYS_UNKNOWN",
+}
+
+
+class RejectError(CallError):
+    """A rejected query or update.
+
+    `reject_code` 1–6 (interface specification, "Reject codes"), `reject_message`, `error_code` such as
+    "IC0503" where the network gives one, and what was called: `canister_id` (text), `method`.
+    """
+
+    def __init__(
+        self, canister_id: str, method: str, reject_code: int, reject_message: str, error_code: str | None = None
+    ) -> None:
+        self.canister_id = canister_id
+        self.method = method
+        self.reject_code = reject_code
+        self.reject_message = reject_message
+        self.error_code = error_code
+        name = REJECT_CODES.get(reject_code, "unknown code")
+        code = f"{reject_code} {name}" + (f", {error_code}" if error_code else "")
+        super().__init__(f"{canister_id}.{method} was rejected ({code}): {reject_message}")
+
+
+# What helps against an `Err` case, by its name.
+REMEDIES = {
+    "Unauthorized": "use an identity that is a controller of this canister, or is registered for this role",
+    "InsuffientCycles": "top the canister up: operate.top_up(net, canister_id, cycles)",
+    "InvalidId": "check the id: it names nothing that is open and known there",
+}
+
+
+class CanisterError(CallError):
+    """A canister answered `Err`.
+
+    `canister_id` (text), `method`, `variant`: the name of the `Err` case ("" if `Err` is no variant), `value`: its
+    payload as plain Python (None if it has none).
+    """
+
+    def __init__(self, canister_id: str, method: str, variant: str, value: Any, canister_name: str = "") -> None:
+        self.canister_id = canister_id
+        self.method = method
+        self.variant = variant
+        self.value = value
+        who = f"{canister_name} ({canister_id})" if canister_name else canister_id
+        what = variant if value is None else f"{variant}: {value}" if variant else f"{value}"
+        remedy = REMEDIES["Unauthorized"] if (variant, value) == ("StatusCode", 401) else REMEDIES.get(variant)
+        super().__init__(f"{who}.{method} answered Err {what}" + (f". Remedy: {remedy}." if remedy else ""))
+
+
+class WaitTimeout(MainerError):
+    """Something awaited on the network did not happen in time; the text says what was there instead."""

@@ -1,0 +1,211 @@
+"""The management canister: create, install, look at and fund canisters (interface specification, "The IC management
+canister").
+
+    canister_id = management.create_canister(agent, cycles=10 * TRILLION)
+    management.install_code(agent, canister_id, wasm, mode="install")
+    management.status(agent, canister_id).cycles
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .agent import Agent, PrincipalLike, to_principal
+from .canister import Canister, case
+from .errors import RejectError
+
+MANAGEMENT = "aaaaa-aa"
+TRILLION = 10**12
+NO_ARGUMENTS = b"DIDL\0\0"
+
+# An ingress message may have 2 MiB in all, a chunk of a chunk store 1 MiB (interface specification, "upload_chunk").
+LARGEST_MESSAGE = 1_900_000
+CHUNK = 1 << 20
+
+InstallMode = Literal["install", "reinstall", "upgrade"]
+
+INTERFACE = """
+type canister_id = principal;
+type canister_settings = record {
+  controllers : opt vec principal;
+  compute_allocation : opt nat;
+  memory_allocation : opt nat;
+  freezing_threshold : opt nat;
+  wasm_memory_limit : opt nat;
+};
+type chunk_hash = record { hash : blob };
+type install_mode = variant {
+  install;
+  reinstall;
+  upgrade : opt record {
+    skip_pre_upgrade : opt bool;
+    wasm_memory_persistence : opt variant { keep; replace };
+  };
+};
+service : {
+  provisional_create_canister_with_cycles : (record { amount : opt nat; settings : opt canister_settings })
+    -> (record { canister_id : canister_id });
+  provisional_top_up_canister : (record { canister_id : canister_id; amount : nat }) -> ();
+  install_code : (record { mode : install_mode; canister_id : canister_id; wasm_module : blob; arg : blob }) -> ();
+  install_chunked_code : (record {
+    mode : install_mode;
+    target_canister : canister_id;
+    store_canister : opt canister_id;
+    chunk_hashes_list : vec chunk_hash;
+    wasm_module_hash : blob;
+    arg : blob;
+  }) -> ();
+  upload_chunk : (record { canister_id : canister_id; chunk : blob }) -> (chunk_hash);
+  clear_chunk_store : (record { canister_id : canister_id }) -> ();
+  update_settings : (record { canister_id : canister_id; settings : canister_settings }) -> ();
+  canister_status : (record { canister_id : canister_id }) -> (record {
+    status : variant { running; stopping; stopped };
+    module_hash : opt blob;
+    memory_size : nat;
+    cycles : nat;
+    idle_cycles_burned_per_day : nat;
+    settings : record {
+      controllers : vec principal;
+      compute_allocation : nat;
+      memory_allocation : nat;
+      freezing_threshold : nat;
+    };
+  });
+  start_canister : (record { canister_id : canister_id }) -> ();
+  stop_canister : (record { canister_id : canister_id }) -> ();
+  delete_canister : (record { canister_id : canister_id }) -> ();
+}
+"""
+
+
+@dataclass(frozen=True)
+class CanisterStatus:
+    """`status`: running, stopping or stopped; `module_hash`: hex, None if empty; `memory`: bytes; `cycles`: the
+    balance.
+    """
+
+    canister_id: str
+    status: str
+    module_hash: str | None
+    memory: int
+    cycles: int
+    cycles_per_day: int
+    controllers: tuple[str, ...]
+    freezing_threshold: int
+
+
+def create_canister(agent: Agent, cycles: int, controllers: Sequence[PrincipalLike] | None = None) -> str:
+    """Create an empty canister with `cycles` out of nothing (development networks only); its id.
+
+    `controllers`: the caller alone unless given. Raises RejectError where cycles are not given away.
+    """
+    settings = {"controllers": [to_principal(one, "controller") for one in controllers]} if controllers else None
+    answer = _management(agent).provisional_create_canister_with_cycles({"amount": cycles, "settings": settings})
+    return str(answer["canister_id"])
+
+
+def top_up(agent: Agent, canister_id: PrincipalLike, cycles: int) -> None:
+    """Give a canister `cycles` out of nothing (development networks only)."""
+    _call(agent, "provisional_top_up_canister", canister_id, amount=cycles)
+
+
+def install_code(
+    agent: Agent, canister_id: PrincipalLike, wasm: bytes, mode: InstallMode, arg: bytes = NO_ARGUMENTS
+) -> None:
+    """Install `wasm` with the Candid `arg`; in chunks if it does not fit into a message.
+
+    An upgrade of a Motoko canister with enhanced orthogonal persistence keeps its main memory.
+    Raises RejectError, for example if the code traps; the canister is then as it was.
+    """
+    settings = {mode: _upgrade_options(wasm) if mode == "upgrade" else None}
+    if len(wasm) <= LARGEST_MESSAGE:
+        _call(agent, "install_code", canister_id, mode=settings, wasm_module=wasm, arg=arg)
+        return
+    chunks = [wasm[at : at + CHUNK] for at in range(0, len(wasm), CHUNK)]
+    _call(agent, "clear_chunk_store", canister_id)
+    with ThreadPoolExecutor(4) as pool:
+        hashes = list(pool.map(lambda chunk: _call(agent, "upload_chunk", canister_id, chunk=chunk), chunks))
+    install = {
+        "mode": settings,
+        "target_canister": to_principal(canister_id),
+        "store_canister": to_principal(canister_id),
+        "chunk_hashes_list": hashes,
+        "wasm_module_hash": hashlib.sha256(wasm).digest(),
+        "arg": arg,
+    }
+    _management(agent).install_chunked_code(install, effective_canister_id=canister_id)
+    _call(agent, "clear_chunk_store", canister_id)
+
+
+def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatus:
+    """What the network says of a canister; for its controllers. Raises RejectError for others."""
+    answer = _call(agent, "canister_status", canister_id)
+    module_hash = answer["module_hash"]
+    return CanisterStatus(
+        canister_id=str(to_principal(canister_id)),
+        status=case(answer["status"]),
+        module_hash=None if module_hash is None else module_hash.hex(),
+        memory=answer["memory_size"],
+        cycles=answer["cycles"],
+        cycles_per_day=answer["idle_cycles_burned_per_day"],
+        controllers=tuple(answer["settings"]["controllers"]),
+        freezing_threshold=answer["settings"]["freezing_threshold"],
+    )
+
+
+def exists(agent: Agent, canister_id: PrincipalLike) -> bool:
+    """Whether there is such a canister, certified; anybody may ask."""
+    try:
+        return agent.read_canister(canister_id, "controllers") is not None
+    except RejectError:
+        return False
+
+
+def module_hash(agent: Agent, canister_id: PrincipalLike) -> str | None:
+    """The installed module's sha256 as hex, certified; None if the canister is empty or does not exist."""
+    value = agent.read_canister(canister_id, "module_hash")
+    return None if value is None else value.hex()
+
+
+def update_settings(agent: Agent, canister_id: PrincipalLike, **settings: Any) -> None:
+    """Change some settings, such as `controllers=[…]` or `freezing_threshold=2_592_000` (seconds)."""
+    if "controllers" in settings:
+        settings["controllers"] = [to_principal(one, "controller") for one in settings["controllers"]]
+    _call(agent, "update_settings", canister_id, settings=settings)
+
+
+def start(agent: Agent, canister_id: PrincipalLike) -> None:
+    """Let a stopped canister take calls again."""
+    _call(agent, "start_canister", canister_id)
+
+
+def stop(agent: Agent, canister_id: PrincipalLike) -> None:
+    """Let a canister finish what is under way and take no more calls."""
+    _call(agent, "stop_canister", canister_id)
+
+
+def delete(agent: Agent, canister_id: PrincipalLike) -> None:
+    """Stop and delete a canister with its state and its cycles."""
+    stop(agent, canister_id)
+    _call(agent, "delete_canister", canister_id)
+
+
+def _management(agent: Agent) -> Canister:
+    return Canister(agent, MANAGEMENT, INTERFACE, "management canister")
+
+
+def _call(agent: Agent, method: str, canister_id: PrincipalLike, **fields: Any) -> Any:
+    """Call a method whose argument is a record with `canister_id`, which is also where the network routes it to."""
+    target = to_principal(canister_id, "canister id")
+    return getattr(_management(agent), method)({"canister_id": target, **fields}, effective_canister_id=target)
+
+
+def _upgrade_options(wasm: bytes) -> dict[str, Any] | None:
+    """Modules that say they keep their main memory (Motoko's) must be upgraded with `keep`, others must not."""
+    if b"enhanced-orthogonal-persistence" in wasm:
+        return {"skip_pre_upgrade": None, "wasm_memory_persistence": {"keep": None}}
+    return None

@@ -1,0 +1,345 @@
+"""Which Internet Computer: its name, address, root key, what it gives away, and the canisters known there.
+
+    net = network.connect()                                   # "local": the embedded one, started if it is not running
+    net = network.connect("ic", identity="alice")             # mainnet
+    net = network.connect("development", identity="alice")    # a network of the project's icp.yaml or dfx.json
+    net = network.connect("http://127.0.0.1:8080")            # any other development network, by its address
+
+Networks of the same name in several tools are told apart as "icp-cli:local" and "dfx:local"; "local" alone is the
+embedded one. Canister ids are kept as those tools keep them: `{name: id}` in .icp/…/mappings/NETWORK.ids.json (icp-cli)
+or `{name: {network: id}}` in canister_ids.json (dfx); what either wrote is read, each network's own form is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from ic.constants import IC_ROOT_KEY
+
+from . import identity as identities
+from . import management, places
+from .agent import Agent, Client
+from .canister import Canister
+from .errors import IdentityError, NetworkError, NetworkNotRunning, NetworkReset, PreconditionError, UnknownNetwork
+from .localnet import server
+
+LOCAL = "local"
+MAINNET = "ic"
+MAINNET_URL = "https://icp-api.io"
+MAINNET_DOMAINS = ("icp-api.io", "icp0.io", "ic0.app", "internetcomputer.org")
+DFX_LOCAL = "127.0.0.1:4943"
+ICP_CLI_PORT = 8000
+
+Source = Literal["embedded", "mainnet", "icp-cli", "dfx", "address"]
+IdsForm = Literal["icp-cli", "dfx"]
+
+GAME_STATE = "game_state_canister"
+CREATOR = "mainer_creator_canister"
+DEPLOY_STEP = "notebooks/01_deploy.ipynb (in Python: mainer_nb.deploy.deploy(net))"
+
+
+@dataclass(frozen=True)
+class IdsFile:
+    """A file of canister ids: where, in whose form, and the network's name in it."""
+
+    path: Path
+    form: IdsForm
+    network: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """A network that could be connected to.
+
+    `url` is None for the embedded network, which has one once it runs; `root_key` None means "ask the network".
+    `ids`: the files of canister ids, the one to write first.
+    """
+
+    name: str
+    source: Source
+    url: str | None
+    ids: tuple[IdsFile, ...]
+    root_key: bytes | None = None
+
+    @property
+    def mainnet(self) -> bool:
+        host = urlsplit(self.url or "").hostname or ""
+        return any(host == domain or host.endswith("." + domain) for domain in MAINNET_DOMAINS)
+
+
+class CanisterIds:
+    """The canister ids known for a network, by name, in files that icp-cli and dfx share."""
+
+    def __init__(self, files: tuple[IdsFile, ...]) -> None:
+        self.files = files
+
+    def get(self, name: str) -> str | None:
+        """The id of the canister of this name, None if none is known."""
+        for file in self.files:
+            table = _read_json(file.path)
+            found = table.get(name) if file.form == "icp-cli" else table.get(name, {}).get(file.network)
+            if found:
+                return str(found)
+        return None
+
+    def set(self, name: str, canister_id: str | None) -> None:
+        """Remember an id, or with None forget it."""
+        for file in self.files if canister_id is None else self.files[:1]:
+            table = _read_json(file.path)
+            of_name = table if file.form == "icp-cli" else table.setdefault(name, {})
+            key = name if file.form == "icp-cli" else file.network
+            if canister_id is not None:
+                of_name[key] = canister_id
+            elif of_name.pop(key, None) is None:
+                continue
+            _write_json(file.path, {name: value for name, value in table.items() if value})
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network connected to, as one identity.
+
+    `mainnet`: cycles cost money and canisters are created with icp-cli or dfx; otherwise cycles are made from nothing.
+    """
+
+    name: str
+    source: Source
+    url: str
+    root_key: bytes
+    mainnet: bool
+    agent: Agent
+    ids: CanisterIds
+
+    @property
+    def caller(self) -> str:
+        """The principal that calls are made as."""
+        return str(self.agent.get_principal())
+
+    @property
+    def rights(self) -> str:
+        """What the caller may do here, in a sentence."""
+        if self.mainnet:
+            return (
+                f"{self.caller} pays with its own cycles: create and fund canisters with icp-cli or dfx; "
+                "only their controllers may install and configure them"
+            )
+        return f"anybody may create canisters and fund them from nothing; {self.caller} controls those it creates"
+
+    def canister_id(self, name: str) -> str:
+        """The id of the project's canister of this name (such as GAME_STATE) that exists on the network.
+
+        Raises PreconditionError if none was deployed here, NetworkReset if it is gone.
+        """
+        known = self.ids.get(name)
+        if not known:
+            raise PreconditionError(f"no {name} on network {self.name}: run {DEPLOY_STEP} first")
+        if not management.exists(self.agent, known):
+            raise NetworkReset(
+                f"{name} ({known}) is no longer on network {self.name} ({self.url}): its state was wiped since. "
+                f"Run {DEPLOY_STEP} again, which makes new canisters."
+            )
+        return known
+
+    def canister(self, name: str) -> Canister:
+        """The project's canister of this name; `files/NAME.did` is its interface. Raises as `canister_id`."""
+        return Canister(self.agent, self.canister_id(name), places.files() / f"{name}.did", name)
+
+    def canister_at(self, canister_id: str, name: str) -> Canister:
+        """The canister with this id, with the interface `files/NAME.did`."""
+        return Canister(self.agent, canister_id, places.files() / f"{name}.did", name)
+
+    def close(self) -> None:
+        """Close the connections; the network runs on."""
+        self.agent.client.close()
+
+
+def known() -> list[Config]:
+    """The networks that have a name here: the embedded one, mainnet, the project's and the user's."""
+    own = [
+        Config(LOCAL, "embedded", None, (IdsFile(places.state() / "canisters.ids.json", "icp-cli", LOCAL),)),
+        Config(MAINNET, "mainnet", MAINNET_URL, _ids_files(MAINNET, "icp-cli", persistent=True), IC_ROOT_KEY),
+    ]
+    return own + [one for one in (*_of_icp_cli(), *_of_dfx()) if one.name != MAINNET]
+
+
+def find(name: str) -> Config:
+    """The configuration of the network `name` or address.
+
+    Raises UnknownNetwork, listing the known ones; NetworkError if two tools have different networks of that name.
+    """
+    if re.match(r"https?://", name):
+        return _of_address(name)
+    candidates = [one for one in known() if name in (one.name, f"{one.source}:{one.name}")]
+    if not candidates:
+        table = ", ".join(f"{one.name} ({one.url or 'embedded'})" for one in known())
+        raise UnknownNetwork(
+            f"unknown network '{name}'. Known: {table}. Or give an address, such as http://127.0.0.1:8080."
+        )
+    if len({one.url for one in candidates}) > 1:
+        raise NetworkError(
+            f"network '{name}' is configured differently by {' and '.join(one.source for one in candidates)}; "
+            f"say which: {' or '.join(f'{one.source}:{name}' for one in candidates)}"
+        )
+    return candidates[0]
+
+
+def connect(name: str = LOCAL, identity: str | Path | None = None, start: bool = True) -> Network:
+    """Connect to the network `name` (or address) as `identity` (name or PEM file; None: the development identity).
+
+    The embedded network is started if it is not running, unless `start` is False.
+    Raises UnknownNetwork, NetworkNotRunning (saying how to start it), NetworkError, IdentityError.
+    """
+    config = find(name)
+    if config.source == "embedded":
+        config = _embedded(config, start)
+    assert config.url is not None
+    if config.mainnet and identity is None:
+        kept = ", ".join(one.name for one in identities.known() if one.tool != "mainer-nb")
+        raise IdentityError(
+            f"network '{name}' is mainnet, where canisters and cycles belong to an identity you keep: give its name or "
+            f"PEM file. Known here: {kept or 'none of icp-cli or dfx'}."
+        )
+    root_key = IC_ROOT_KEY if config.mainnet else _development_root_key(config)
+    agent = Agent(identities.load(identity), config.url, root_key)
+    return Network(config.name, config.source, config.url, root_key, config.mainnet, agent, CanisterIds(config.ids))
+
+
+def _embedded(config: Config, start: bool) -> Config:
+    state = places.state()
+    info = server.status(state)
+    if info is None and not start:
+        raise NetworkNotRunning("network 'local' is not running: start it with `mainer-nb net start`")
+    if info is None:
+        info = server.start(state)
+    return replace(config, url=info.url, root_key=info.root_key)
+
+
+def _status(config: Config) -> dict[str, Any]:
+    assert config.url is not None
+    how = {
+        "icp-cli": f"`icp network start {config.name.split(':')[-1]}` in the project",
+        "dfx": f"`dfx start --network {config.name.split(':')[-1]}`" if config.name != "dfx:local" else "`dfx start`",
+    }.get(config.source, "the program that serves this address")
+    client = Client(config.url)
+    try:
+        return client.get_status()
+    except NetworkNotRunning as error:
+        raise NetworkNotRunning(f"network '{config.name}' is not running: {error}. Start it with {how}.") from error
+    finally:
+        client.close()
+
+
+def _development_root_key(config: Config) -> bytes:
+    """The root key a running network has been configured with or gives of itself (never asked of mainnet)."""
+    if config.source == "embedded" and config.root_key:
+        return config.root_key
+    given = _status(config).get("root_key")
+    key = config.root_key or given
+    if not isinstance(key, bytes):
+        raise NetworkError(f"{config.url} does not give its root key, so its answers cannot be verified")
+    return key
+
+
+# --- the files of other tools ---
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise NetworkError(f"cannot read {path}: {error}. Mend or delete it.") from error
+    if not isinstance(table, dict):
+        raise NetworkError(f"{path} is not a JSON object. Mend or delete it.")
+    return table
+
+
+def _write_json(path: Path, table: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    draft.write_text(json.dumps(table, indent=2) + "\n")
+    draft.replace(path)
+
+
+def _ids_files(network: str, writes: IdsForm, persistent: bool) -> tuple[IdsFile, ...]:
+    """icp-cli keeps ids of lasting networks in .icp/data, of managed ones in .icp/cache; dfx beside dfx.json or in
+    .dfx.
+    """
+    root = places.project()
+    icp_cli = IdsFile(
+        root / ".icp" / ("data" if persistent else "cache") / "mappings" / f"{network}.ids.json", "icp-cli", network
+    )
+    dfx = IdsFile(root / ("" if persistent else f".dfx/{network}") / "canister_ids.json", "dfx", network)
+    return (icp_cli, dfx) if writes == "icp-cli" else (dfx, icp_cli)
+
+
+def _address(bind: str) -> str:
+    return bind if re.match(r"https?://", bind) else f"http://{bind}"
+
+
+def _qualified(name: str, tool: str) -> str:
+    return f"{tool}:{name}" if name == LOCAL else name
+
+
+def _of_address(url: str) -> Config:
+    parts = urlsplit(url)
+    try:
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UnknownNetwork(f"'{url}' is not an address; it should look like http://127.0.0.1:8080")
+    name = re.sub(r"[^\w.-]", "_", parts.netloc)
+    return Config(url, "address", url.rstrip("/"), _ids_files(name, "icp-cli", persistent=False))
+
+
+def _of_icp_cli() -> Iterator[Config]:
+    """Networks and environments of icp.yaml; where a managed one runs, its descriptor has port and root key."""
+    manifest = places.project() / "icp.yaml"
+    if not manifest.is_file():
+        return
+    try:
+        table = yaml.safe_load(manifest.read_text()) or {}
+        networks = {one["name"]: one for one in table.get("networks", []) if isinstance(one, dict)}
+        networks.setdefault(LOCAL, {"mode": "managed"})
+        listed = [one for one in table.get("environments", []) if isinstance(one, dict)]
+        environments = {one["name"]: one.get("network", LOCAL) for one in listed}
+        for name in {**dict.fromkeys(networks), **environments}:
+            network = environments.get(name, name)
+            if network in networks:
+                yield _icp_cli_network(name, network, networks[network])
+    except (yaml.YAMLError, KeyError, AttributeError, ValueError) as error:
+        raise NetworkError(f"cannot make out the networks in {manifest}: {error!r}. Mend it.") from error
+
+
+def _icp_cli_network(name: str, network: str, manifest: dict[str, Any]) -> Config:
+    connected = manifest.get("mode") == "connected"
+    ids = _ids_files(name, "icp-cli", persistent=connected)
+    if connected:
+        key = manifest.get("root-key")
+        return Config(_qualified(name, "icp-cli"), "icp-cli", manifest["url"], ids, bytes.fromhex(key) if key else None)
+    descriptor = _read_json(places.project() / f".icp/cache/networks/{network}/descriptor.json")
+    gateway = manifest.get("gateway") or {}
+    port = (descriptor.get("gateway") or {}).get("port") or gateway.get("port") or ICP_CLI_PORT
+    key = descriptor.get("root-key")
+    url = f"http://{gateway.get('host', '127.0.0.1')}:{port}"
+    return Config(_qualified(name, "icp-cli"), "icp-cli", url, ids, bytes.fromhex(key) if key else None)
+
+
+def _of_dfx() -> Iterator[Config]:
+    """Networks of dfx.json and, behind them, of the user's networks.json; dfx's own local one always."""
+    user = Path(os.environ.get("DFX_CONFIG_ROOT") or Path.home()) / ".config/dfx/networks.json"
+    networks = {LOCAL: {}, **_read_json(user), **_read_json(places.project() / "dfx.json").get("networks", {})}
+    for name, network in networks.items():
+        providers = network.get("providers") or [_address(network.get("bind") or DFX_LOCAL)]
+        persistent = network.get("type", "persistent" if "providers" in network else "ephemeral") == "persistent"
+        yield Config(_qualified(name, "dfx"), "dfx", providers[0], _ids_files(name, "dfx", persistent))

@@ -1,0 +1,288 @@
+"""Work with mAIners: open challenges, have them answered, look at queues and submissions, run the timers.
+
+    challenge = operate.open_challenge(net, "geography", "What is the capital of France?")
+    operate.trigger(net, own.controller_id)
+    [one.answer for one in operate.submissions(net)]
+    operate.start_timers(net, own.controller_id)
+    operate.wait_for_submission(net, own.controller_id, known=operate.submission_ids(net))
+
+Times are UTC datetimes; ids and principals are text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from . import management
+from .agent import to_principal
+from .canister import Canister, case
+from .errors import PreconditionError, WaitTimeout
+from .network import GAME_STATE, Network
+from .progress import Progress, Silent
+from .upload import CONTROLLER
+
+TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
+WAIT_TIMEOUT = 600.0
+WAIT_INTERVAL = 1.0
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A challenge of the Game State. `status`: Open, Closed, …; times in UTC."""
+
+    challenge_id: str
+    topic: str
+    question: str
+    seed: int
+    status: str
+    created: datetime
+    closed: datetime | None
+    cycles_required: int
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A challenge in a mAIner's queue; `queued_by` and `queued_to` are principals of mAIners."""
+
+    queued_id: str
+    challenge_id: str
+    topic: str
+    question: str
+    queued_by: str
+    queued_to: str
+    queued: datetime
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An answer that was submitted. `submitted_by`: the mAIner; `status`: Submitted, Judging, Judged, …"""
+
+    submission_id: str
+    challenge_id: str
+    topic: str
+    question: str
+    answer: str
+    submitted_by: str
+    status: str
+    submitted: datetime
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A mAIner's cycles: burnt so far, its balance, and whether it paused for lack of them."""
+
+    cycles_burnt: int
+    cycle_balance: int
+    low_cycle_balance: bool
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The Game State's limits."""
+
+    archive_closed_challenges: int
+    max_open_challenges: int
+    max_open_submissions: int
+    scored_responses_per_challenge: int
+
+
+# --- the Game State ---
+
+
+def open_challenge(net: Network, topic: str, question: str, seed: int = 1) -> Challenge:
+    """Add a topic and a challenge on it to the Game State, as an official Challenger.
+
+    `seed`: nat32, of the question. Raises CanisterError: Unauthorized for others than its controllers and Challengers.
+    """
+    game_state = net.canister(GAME_STATE)
+    added = game_state.addChallengeTopic({"challengeTopic": topic})
+    return _challenge(game_state.addChallenge({**added, "challengeQuestion": question, "challengeQuestionSeed": seed}))
+
+
+def challenges(net: Network) -> list[Challenge]:
+    """The current challenges of the Game State."""
+    return [_challenge(one) for one in net.canister(GAME_STATE).getCurrentChallengesAdmin()]
+
+
+def submissions(net: Network) -> list[Submission]:
+    """All submissions that the Game State has."""
+    return [_submission(one) for one in net.canister(GAME_STATE).getSubmissionsAdmin()]
+
+
+def submission_ids(net: Network) -> set[str]:
+    """The ids of all submissions that the Game State has."""
+    return {one.submission_id for one in submissions(net)}
+
+
+def judge_next(net: Network, score: int) -> Submission | None:
+    """Score the next open submission as an official Judge; None if there is none. Enough scores close a challenge."""
+    game_state = net.canister(GAME_STATE)
+    if not game_state.getNumOpenSubmissionsAdmin():
+        return None
+    record = game_state.getNextSubmissionToJudge()
+    game_state.addScoredResponse({**record, "judgedBy": net.caller, "score": score, "scoreSeed": 1})
+    return _submission(record)
+
+
+def thresholds(net: Network) -> Thresholds:
+    """The Game State's limits."""
+    record = net.canister(GAME_STATE).getGameStateThresholdsAdmin()
+    return Thresholds(**{ours: record[theirs] for ours, theirs in THRESHOLDS.items()})
+
+
+def set_thresholds(net: Network, limits: Thresholds) -> None:
+    """Set the Game State's limits; for its controllers."""
+    record = {theirs: getattr(limits, ours) for ours, theirs in THRESHOLDS.items()}
+    net.canister(GAME_STATE).setGameStateThresholdsAdmin(record)
+
+
+THRESHOLDS = {
+    "archive_closed_challenges": "thresholdArchiveClosedChallenges",
+    "max_open_challenges": "thresholdMaxOpenChallenges",
+    "max_open_submissions": "thresholdMaxOpenSubmissions",
+    "scored_responses_per_challenge": "thresholdScoredResponsesPerChallenge",
+}
+
+
+# --- a mAIner ---
+
+
+def trigger(net: Network, controller_id: str, progress: Progress | None = None) -> str:
+    """Have a mAIner do now what its timers would: pull a challenge and process the oldest queued one; what it says.
+
+    An Own mAIner answers and submits, a ShareAgent hands over to its ShareService, a ShareService answers.
+    """
+    with (progress or Silent()).task(f"trigger {controller_id}"):
+        answer = mainer_canister(net, controller_id).triggerChallengeResponseAdmin(timeout=TRIGGER_TIMEOUT)
+    return str(answer["auth"])
+
+
+def start_timers(net: Network, controller_id: str) -> str:
+    """Have a mAIner work by itself, first in some seconds, then every minute; what it says."""
+    return str(mainer_canister(net, controller_id).startTimerExecutionAdmin()["auth"])
+
+
+def stop_timers(net: Network, controller_id: str) -> str:
+    """Have a mAIner work no more by itself; what it says."""
+    return str(mainer_canister(net, controller_id).stopTimerExecutionAdmin()["auth"])
+
+
+def queue(net: Network, controller_id: str) -> list[Queued]:
+    """The challenges waiting in a mAIner, oldest first."""
+    return [_queued(one) for one in mainer_canister(net, controller_id).getChallengeQueueAdmin()]
+
+
+def submitted(net: Network, controller_id: str) -> list[Submission]:
+    """The answers that a mAIner keeps as submitted."""
+    return [_submission(one) for one in mainer_canister(net, controller_id).getSubmittedResponsesAdmin()]
+
+
+def statistics(net: Network, controller_id: str) -> Statistics:
+    """A mAIner's cycles."""
+    controller = mainer_canister(net, controller_id)
+    record, flags = controller.getMainerStatisticsAdmin(), controller.getIssueFlagsAdmin()
+    return Statistics(record["totalCyclesBurnt"], record["cycleBalance"], flags["lowCycleBalance"])
+
+
+def wait_for_submission(
+    net: Network,
+    controller_id: str | None = None,
+    known: Collection[str] = (),
+    timeout: float = WAIT_TIMEOUT,
+    progress: Progress | None = None,
+) -> Submission:
+    """The first submission at the Game State, by this mAIner (None: by any), that is not among the `known` ids.
+
+    Raises WaitTimeout after `timeout` seconds, saying what there was instead.
+    """
+    deadline = time.monotonic() + timeout
+    with (progress or Silent()).task(f"wait for a submission by {controller_id or 'any mAIner'}") as task:
+        while True:
+            found = submissions(net)
+            for one in found:
+                if one.submission_id not in known and controller_id in (None, one.submitted_by):
+                    return one
+            if time.monotonic() >= deadline:
+                raise WaitTimeout(_nothing_came(net, controller_id, found, timeout))
+            task.advance(0)
+            time.sleep(WAIT_INTERVAL)
+
+
+def top_up(net: Network, canister_id: str, cycles: int) -> int:
+    """Give any canister `cycles` (development networks only); the cycles given.
+
+    Raises PreconditionError on mainnet, RejectError for an unknown canister.
+    """
+    if net.mainnet:
+        raise PreconditionError(
+            f"cycles cost money on network {net.name}: `icp canister top-up` or `dfx ledger top-up {canister_id}`"
+        )
+    management.top_up(net.agent, canister_id, cycles)
+    return cycles
+
+
+def mainer_canister(net: Network, controller_id: str) -> Canister:
+    """The mAIner controller with this id, to call any of its methods. Raises ArgumentError for a malformed id."""
+    to_principal(controller_id, "id of the mAIner controller")
+    return net.canister_at(controller_id, CONTROLLER)
+
+
+def _nothing_came(net: Network, controller_id: str | None, found: list[Submission], timeout: float) -> str:
+    parts = [f"no new submission by {controller_id or 'any mAIner'} within {timeout:.0f} s"]
+    parts.append(f"the Game State has {len(found)} submissions and {len(challenges(net))} current challenges")
+    if controller_id:
+        numbers = statistics(net, controller_id)
+        parts.append(f"the mAIner has {len(queue(net, controller_id))} queued and {numbers.cycle_balance:,} cycles")
+        if numbers.low_cycle_balance:
+            parts.append("it paused for lack of cycles: operate.top_up(net, controller_id, cycles)")
+    return "; ".join(parts)
+
+
+# --- records to dataclasses ---
+
+
+def _time(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def _challenge(record: dict[str, Any]) -> Challenge:
+    closed = record["challengeClosedTimestamp"]
+    return Challenge(
+        challenge_id=record["challengeId"],
+        topic=record["challengeTopic"],
+        question=record["challengeQuestion"],
+        seed=record["challengeQuestionSeed"],
+        status=case(record["challengeStatus"]),
+        created=_time(record["challengeCreationTimestamp"]),
+        closed=None if closed is None else _time(closed),
+        cycles_required=record["submissionCyclesRequired"],
+    )
+
+
+def _queued(record: dict[str, Any]) -> Queued:
+    return Queued(
+        queued_id=record["challengeQueuedId"],
+        challenge_id=record["challengeId"],
+        topic=record["challengeTopic"],
+        question=record["challengeQuestion"],
+        queued_by=record["challengeQueuedBy"],
+        queued_to=record["challengeQueuedTo"],
+        queued=_time(record["challengeQueuedTimestamp"]),
+    )
+
+
+def _submission(record: dict[str, Any]) -> Submission:
+    return Submission(
+        submission_id=record["submissionId"],
+        challenge_id=record["challengeId"],
+        topic=record["challengeTopic"],
+        question=record["challengeQuestion"],
+        answer=record["challengeAnswer"],
+        submitted_by=record["submittedBy"],
+        status=case(record["submissionStatus"]),
+        submitted=_time(record["submittedTimestamp"]),
+    )

@@ -1,0 +1,190 @@
+"""Give the creator what mAIners are made of: the controller's wasm, the LLM's wasm, a model.
+
+    upload.upload_all(net)                               # all three, with the default model
+    upload.upload_model(net, artifacts.model("qwen2.5-0.5b-instruct-q8_0"))
+
+An upload is announced with size and sha256, sent in chunks with several in flight, and taken into use by the creator
+once it has computed the same sha256. One that was interrupted goes on where it stopped; one that is there is not sent
+again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import artifacts, models
+from .artifacts import Artifact
+from .canister import Canister, case
+from .errors import ArtifactCorrupt, CanisterError, TransportError
+from .network import CREATOR, Network
+from .progress import Progress, Silent, Task
+
+IN_FLIGHT = 4  # chunks under way at once
+
+CONTROLLER = "mainer_ctrlb_canister"
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """An artefact the creator has verified and can use.
+
+    `target`: MainerControllerWasm, LlmWasm or LlmModel; `model`: for which model ("" for the controller); `size`:
+    bytes; `sha256`: hex, as the creator computed it; `sent`: bytes sent now (0 if it was there already); `seconds`: for
+    all of it.
+    """
+
+    target: str
+    model: str
+    file: str
+    size: int
+    sha256: str
+    sent: int
+    seconds: float
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was there already."""
+        return self.sent == 0
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Bytes sent per second of the whole, verification included."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """An artefact at the creator: as `Uploaded`; `created_at`: nanoseconds since 1970."""
+
+    target: str
+    model: str
+    size: int
+    sha256: str
+    created_at: int
+
+
+def upload_all(net: Network, model: str | Path | None = None, progress: Progress | None = None) -> list[Uploaded]:
+    """Upload the controller's wasm, and for `model` (a name of `artifacts.model_names`, a path, None: the default) the
+    LLM's wasm and the model file, with the form in which that model is asked.
+
+    Every file is checked before anything is sent. Raises PreconditionError before the creator is deployed,
+    ArtifactError, CanisterError (Unauthorized for others than the creator's controllers), TransportError.
+    """
+    net.canister_id(CREATOR)
+    controller = artifacts.canister_wasm(CONTROLLER)
+    gguf = artifacts.model(model, progress)
+    variant = artifacts.describe(gguf).variant
+    llm = artifacts.llm_wasm(progress)
+    return [
+        upload_controller(net, controller, progress),
+        upload_llm_wasm(net, llm, variant, progress),
+        upload_model(net, gguf, progress),
+    ]
+
+
+def upload_controller(net: Network, wasm: Artifact, progress: Progress | None = None) -> Uploaded:
+    """Upload the wasm of which mAIner controllers are made. Raises as `upload_all`."""
+    return _upload(net, {"MainerControllerWasm": None}, wasm, progress)
+
+
+def upload_llm_wasm(
+    net: Network, wasm: Artifact, variant: models.Variant, progress: Progress | None = None
+) -> Uploaded:
+    """Upload the wasm of which the LLM canisters for a model are made. Raises as `upload_all`."""
+    return _upload(net, {"LlmWasm": variant}, wasm, progress)
+
+
+def upload_model(net: Network, gguf: Artifact, progress: Progress | None = None) -> Uploaded:
+    """Upload a model and the form in which it is asked. Raises as `upload_all`."""
+    model = artifacts.describe(gguf)
+    creator = net.canister(CREATOR)
+    uploaded = _upload(net, {"LlmModel": model.variant}, gguf, progress)
+    creator.setModelPromptFormat(model.variant, model.prompt.candid())
+    return uploaded
+
+
+def artefacts(net: Network) -> list[Artefact]:
+    """What the creator has and can use."""
+    found = net.canister(CREATOR).getArtefacts()
+    return [Artefact(*_target(one["target"]), one["size"], one["sha256"].hex(), one["createdAt"]) for one in found]
+
+
+def _target(target: dict[str, Any]) -> tuple[str, str]:
+    """Target and model of an UploadTarget."""
+    kind = case(target)
+    return kind, models.variant_text(target[kind]) if target[kind] else ""
+
+
+def _upload(net: Network, target: dict[str, Any], artifact: Artifact, progress: Progress | None) -> Uploaded:
+    begun = time.monotonic()
+    creator = net.canister(CREATOR)
+    announced = {"target": target, "size": artifact.size, "sha256": bytes.fromhex(artifact.sha256)}
+    status = creator.uploadBegin(announced)
+    sent = 0
+    if not status["finished"]:
+        with (progress or Silent()).task(f"upload {artifact.name}", artifact.size, "B") as task:
+            task.advance(_received(status))
+            sent = _send(creator, announced, artifact, status, task)
+            task.note("being verified")
+            status = _finish(creator, announced)
+    if status["sha256"].hex() != artifact.sha256:
+        raise TransportError(f"the creator has another {artifact.name}: sha256 {status['sha256'].hex()}")
+    return Uploaded(*_target(target), artifact.name, artifact.size, artifact.sha256, sent, time.monotonic() - begun)
+
+
+def _received(status: dict[str, Any]) -> int:
+    return int(min(status["chunksReceived"] * status["chunkSize"], status["size"]))
+
+
+def _send(creator: Canister, announced: dict[str, Any], artifact: Artifact, status: dict[str, Any], task: Task) -> int:
+    """Send the chunks that are missing, several at once; the number of bytes sent."""
+    chunk_size = status["chunkSize"]
+    key = {"target": announced["target"], "sha256": announced["sha256"]}
+
+    def send(number: int) -> int:
+        with artifact.path.open("rb") as file:
+            file.seek(number * chunk_size)
+            chunk = file.read(chunk_size)
+        if len(chunk) != min(chunk_size, artifact.size - number * chunk_size):
+            raise ArtifactCorrupt(f"{artifact.path} changed while it was uploaded; run the upload again")
+        creator.uploadChunk({**key, "offset": number * chunk_size, "chunk": chunk})
+        return len(chunk)
+
+    sent = 0
+    while status["missing"]:
+        for length in _parallel(send, status["missing"]):
+            task.advance(length)
+            sent += length
+        status = creator.uploadStatus(announced["target"])
+    return sent
+
+
+def _parallel(work: Any, items: list[int]) -> Iterator[int]:
+    """`work` on every item, `IN_FLIGHT` at once; after the first error no further item is begun."""
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finish(creator: Canister, announced: dict[str, Any]) -> dict[str, Any]:
+    """Have the creator hash the whole, which takes it several messages; its last status."""
+    key = {"target": announced["target"], "sha256": announced["sha256"]}
+    hashed = -1
+    while True:
+        status: dict[str, Any] = creator.uploadFinish(key)
+        if status["finished"]:
+            return status
+        if status["hashedBytes"] <= hashed:
+            raise CanisterError(
+                creator.canister_id, "uploadFinish", "Other", f"stands still at {hashed} bytes hashed", creator.name
+            )
+        hashed = status["hashedBytes"]
