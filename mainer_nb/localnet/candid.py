@@ -328,6 +328,13 @@ def _leb128_value(digits: bytes) -> int:
     return int.from_bytes(b"".join(groups), "little")
 
 
+def read_leb128(digits: bytes) -> int:
+    """The number that `digits` are the unsigned LEB128 form of; raises `CandidError`."""
+    if not digits or digits[-1] & 0x80 or any(digit < 0x80 for digit in digits[:-1]):
+        raise CandidError(f"not an LEB128 number: {digits[:20].hex()}")
+    return _leb128_value(digits)
+
+
 # Encoding ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,126 @@
+"""Certificates: parts of the state tree under the network's signature (IC interface specification, "Certification")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import cbor2
+
+from mainer_nb.localnet import bls, candid, hash_tree
+from mainer_nb.localnet.hash_tree import Node, Path
+from mainer_nb.localnet.principal import to_text
+
+_SELF_DESCRIBED = 55799
+_STATE_ROOT = b"\x0dic-state-root"
+
+
+class CertificateError(ValueError):
+    """A certificate that must not be trusted; says why."""
+
+
+def certify(state: Node, paths: Iterable[Path], key: bls.SecretKey) -> bytes:
+    """The CBOR certificate of `paths` in the complete tree `state`, signed with the root key: no delegation.
+
+    Absent paths are proven absent.
+    """
+    certificate = {
+        "tree": hash_tree.to_cbor(hash_tree.prune(state, paths)),
+        "signature": key.sign(_STATE_ROOT + state.digest),
+    }
+    return cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, certificate))
+
+
+def verify(
+    certificate: bytes,
+    root_key: bytes,
+    canister_id: bytes | None = None,
+    now: int | None = None,
+    max_age_seconds: float = 300,
+) -> Node:
+    """The tree of a CBOR certificate, once its signature, and that of its delegation if it has one, is checked.
+
+    root_key: the network's public key, DER. canister_id: the canister that the certificate is about; a delegation must
+    cover it. now: nanoseconds since 1970, against which the certificate's time is checked if given.
+    Raises `CertificateError`.
+    """
+    content = _decode(certificate)
+    key = root_key
+    if "delegation" in content:
+        key = _delegated_key(content["delegation"], root_key, canister_id)
+    tree = _verified_tree(content, key)
+    if now is not None:
+        _check_time(tree, now, max_age_seconds)
+    return tree
+
+
+def time_of(tree: Node) -> int:
+    """The time that a certificate states, in nanoseconds since 1970."""
+    try:
+        return candid.read_leb128(_value([b"time"], tree))
+    except candid.CandidError as error:
+        raise CertificateError(f"the certificate's time is malformed: {error}") from None
+
+
+def _decode(certificate: bytes) -> Mapping[str, Any]:
+    try:
+        content = cbor2.loads(certificate)
+    except (cbor2.CBORDecodeError, ValueError, RecursionError) as error:
+        raise CertificateError(f"the certificate is not CBOR: {error}") from None
+    if isinstance(content, cbor2.CBORTag) and content.tag == _SELF_DESCRIBED:
+        content = content.value
+    if not isinstance(content, Mapping) or not isinstance(content.get("signature"), bytes) or "tree" not in content:
+        raise CertificateError("the certificate is not a map with a tree and a signature")
+    return content
+
+
+def _verified_tree(content: Mapping[str, Any], key: bytes) -> Node:
+    try:
+        tree = hash_tree.from_cbor(content["tree"])
+        if not bls.verify(key, _STATE_ROOT + tree.digest, content["signature"]):
+            raise CertificateError("the certificate is not signed with this key")
+    except (hash_tree.TreeError, bls.BlsError) as error:
+        raise CertificateError(f"the certificate is malformed: {error}") from None
+    return tree
+
+
+def _delegated_key(delegation: Any, root_key: bytes, canister_id: bytes | None) -> bytes:
+    """The key of the subnet to which the root subnet delegates."""
+    match delegation:
+        case {"subnet_id": bytes(subnet), "certificate": bytes(inner)}:
+            content = _decode(inner)
+        case _:
+            raise CertificateError("the delegation is not a map with subnet_id and certificate")
+    if "delegation" in content:
+        raise CertificateError("the delegation's certificate has itself a delegation")
+    tree = _verified_tree(content, root_key)
+    if canister_id is not None and not _covers(tree, subnet, canister_id):
+        raise CertificateError(f"the delegation to subnet {to_text(subnet)} does not cover {to_text(canister_id)}")
+    return _value([b"subnet", subnet, b"public_key"], tree)
+
+
+def _covers(tree: Node, subnet: bytes, canister_id: bytes) -> bool:
+    """Whether the subnet's canister ranges, in one value or (newer) in several under /canister_ranges, have the id."""
+    sharded = hash_tree.lookup([b"canister_ranges", subnet], tree)
+    if isinstance(sharded, hash_tree.Absence):
+        lists = [_value([b"subnet", subnet, b"canister_ranges"], tree)]
+    else:
+        lists = hash_tree.shown_values(sharded)
+    return any(low <= canister_id <= high for ranges in lists for low, high in cbor2.loads(ranges))
+
+
+def _check_time(tree: Node, now: int, max_age_seconds: float) -> None:
+    age = (now - time_of(tree)) / 1e9
+    if abs(age) > max_age_seconds:
+        distance = f"{abs(age):.0f} s {'ago' if age > 0 else 'ahead'}"
+        raise CertificateError(f"the certificate's time is {distance}, at most {max_age_seconds:.0f} s are accepted")
+
+
+def _value(path: Path, tree: Node) -> bytes:
+    try:
+        value = hash_tree.lookup_value(path, tree)
+    except hash_tree.TreeError as error:
+        raise CertificateError(str(error)) from None
+    if isinstance(value, hash_tree.Absence):
+        raise CertificateError(f"the certificate does not show {hash_tree.path_text(path)}")
+    return value
