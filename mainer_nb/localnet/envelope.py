@@ -1,0 +1,351 @@
+"""Requests as they come over HTTP: their form, their id and their authentication (IC interface specification,
+"HTTPS Interface", sections "Authentication", "Representation-independent hashing", "Request ids", "Signatures").
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import cbor2
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from mainer_nb.localnet import principal
+from mainer_nb.localnet.candid import leb128
+from mainer_nb.localnet.principal import to_text
+
+MAX_INGRESS_TTL = 5 * 60 * 1_000_000_000  # nanoseconds
+PERMITTED_DRIFT = 60 * 1_000_000_000  # clocks of client and network may differ by this
+MAX_NONCE = 32
+MAX_DELEGATIONS = 20
+MAX_TARGETS = 1000
+MAX_PATHS = 1000
+MAX_PATH_LENGTH = 127
+
+_REQUEST = b"\x0aic-request"
+_DELEGATION = b"\x1aic-request-auth-delegation"
+
+
+class BadRequest(ValueError):
+    """A request that the network does not accept (HTTP 400); the text says why."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request to call an update method (or a query method in replicated mode)."""
+
+    canister_id: bytes
+    method: str
+    arg: bytes
+    sender: bytes
+    nonce: bytes | None
+    ingress_expiry: int  # nanoseconds since 1970
+    request_id: bytes
+
+
+@dataclass(frozen=True)
+class Query:
+    """A request to call a query method."""
+
+    canister_id: bytes
+    method: str
+    arg: bytes
+    sender: bytes
+    nonce: bytes | None
+    ingress_expiry: int
+    request_id: bytes
+
+
+@dataclass(frozen=True)
+class ReadState:
+    """A request for a certificate of `paths` in the state tree.
+
+    targets: if the sender's delegations are limited to canisters, these; status of calls to others must not be shown.
+    """
+
+    paths: tuple[tuple[bytes, ...], ...]
+    sender: bytes
+    targets: frozenset[bytes] | None
+    ingress_expiry: int
+    request_id: bytes
+
+
+def parse_call(body: bytes, now: int) -> Call:
+    """The authenticated call in an HTTP body, at network time `now` (nanoseconds); raises `BadRequest`."""
+    envelope = _parse(body, "call")
+    targets = _authenticate(envelope, now)
+    call = Call(**_invocation(envelope))
+    _check_target(call.canister_id, targets)
+    return call
+
+
+def parse_query(body: bytes, now: int) -> Query:
+    """The authenticated query in an HTTP body, at network time `now` (nanoseconds); raises `BadRequest`."""
+    envelope = _parse(body, "query")
+    targets = _authenticate(envelope, now)
+    query = Query(**_invocation(envelope))
+    _check_target(query.canister_id, targets)
+    return query
+
+
+def parse_read_state(body: bytes, now: int) -> ReadState:
+    """The authenticated read_state request in an HTTP body, at network time `now`; raises `BadRequest`."""
+    envelope = _parse(body, "read_state")
+    targets = _authenticate(envelope, now)
+    paths = _field(envelope.content, "paths", Sequence)
+    if len(paths) > MAX_PATHS:
+        raise BadRequest(f"{len(paths)} paths are requested, at most {MAX_PATHS} are allowed")
+    return ReadState(tuple(map(_path, paths)), envelope.sender, targets, envelope.ingress_expiry, envelope.request_id)
+
+
+# Request ids
+
+
+def hash_of_map(content: Mapping[str, Any]) -> bytes:
+    """The representation-independent hash of a map of blobs, texts, naturals, arrays and maps."""
+    pairs = sorted(hashlib.sha256(key.encode()).digest() + _hash(value) for key, value in content.items())
+    return hashlib.sha256(b"".join(pairs)).digest()
+
+
+def _hash(value: Any) -> bytes:
+    match value:
+        case bytes():
+            return hashlib.sha256(value).digest()
+        case str():
+            return hashlib.sha256(value.encode()).digest()
+        case int() if value >= 0 and not isinstance(value, bool):
+            return hashlib.sha256(leb128(value)).digest()
+        case Mapping() if all(isinstance(key, str) for key in value):
+            return hash_of_map(value)
+        case Sequence():
+            return hashlib.sha256(b"".join(map(_hash, value))).digest()
+    raise BadRequest(f"the request contains a {type(value).__name__}, which has no hash: {str(value)[:80]}")
+
+
+# Form
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    content: Mapping[str, Any]
+    sender: bytes
+    ingress_expiry: int
+    request_id: bytes
+    public_key: bytes | None
+    signature: bytes | None
+    delegations: Sequence[Any]
+
+
+def _parse(body: bytes, request_type: str) -> _Envelope:
+    try:
+        envelope = cbor2.loads(body)
+    except (cbor2.CBORError, ValueError, RecursionError) as error:
+        raise BadRequest(f"the request body is not CBOR: {error}") from None
+    if not isinstance(envelope, Mapping):
+        raise BadRequest("the request body is not a CBOR map with a content")
+    content = _field(envelope, "content", Mapping)
+    found_type = _field(content, "request_type", str)
+    if found_type != request_type:
+        raise BadRequest(f"request_type is {found_type!r}; at this URL it must be {request_type!r}")
+    nonce = _optional(content, "nonce", bytes)
+    if nonce is not None and len(nonce) > MAX_NONCE:
+        raise BadRequest(f"the nonce has {len(nonce)} bytes, at most {MAX_NONCE} are allowed")
+    try:
+        request_id = hash_of_map(_without_nulls(content))
+    except (RecursionError, AttributeError, UnicodeEncodeError):
+        raise BadRequest("the content of the request is not a map of names to values") from None
+    return _Envelope(
+        content,
+        sender=_principal(content, "sender"),
+        ingress_expiry=_natural(content, "ingress_expiry"),
+        request_id=request_id,
+        public_key=_optional(envelope, "sender_pubkey", bytes),
+        signature=_optional(envelope, "sender_sig", bytes),
+        delegations=_optional(envelope, "sender_delegation", Sequence) or (),
+    )
+
+
+def _invocation(envelope: _Envelope) -> dict[str, Any]:
+    content = envelope.content
+    return {
+        "canister_id": _principal(content, "canister_id"),
+        "method": _field(content, "method_name", str),
+        "arg": _field(content, "arg", bytes),
+        "sender": envelope.sender,
+        "nonce": _optional(content, "nonce", bytes),
+        "ingress_expiry": envelope.ingress_expiry,
+        "request_id": envelope.request_id,
+    }
+
+
+_KINDS = {bytes: "a blob", str: "a text", int: "a natural number", Mapping: "a map", Sequence: "an array"}
+
+
+def _without_nulls(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Some clients write an absent field as null."""
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def _optional(content: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = content.get(name)
+    if value is None or (isinstance(value, kind) and not (kind is Sequence and isinstance(value, str | bytes))):
+        return value
+    raise BadRequest(f"{name} is a {type(value).__name__}, it must be {_KINDS[kind]}")
+
+
+def _field(content: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = _optional(content, name, kind)
+    if value is None:
+        raise BadRequest(f"the request has no {name}")
+    return value
+
+
+def _principal(content: Mapping[str, Any], name: str) -> bytes:
+    octets: bytes = _field(content, name, bytes)
+    if len(octets) > principal.MAX_LENGTH:
+        raise BadRequest(f"{name} has {len(octets)} bytes; a principal has at most {principal.MAX_LENGTH}")
+    return octets
+
+
+def _natural(content: Mapping[str, Any], name: str) -> int:
+    number: int = _field(content, name, int)
+    if isinstance(number, bool) or not 0 <= number < 1 << 64:
+        raise BadRequest(f"{name} must be a natural number below 2^64, not {number}")
+    return number
+
+
+def _path(path: Any) -> tuple[bytes, ...]:
+    if isinstance(path, str | bytes) or not isinstance(path, Sequence):
+        raise BadRequest(f"a path must be an array of blobs, not {type(path).__name__}")
+    if len(path) > MAX_PATH_LENGTH:
+        raise BadRequest(f"a path has {len(path)} labels, at most {MAX_PATH_LENGTH} are allowed")
+    for label in path:
+        if not isinstance(label, bytes):
+            raise BadRequest(f"a label of a path must be a blob, not {type(label).__name__} {label!r:.80}")
+    return tuple(path)
+
+
+# Authentication
+
+
+def _authenticate(envelope: _Envelope, now: int) -> frozenset[bytes] | None:
+    """Checks expiry, sender and signature; returns the canisters that delegations limit the request to, if they do."""
+    if envelope.sender == principal.ANONYMOUS:
+        if envelope.public_key is not None or envelope.signature is not None or envelope.delegations:
+            raise BadRequest("the sender is anonymous, so the request must have no key, signature or delegation")
+        if envelope.content["request_type"] == "call":
+            _check_expiry(envelope.ingress_expiry, now)
+        return None
+    _check_expiry(envelope.ingress_expiry, now)
+    if envelope.public_key is None or envelope.signature is None:
+        raise BadRequest(f"sender_pubkey and sender_sig are needed for the sender {to_text(envelope.sender)}")
+    owner = principal.self_authenticating(envelope.public_key)
+    if owner != envelope.sender:
+        raise BadRequest(f"the sender is {to_text(envelope.sender)}, but sender_pubkey belongs to {to_text(owner)}")
+    key, targets = _follow_delegations(envelope.public_key, envelope.delegations, now)
+    if not _is_signed(key, envelope.signature, _REQUEST + envelope.request_id):
+        raise BadRequest("the signature of the request is wrong")
+    return targets
+
+
+def _check_expiry(ingress_expiry: int, now: int) -> None:
+    ahead = (ingress_expiry - now) / 1e9
+    if ahead < 0:
+        raise BadRequest(
+            f"the request expired {-ahead:.1f} s ago (ingress_expiry {ingress_expiry}, network time {now})"
+        )
+    if ingress_expiry > now + MAX_INGRESS_TTL + PERMITTED_DRIFT:
+        raise BadRequest(
+            f"ingress_expiry is {ahead:.0f} s ahead of the network's time {now}; "
+            f"at most {(MAX_INGRESS_TTL + PERMITTED_DRIFT) // 10**9} s are accepted"
+        )
+
+
+def _check_target(canister_id: bytes, targets: frozenset[bytes] | None) -> None:
+    if targets is not None and canister_id not in targets:
+        raise BadRequest(f"the delegation is not for canister {to_text(canister_id)}")
+
+
+def _follow_delegations(key: bytes, delegations: Sequence[Any], now: int) -> tuple[bytes, frozenset[bytes] | None]:
+    """The key at the end of a chain of delegations, and the canisters that all of them allow (None: any)."""
+    if len(delegations) > MAX_DELEGATIONS:
+        raise BadRequest(f"there are {len(delegations)} delegations, at most {MAX_DELEGATIONS} are allowed")
+    seen = {key}
+    allowed: frozenset[bytes] | None = None
+    for signed in delegations:
+        if not isinstance(signed, Mapping):
+            raise BadRequest("a delegation is not a map with delegation and signature")
+        delegation = _field(signed, "delegation", Mapping)
+        expiration = _natural(delegation, "expiration")
+        if expiration < now:
+            raise BadRequest(f"a delegation expired {(now - expiration) / 1e9:.1f} s ago")
+        message = _DELEGATION + hash_of_map(_without_nulls(delegation))
+        if not _is_signed(key, _field(signed, "signature", bytes), message):
+            raise BadRequest("the signature of a delegation is wrong")
+        key = _field(delegation, "pubkey", bytes)
+        if key in seen:
+            raise BadRequest("a key occurs twice in the chain of delegations")
+        seen.add(key)
+        targets = _targets(delegation)
+        if targets is not None:
+            allowed = targets if allowed is None else allowed & targets
+    return key, allowed
+
+
+def _targets(delegation: Mapping[str, Any]) -> frozenset[bytes] | None:
+    targets = _optional(delegation, "targets", Sequence)
+    if targets is None:
+        return None
+    if len(targets) > MAX_TARGETS or not all(isinstance(target, bytes) for target in targets):
+        raise BadRequest(f"the targets of a delegation must be at most {MAX_TARGETS} principals")
+    return frozenset(targets)
+
+
+# Signatures
+
+_Verify = Callable[[bytes, bytes], None]  # (signature, message); raises InvalidSignature
+
+# AlgorithmIdentifiers of the Internet Computer's own kinds of keys, in their DER form.
+_WEB_AUTHENTICATION = bytes.fromhex("300c060a2b0601040183b8430101")
+_CANISTER_SIGNATURE = bytes.fromhex("300c060a2b0601040183b8430102")
+
+
+def _is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        _verifier(public_key)(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _verifier(public_key: bytes) -> _Verify:
+    """How signatures of a key, given in DER, are checked."""
+    if _CANISTER_SIGNATURE in public_key[:32]:
+        raise BadRequest("canister signatures (as of Internet Identity) are not supported by this network")
+    if _WEB_AUTHENTICATION in public_key[:32]:
+        raise BadRequest("Web Authentication keys are not supported by this network")
+    try:
+        key = load_der_public_key(public_key)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadRequest(f"the public key {public_key[:64].hex()} is not a valid DER key: {error}") from None
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key.verify
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256K1 | ec.SECP256R1):
+        return partial(_verify_ecdsa, key)
+    raise BadRequest("the public key is of another kind than Ed25519, ECDSA on P-256 and ECDSA on secp256k1")
+
+
+def _verify_ecdsa(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes) -> None:
+    """The signature is r and s, 32 bytes each, big-endian, of the message's SHA-256."""
+    if len(signature) != 64:
+        raise InvalidSignature
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))

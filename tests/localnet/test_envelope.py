@@ -1,0 +1,306 @@
+"""Requests: ids, signatures of stock clients, delegations, expiry, malformed bodies."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import cbor2
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from ic.agent import sign_request
+from ic.identity import Identity
+from ic.utils import to_request_id
+from icp_identity.identity import Identity as IcpIdentity
+
+from mainer_nb.localnet import envelope, principal
+from mainer_nb.localnet.envelope import BadRequest
+
+SECOND = 1_000_000_000
+NOW = 1_700_000_000 * SECOND
+CANISTER = principal.canister_id(3)
+
+
+def content(sender: bytes = principal.ANONYMOUS, **changes: Any) -> dict[str, Any]:
+    fields = {
+        "request_type": "call",
+        "sender": sender,
+        "canister_id": CANISTER,
+        "method_name": "greet",
+        "arg": b"DIDL\0\0",
+        "ingress_expiry": NOW + 300 * SECOND,
+        **changes,
+    }
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+class Key:
+    """A key of the `cryptography` package that signs requests as the specification says."""
+
+    def __init__(self, private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
+        self.private = private
+        self.der = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.principal = principal.self_authenticating(self.der)
+
+    def sign(self, message: bytes) -> bytes:
+        if isinstance(self.private, ed25519.Ed25519PrivateKey):
+            return self.private.sign(message)
+        r, s = decode_dss_signature(self.private.sign(message, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    def delegate(self, to: "Key", expiration: int = NOW + 60 * SECOND, **more: Any) -> dict[str, Any]:
+        delegation = {"pubkey": to.der, "expiration": expiration, **more}
+        message = b"\x1aic-request-auth-delegation" + envelope.hash_of_map(delegation)
+        return {"delegation": delegation, "signature": self.sign(message)}
+
+    def request(self, fields: dict[str, Any], owner: "Key | None" = None, delegations: Any = None) -> bytes:
+        body = {
+            "content": fields,
+            "sender_pubkey": (owner or self).der,
+            "sender_sig": self.sign(b"\x0aic-request" + envelope.hash_of_map(fields)),
+        }
+        if delegations is not None:
+            body["sender_delegation"] = delegations
+        return cbor2.dumps(body)
+
+
+def ed25519_key(number: int = 1) -> Key:
+    return Key(ed25519.Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)))
+
+
+KEY = ed25519_key()
+SESSION, LAST = ed25519_key(2), ed25519_key(3)
+
+
+def test_request_id_of_the_specification() -> None:
+    fields = {
+        "request_type": "call",
+        "canister_id": bytes.fromhex("00000000000004D2"),
+        "method_name": "hello",
+        "arg": b"DIDL\x00\xfd*",
+        "sender": b"\x04",
+        "ingress_expiry": 1685570400000000000,
+    }
+    assert envelope.hash_of_map(fields).hex() == "1d1091364d6bb8a6c16b203ee75467d59ead468f523eb058880ae8ec80e2b101"
+
+
+@pytest.mark.parametrize("changes", [{}, {"nonce": b"n"}, {"arg": b""}, {"ingress_expiry": 0}])
+def test_request_ids_agree_with_ic_py(changes: dict[str, Any]) -> None:
+    fields = content(**changes)
+    assert envelope.hash_of_map(fields) == to_request_id(fields)
+
+
+def test_arrays_and_maps_have_hashes() -> None:
+    paths = [[b"time"], [b"request_status", b"x"]]
+    inner = [hashlib.sha256(b"".join(hashlib.sha256(label).digest() for label in path)).digest() for path in paths]
+    pair = hashlib.sha256(b"paths").digest() + hashlib.sha256(b"".join(inner)).digest()
+    assert envelope.hash_of_map({"paths": paths}) == hashlib.sha256(pair).digest()
+    assert envelope.hash_of_map({"a": {"b": 1}}) != envelope.hash_of_map({"a": {"b": 2}})
+
+
+def test_an_anonymous_call() -> None:
+    call = envelope.parse_call(cbor2.dumps({"content": content(nonce=b"n")}), NOW)
+    assert call == envelope.Call(
+        canister_id=CANISTER,
+        method="greet",
+        arg=b"DIDL\0\0",
+        sender=principal.ANONYMOUS,
+        nonce=b"n",
+        ingress_expiry=NOW + 300 * SECOND,
+        request_id=envelope.hash_of_map(content(nonce=b"n")),
+    )
+
+
+def test_query_and_read_state() -> None:
+    fields = content(KEY.principal, request_type="query")
+    query = envelope.parse_query(KEY.request(fields), NOW)
+    assert (query.method, query.sender) == ("greet", KEY.principal)
+    fields = {
+        "request_type": "read_state",
+        "sender": KEY.principal,
+        "ingress_expiry": NOW,
+        "paths": [[b"time"], [b"request_status", b"r" * 32]],
+    }
+    read = envelope.parse_read_state(KEY.request(fields), NOW)
+    assert read.paths == ((b"time",), (b"request_status", b"r" * 32))
+    assert read.targets is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [KEY, Key(ec.derive_private_key(7, ec.SECP256K1())), Key(ec.derive_private_key(7, ec.SECP256R1()))],
+    ids=["ed25519", "secp256k1", "p256"],
+)
+def test_signatures(key: Key) -> None:
+    fields = content(key.principal)
+    assert envelope.parse_call(key.request(fields), NOW).sender == key.principal
+    forged = cbor2.loads(key.request(fields))
+    forged["content"]["arg"] = b"DIDL\0\1"
+    with pytest.raises(BadRequest, match="the signature of the request is wrong"):
+        envelope.parse_call(cbor2.dumps(forged), NOW)
+    forged["sender_sig"] = b"short"
+    with pytest.raises(BadRequest, match="the signature of the request is wrong"):
+        envelope.parse_call(cbor2.dumps(forged), NOW)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "secp256k1"])
+@pytest.mark.parametrize("identity_class", [Identity, IcpIdentity])
+def test_identities_of_python_agents(identity_class: Callable[..., Any], kind: str) -> None:
+    identity = identity_class(privkey="11" * 32, type=kind)
+    fields = content(identity.sender().bytes)
+    request_id, body = sign_request(fields, identity)
+    call = envelope.parse_call(body, NOW)
+    assert call.sender == identity.sender().bytes
+    assert call.request_id == request_id
+
+
+def test_the_anonymous_identity_of_ic_py_writes_nulls() -> None:
+    _, body = sign_request(content(), Identity(anonymous=True))
+    assert cbor2.loads(body)["sender_sig"] is None
+    assert envelope.parse_call(body, NOW).sender == principal.ANONYMOUS
+
+
+def test_delegations() -> None:
+    chain = [KEY.delegate(SESSION), SESSION.delegate(LAST, targets=[CANISTER, principal.MANAGEMENT])]
+    body = LAST.request(content(KEY.principal), owner=KEY, delegations=chain)
+    assert envelope.parse_call(body, NOW).sender == KEY.principal
+
+    fields = {"request_type": "read_state", "sender": KEY.principal, "ingress_expiry": NOW, "paths": []}
+    read = envelope.parse_read_state(LAST.request(fields, owner=KEY, delegations=chain), NOW)
+    assert read.targets == {CANISTER, principal.MANAGEMENT}
+
+
+OTHER = principal.canister_id(9)
+
+
+@pytest.mark.parametrize(
+    ("delegations", "error"),
+    [
+        ([KEY.delegate(LAST, expiration=NOW - SECOND)], "a delegation expired 1.0 s ago"),
+        ([SESSION.delegate(LAST)], "the signature of a delegation is wrong"),
+        ([KEY.delegate(SESSION)], "the signature of the request is wrong"),
+        ([KEY.delegate(LAST, targets=[OTHER])], "the delegation is not for canister"),
+        ([KEY.delegate(LAST, targets=[])], "the delegation is not for canister"),
+        (
+            [KEY.delegate(SESSION, targets=[CANISTER]), SESSION.delegate(LAST, targets=[OTHER])],
+            "the delegation is not for canister",
+        ),
+        ([KEY.delegate(LAST, targets=[CANISTER] * 1001)], "at most 1000 principals"),
+        ([KEY.delegate(LAST), LAST.delegate(KEY)], "a key occurs twice"),
+        ([KEY.delegate(KEY)], "a key occurs twice"),
+        ([KEY.delegate(LAST)] * 21, "21 delegations, at most 20"),
+        ([{"delegation": {"pubkey": b""}}], "no expiration"),
+        (["x"], "not a map with delegation and signature"),
+        ("x", "sender_delegation is a str, it must be an array"),
+    ],
+)
+def test_bad_delegations(delegations: Any, error: str) -> None:
+    with pytest.raises(BadRequest, match=error):
+        envelope.parse_call(LAST.request(content(KEY.principal), owner=KEY, delegations=delegations), NOW)
+
+
+@pytest.mark.parametrize(
+    ("expiry", "error"),
+    [
+        (NOW - 1, "expired 0.0 s ago"),
+        (NOW - 10 * SECOND, "expired 10.0 s ago"),
+        (NOW + 361 * SECOND, "361 s ahead of the network's time 1700000000000000000; at most 360 s"),
+    ],
+)
+def test_expiry(expiry: int, error: str) -> None:
+    for body in (
+        cbor2.dumps({"content": content(ingress_expiry=expiry)}),
+        KEY.request(content(KEY.principal, ingress_expiry=expiry)),
+    ):
+        with pytest.raises(BadRequest, match=error):
+            envelope.parse_call(body, NOW)
+
+
+def test_expiry_does_not_matter_to_anonymous_queries() -> None:
+    body = cbor2.dumps({"content": content(request_type="query", ingress_expiry=0)})
+    assert envelope.parse_query(body, NOW).ingress_expiry == 0
+    with pytest.raises(BadRequest, match="expired"):
+        envelope.parse_query(KEY.request(content(KEY.principal, request_type="query", ingress_expiry=0)), NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", "the request body is not CBOR"),
+        (b"\xff\xff", "the request body is not CBOR"),
+        (b"\x81" * 5000, "the request body is not CBOR"),
+        (cbor2.dumps([1]), "not a CBOR map"),
+        (cbor2.dumps({}), "the request has no content"),
+        (cbor2.dumps({"content": 1}), "content is a int, it must be a map"),
+        (cbor2.dumps({"content": {}}), "no request_type"),
+        (
+            cbor2.dumps({"content": content(request_type="query")}),
+            "request_type is 'query'; at this URL it must be 'call'",
+        ),
+        (cbor2.dumps({"content": content(sender=bytes(30))}), "sender has 30 bytes"),
+        (cbor2.dumps({"content": content(canister_id="aaaaa-aa")}), "canister_id is a str, it must be a blob"),
+        (cbor2.dumps({"content": content(arg=...)}), "the request has no arg"),
+        (cbor2.dumps({"content": content(method_name=b"x")}), "method_name is a bytes, it must be a text"),
+        (cbor2.dumps({"content": content(ingress_expiry=-1)}), "which has no hash|natural number"),
+        (cbor2.dumps({"content": content(ingress_expiry=1 << 64)}), "natural number below 2\\^64"),
+        (cbor2.dumps({"content": content(ingress_expiry=True)}), "which has no hash|natural number"),
+        (cbor2.dumps({"content": content(nonce=bytes(33))}), "the nonce has 33 bytes"),
+        (cbor2.dumps({"content": content(extra=1.5)}), "contains a float, which has no hash"),
+        (cbor2.dumps({"content": {**content(), 1: 2}}), "not a map of names to values"),
+        (cbor2.dumps({"content": content(), "sender_sig": b"x"}), "the sender is anonymous"),
+        (cbor2.dumps({"content": content(KEY.principal)}), "sender_pubkey and sender_sig are needed"),
+        (
+            cbor2.dumps({"content": content(OTHER), "sender_pubkey": KEY.der, "sender_sig": b""}),
+            "the sender is .*, but sender_pubkey belongs to",
+        ),
+    ],
+)
+def test_malformed_requests(body: bytes, error: str) -> None:
+    with pytest.raises(BadRequest, match=error):
+        envelope.parse_call(body, NOW)
+
+
+@pytest.mark.parametrize(
+    ("der", "error"),
+    [
+        (
+            bytes.fromhex("301c300c060a2b0601040183b8430102030c000a00000000000000070101"),
+            "canister signatures .* are not supported",
+        ),
+        (
+            bytes.fromhex("305e300c060a2b0601040183b8430101034e00") + bytes(77),
+            "Web Authentication keys are not supported",
+        ),
+        (b"not a key", "is not a valid DER key"),
+        (
+            rsa.generate_private_key(65537, 1024)
+            .public_key()
+            .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            "of another kind than Ed25519",
+        ),
+    ],
+    ids=["canister signature", "web authentication", "nonsense", "rsa"],
+)
+def test_keys_of_other_kinds(der: bytes, error: str) -> None:
+    body = {"content": content(principal.self_authenticating(der)), "sender_pubkey": der, "sender_sig": b""}
+    with pytest.raises(BadRequest, match=error):
+        envelope.parse_call(cbor2.dumps(body), NOW)
+
+
+@pytest.mark.parametrize(
+    ("paths", "error"),
+    [
+        (b"time", "paths is a bytes, it must be an array"),
+        ([b"time"], "a path must be an array of blobs, not bytes"),
+        ([["time"]], "a label of a path must be a blob, not str 'time'"),
+        ([[b"x"] * 128], "a path has 128 labels"),
+        ([[]] * 1001, "1001 paths are requested"),
+        (..., "the request has no paths"),
+    ],
+)
+def test_bad_paths(paths: Any, error: str) -> None:
+    fields = content(request_type="read_state", canister_id=..., method_name=..., arg=..., paths=paths)
+    with pytest.raises(BadRequest, match=error):
+        envelope.parse_read_state(cbor2.dumps({"content": fields}), NOW)
