@@ -165,14 +165,14 @@ def wasm_problem(data: bytes) -> str:
 
 
 def _manifest() -> dict[str, dict[str, Any]]:
+    """The entries of the manifest by file name: size, sha256, source, made_by, …"""
     path = places.files() / MANIFEST
     try:
-        table = json.loads(path.read_text())["files"]
+        return {entry["name"]: entry for entry in json.loads(path.read_text())["files"]}
     except FileNotFoundError as error:
         raise ArtifactMissing(f"no {path}; get it back with `git checkout {path}`") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactCorrupt(f"{path} is not a manifest ({error}); get it back with `git checkout {path}`") from error
-    return dict(table)
 
 
 def _remedy(path: Path, shipped: bool) -> str:
@@ -195,7 +195,8 @@ def _checked(path: Path) -> Artifact:
         )
     if path.suffix == ".wasm" and (problem := wasm_problem(path.read_bytes())):
         raise ArtifactCorrupt(f"{path} is not a wasm module: {problem}. {_remedy(path, entry is not None)}")
-    return Artifact(path.name, path, size, sha256, str(entry.get("origin", "")) if entry else OWN)
+    origin = ", ".join(entry[key] for key in ("source", "compiler") if key in entry) if entry else OWN
+    return Artifact(path.name, path, size, sha256, origin)
 
 
 def _item(path: Path) -> Item:
