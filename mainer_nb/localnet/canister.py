@@ -1,0 +1,336 @@
+"""One canister: its state, its memory files and the wasm instances that work on them.
+
+An update instance executes messages one at a time; its changes stay private until `commit`. A query
+instance, made when the first query comes, sees the committed state only, so that queries need not
+wait for a message that runs for a minute. `memory_lock` keeps the two apart while a commit is
+written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cycles, journal
+from .errors import CanisterTrap
+from .memory import WASM_PAGE, CowMemory, page_ranges
+from .runtime import Compiled, Instance, Runtime
+from .state import CallMessage, CanisterState, Message
+from .system_api import Execution
+
+STATUS_CODES = {"running": 1, "stopping": 2, "stopped": 3}
+
+#: Instruction limits per message (IC: "Resource limits").
+UPDATE_LIMIT = 40_000_000_000
+QUERY_LIMIT = 5_000_000_000
+INSTALL_LIMIT = 300_000_000_000
+INSPECT_LIMIT = 200_000_000
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every execution on a network sees of it."""
+
+    subnet_id: bytes
+    root_key: bytes
+
+
+@dataclass
+class Outcome:
+    """What an entry point left behind: its `execution`, and the trap that ended it, if one did."""
+
+    execution: Execution
+    trap: CanisterTrap | None
+    instructions: int
+
+
+class Canister:
+    """A canister of a running network. Its `state` is changed by the scheduler alone."""
+
+    def __init__(self, runtime: Runtime, folder: Path, state: CanisterState, compiled: Compiled | None) -> None:
+        self.state = state
+        self.compiled = compiled
+        self.memory_lock = threading.Lock()
+        self.busy = False
+        self.queue: deque[tuple[int, Message]] = deque()
+        self.management: deque[tuple[int, CallMessage]] = deque()
+        self.logs: deque[tuple[int, int, bytes]] = deque(maxlen=1000)
+        self.next_log = 0
+        self._runtime = runtime
+        self._folder = folder
+        self._instance: Instance | None = None
+        self._stable: CowMemory | None = None
+        self._query_instance: Instance | None = None
+        self._query_stable: CowMemory | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        journal.recover(self._journal, state.commits)
+
+    @property
+    def _journal(self) -> Path:
+        return self._folder / "journal"
+
+    def _heap_file(self, generation: int) -> Path:
+        return self._folder / f"heap-{generation}"
+
+    def heap_file(self) -> Path:
+        """The file of the committed heap."""
+        return self._heap_file(self.state.heap_generation)
+
+    def _stable_file(self, generation: int) -> Path:
+        return self._folder / f"stable-{generation}"
+
+    # The view of the System API.
+
+    def execution(self, entry: str, around: Surroundings, now: int, instance: Instance, limit: int) -> Execution:
+        """An `Execution` for entry point `entry` that sees the committed state."""
+        state = self.state
+        return Execution(
+            entry=entry,
+            machine=instance,
+            canister_id=state.id,
+            subnet_id=around.subnet_id,
+            root_key=around.root_key,
+            time=now,
+            balance=state.cycles,
+            reserve=self.freezing_threshold(),
+            version=state.version,
+            status=STATUS_CODES[state.status],
+            controllers=frozenset(state.settings.controllers),
+            environment=tuple((name, value) for name, value in state.settings.environment_variables),
+            instruction_limit=limit,
+            stable_pages=state.stable_pages,
+            certified_data=state.certified_data,
+            global_timer=state.global_timer,
+        )
+
+    def freezing_threshold(self) -> int:
+        """Cycles below which the canister is frozen."""
+        settings = self.state.settings
+        size = max(self.state.memory_size(), settings.memory_allocation)
+        return cycles.freezing_threshold(size, settings.compute_allocation, settings.freezing_threshold)
+
+    def idle_cycles_per_day(self) -> int:
+        """What the canister pays a day for its memory and compute allocation."""
+        size = max(self.state.memory_size(), self.state.settings.memory_allocation)
+        return cycles.freezing_threshold(size, self.state.settings.compute_allocation, 24 * 60 * 60)
+
+    # Executing messages. At most one thread at a time is in this part.
+
+    def instance(self) -> Instance:
+        """The update instance, holding the committed state."""
+        if self._instance is None:
+            assert self.compiled is not None
+            state = self.state
+            self._instance = Instance(
+                self._runtime, self.compiled, self._heap_file(state.heap_generation), state.heap_pages
+            )
+            self._instance.reset(state.heap_pages, state.globals)
+        return self._instance
+
+    def run(self, execution: Execution, call: Callable[[], None]) -> Outcome:
+        """Runs `call`, which enters the instance of `execution`, with the canister's stable memory at hand."""
+        if execution.stable_pages:
+            execution.stable = self._grow_stable(execution.stable_pages)
+        execution.grow_stable = self._grow_stable
+        return _run(execution, call)
+
+    def _grow_stable(self, pages: int) -> CowMemory:
+        if self._stable is None:
+            self._stable = CowMemory(self._stable_file(self.state.stable_generation), 0)
+        if self._stable.size < pages * WASM_PAGE:
+            self._stable.grow(pages * WASM_PAGE)
+        return self._stable
+
+    def install(self, compiled: Compiled, keep_heap: bool) -> Instance:
+        """An instance of `compiled` to run the entry points of an installation on.
+
+        With `keep_heap` it starts from the heap as the update instance has it now, uncommitted changes
+        included (Motoko's enhanced orthogonal persistence), else from the module's data segments.
+        """
+        if keep_heap:
+            before = self.instance()
+            base = self._heap_file(self.state.heap_generation)
+            fresh = Instance(self._runtime, compiled, base, before.heap_pages())
+            if before.heap is not None and fresh.heap is not None:
+                for offset, length in before.heap.dirty():
+                    fresh.heap.write(offset, before.heap.read(offset, length))
+            return fresh
+        base = self._heap_file(self.state.heap_generation + 1)
+        base.unlink(missing_ok=True)
+        return Instance(self._runtime, compiled, base, None)
+
+    def start_stable_afresh(self) -> None:
+        """From now on the (uncommitted) stable memory is empty."""
+        if self._stable is not None:
+            self._stable.close()
+        path = self._stable_file(self.state.stable_generation + 1)
+        path.unlink(missing_ok=True)
+        self._stable = CowMemory(path, 0)
+
+    def commit(
+        self,
+        instance: Instance,
+        execution: Execution,
+        save: Callable[[int, list[bytes]], None],
+        fresh_stable: bool = False,
+    ) -> None:
+        """Makes what `instance` and `execution` changed the committed state.
+
+        `save(commit number, globals)` is called at the point of no return; it must store the state in
+        which the sizes and generations of the memories are already those of `instance`.
+        """
+        state = self.state
+        fresh_heap = instance is not self._instance and (
+            instance.heap is not None and instance.heap.base != self._heap_file(state.heap_generation)
+        )
+        changes = []
+        heap_ranges = instance.heap.dirty() if instance.heap else []
+        if instance.heap is not None and (heap_ranges or instance.heap_pages() != state.heap_pages):
+            heap = instance.heap
+            changes.append(journal.FileChange(heap.base, heap.size, heap_ranges, heap.views(heap_ranges)))
+        size = execution.stable_pages * WASM_PAGE
+        stable_ranges = page_ranges(execution.stable_touched, size)
+        if self._stable is not None and stable_ranges:
+            changes.append(
+                journal.FileChange(self._stable.base, size, stable_ranges, self._stable.views(stable_ranges))
+            )
+        number = state.commits + 1
+        if changes:
+            if fresh_heap:
+                changes.pop(0).apply()  # nobody reads a new generation's file before the commit
+            if changes:
+                journal.write(self._journal, number, changes)
+        with self.memory_lock:
+            save(number, instance.globals())
+            for change in changes:
+                change.apply()
+            if instance.heap is not None:
+                instance.heap.discard(heap_ranges)
+            if self._stable is not None:
+                self._stable.discard(stable_ranges)
+            if instance is not self._instance:
+                self._close_instances()
+                self._instance = instance
+            if fresh_stable:
+                self._close_query_stable()
+        if changes:
+            journal.applied(self._journal)
+        if fresh_heap or fresh_stable:
+            self._remove_old_files()
+
+    def rollback(self, touched: list[tuple[int, int]], replaced: Instance | None = None) -> None:
+        """Back to the committed state after a trap, or after a query method called as an update."""
+        if replaced is not None and replaced is not self._instance:
+            replaced.close()
+        if self._instance is not None and not self._instance.reset(self.state.heap_pages, self.state.globals):
+            self._instance.close()
+            self._instance = None
+        if self._stable is not None:
+            if self._stable.base != self._stable_file(self.state.stable_generation):
+                self._stable.close()
+                self._stable = None
+            else:
+                self._stable.discard(page_ranges(touched, self._stable.size))
+
+    def _close_instances(self) -> None:
+        for instance in (self._instance, self._query_instance):
+            if instance is not None:
+                instance.close()
+        self._instance = self._query_instance = None
+
+    def _close_query_stable(self) -> None:
+        if self._query_stable is not None:
+            self._query_stable.close()
+            self._query_stable = None
+
+    def _remove_old_files(self) -> None:
+        state = self.state
+        current = {self._heap_file(state.heap_generation), self._stable_file(state.stable_generation), self._journal}
+        for path in self._folder.iterdir():
+            if path not in current:
+                path.unlink(missing_ok=True)
+
+    def uninstall(self) -> None:
+        """Drops instances and memories; the state already says that no module is installed."""
+        with self.memory_lock:
+            self._close_instances()
+            if self._stable is not None:
+                self._stable.close()
+                self._stable = None
+            self._close_query_stable()
+        self._remove_old_files()
+
+    # Queries. Any thread; one at a time by `memory_lock`.
+
+    def query(
+        self, entry: str, around: Surroundings, now: int, limit: int, export: str, prepare: Callable[[Execution], None]
+    ) -> Outcome:
+        """Runs the exported function `export` on the committed state and forgets all its changes.
+
+        `prepare` fills in what the execution should see (caller, argument, …).
+        """
+        with self.memory_lock:
+            state = self.state
+            if self._query_instance is not None and not self._query_instance.reset(state.heap_pages, state.globals):
+                self._query_instance.close()
+                self._query_instance = None
+            if self._query_instance is None:
+                assert self.compiled is not None
+                self._query_instance = Instance(
+                    self._runtime, self.compiled, self._heap_file(state.heap_generation), state.heap_pages
+                )
+                self._query_instance.reset(state.heap_pages, state.globals)
+            instance = self._query_instance
+            execution = self.execution(entry, around, now, instance, limit)
+            if state.stable_pages:
+                execution.stable = self._grow_query_stable(state.stable_pages)
+            execution.grow_stable = self._grow_query_stable
+            prepare(execution)
+            outcome = _run(execution, lambda: instance.call_export(export, execution, limit))
+            if self._query_stable is not None:
+                self._query_stable.discard(page_ranges(execution.stable_touched, self._query_stable.size))
+            return outcome
+
+    def _grow_query_stable(self, pages: int) -> CowMemory:
+        if self._query_stable is None:
+            self._query_stable = CowMemory(self._stable_file(self.state.stable_generation), 0)
+        if self._query_stable.size < pages * WASM_PAGE:
+            self._query_stable.grow(pages * WASM_PAGE)
+        return self._query_stable
+
+    def forget(self) -> None:
+        """Drops instances and mappings in whatever condition they are; the next message starts from the files."""
+        with self.memory_lock:
+            self.close()
+
+    def close(self) -> None:
+        """Frees memory and address space. Committed state stays in the folder."""
+        self._close_instances()
+        for stable in (self._stable, self._query_stable):
+            if stable is not None:
+                stable.close()
+        self._stable = self._query_stable = None
+
+    def remove(self) -> None:
+        """The canister is deleted: nothing of it stays."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def log(self, entries: list[tuple[int, bytes]]) -> None:
+        """Keeps lines that the canister printed."""
+        for time, text in entries:
+            self.logs.append((self.next_log, time, text[:32768]))
+            self.next_log += 1
+
+
+def _run(execution: Execution, call: Callable[[], None]) -> Outcome:
+    trap = None
+    try:
+        call()
+    except CanisterTrap as error:
+        trap = error
+    return Outcome(execution, trap, execution.machine.instructions() + execution.charged)

@@ -1,0 +1,228 @@
+"""Copy-on-write linear memory: what makes a message atomic without copying a heap.
+
+A canister's memory (its wasm heap, or its stable memory) lives in a *base file* that holds the
+committed bytes. Whoever executes a message maps that file privately: reads come from the page
+cache, the first write to a page makes a private copy of that page alone. So
+
+* the pages a message changed are the private ones (`CowMemory.dirty`),
+* rolling back is dropping them (`CowMemory.discard`),
+* committing is writing them to the base file (`write_ranges`), then dropping them.
+
+The cost is proportional to the pages written, not to the size of the memory, and several
+instances (one for updates, one for queries) can map the same base file at once.
+
+On Linux the private pages are told apart by ``/proc/self/pagemap`` (bit 61 is set for pages of a
+file). Elsewhere the mapping is compared with the file, which is slower and gives the same answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+WASM_PAGE = 65536
+PAGE = mmap.PAGESIZE
+
+#: A byte range of a memory: (offset, length).
+Range = tuple[int, int]
+
+_LINUX = sys.platform == "linux"
+_PROT_NONE, _PROT_RW = 0, mmap.PROT_READ | mmap.PROT_WRITE
+_MAP_PRIVATE, _MAP_SHARED = mmap.MAP_PRIVATE, mmap.MAP_SHARED
+_MAP_ANON = mmap.MAP_ANON
+_MAP_FIXED = 0x10
+_MAP_NORESERVE = 0x4000 if _LINUX else 0x40
+_MADV_DONTNEED = 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+def _mmap(address: int | None, length: int, prot: int, flags: int, fd: int = -1) -> int:
+    result = _libc.mmap(address, length, prot, flags, fd, 0)
+    if result is None or result == ctypes.c_void_p(-1).value:
+        code = ctypes.get_errno()
+        raise MemoryError(f"cannot map {length} bytes: {os.strerror(code)}")
+    return int(result)
+
+
+class CowMemory:
+    """A private view of a base file at a fixed address.
+
+    Args:
+        base: the file that holds the committed bytes; made, or lengthened with zeros, as needed.
+        size: bytes that are readable and writable now.
+        reserve: bytes of address space the memory may grow into without moving (0: it may move).
+        guard: further bytes of address space after `reserve` that stay inaccessible.
+    """
+
+    def __init__(self, base: Path, size: int, reserve: int = 0, guard: int = 0) -> None:
+        self.base = base
+        self.size = 0
+        self._reserved = 0
+        self._fixed = reserve > 0
+        self.address = 0
+        if self._fixed:
+            self._reserved = max(reserve, size) + guard
+            self.address = _mmap(None, self._reserved, _PROT_NONE, _MAP_PRIVATE | _MAP_ANON | _MAP_NORESERVE)
+        self.capacity = self._reserved - guard
+        if size or not base.exists():
+            self.grow(size)
+
+    def grow(self, size: int) -> None:
+        """Makes `size` bytes accessible. New bytes are zero; private pages are kept only when the address is fixed.
+
+        Raises:
+            MemoryError: `size` is beyond the reserved address space, or the system has none left.
+        """
+        fd = os.open(self.base, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+            if size == self.size:
+                return
+            if self._fixed:
+                if size > self.capacity:
+                    raise MemoryError(f"{size} bytes are beyond the {self.capacity} reserved")
+                # Only the new part is mapped, at its offset: what was written before stays private.
+                self._map(fd, self.size, size - self.size)
+            else:
+                private = [(r, self.read(*r)) for r in self.dirty()] if self.size else []
+                self._unmap()
+                self.address = _mmap(None, size, _PROT_RW, _MAP_PRIVATE | _MAP_NORESERVE, fd)
+                self._reserved = size
+                for (offset, _), data in private:
+                    ctypes.memmove(self.address + offset, data, len(data))
+            self.size = size
+        finally:
+            os.close(fd)
+
+    def _map(self, fd: int, offset: int, length: int) -> None:
+        flags = _MAP_PRIVATE | _MAP_FIXED | _MAP_NORESERVE
+        result = _libc.mmap(self.address + offset, length, _PROT_RW, flags, fd, offset)
+        if result != self.address + offset:
+            raise MemoryError(f"cannot map {length} bytes: {os.strerror(ctypes.get_errno())}")
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes at `offset`; the caller has checked the bounds."""
+        return ctypes.string_at(self.address + offset, length)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Writes `data` at `offset`; the caller has checked the bounds."""
+        ctypes.memmove(self.address + offset, data, len(data))
+
+    def dirty(self) -> list[Range]:
+        """The ranges (whole pages, ascending, not touching) that differ from the base file, or may do so."""
+        if not self.size:
+            return []
+        flags = _private_pages(self.address, self.size) if _LINUX else self._changed_pages()
+        return _runs(flags, self.size)
+
+    def _changed_pages(self) -> np.ndarray:
+        pages = -(-self.size // PAGE)
+        mine = np.ctypeslib.as_array((ctypes.c_uint8 * self.size).from_address(self.address))
+        committed = np.memmap(self.base, np.uint8, "r", shape=(self.size,))
+        changed = np.zeros(pages, bool)
+        block = 4096 * PAGE
+        for start in range(0, self.size, block):
+            end = min(start + block, self.size)
+            if not np.array_equal(mine[start:end], committed[start:end]):
+                for offset in range(start, end, PAGE):
+                    stop = min(offset + PAGE, end)
+                    changed[offset // PAGE] = not np.array_equal(mine[offset:stop], committed[offset:stop])
+        return changed
+
+    def discard(self, ranges: Iterable[Range]) -> None:
+        """Drops the private pages in `ranges` (page aligned): they read as the base file again."""
+        if _LINUX:
+            for offset, length in ranges:
+                _libc.madvise(self.address + offset, length, _MADV_DONTNEED)
+            return
+        fd = os.open(self.base, os.O_RDWR)
+        try:
+            for offset, length in ranges:
+                self._map(fd, offset, length)
+        finally:
+            os.close(fd)
+
+    def views(self, ranges: Iterable[Range]) -> list[memoryview]:
+        """The bytes of `ranges`, not copied; valid until the next change to this memory."""
+        return [
+            memoryview((ctypes.c_uint8 * length).from_address(self.address + offset)).cast("B")
+            for offset, length in ranges
+        ]
+
+    def _unmap(self) -> None:
+        if self._reserved:
+            _libc.munmap(self.address, self._reserved)
+            self._reserved = 0
+
+    def close(self) -> None:
+        """Gives the address space back. The base file stays."""
+        self._unmap()
+        self.size = 0
+
+
+def write_ranges(base: Path, ranges: Iterable[Range], views: Iterable[memoryview]) -> None:
+    """Writes the bytes of `views` into the file `base` at `ranges`."""
+    fd = os.open(base, os.O_WRONLY)
+    try:
+        for (offset, _), view in zip(ranges, views, strict=True):
+            while view:
+                written = os.pwrite(fd, view, offset)
+                view, offset = view[written:], offset + written
+    finally:
+        os.close(fd)
+
+
+def page_ranges(touched: Iterable[Range], size: int) -> list[Range]:
+    """`touched` byte ranges widened to whole pages (the last one ends at `size`), merged and sorted."""
+    merged: list[Range] = []
+    for offset, length in sorted(touched):
+        start = offset // PAGE * PAGE
+        end = min(-(-(offset + length) // PAGE) * PAGE, size)
+        if merged and start <= merged[-1][0] + merged[-1][1]:
+            start, previous = merged[-1][0], merged.pop()
+            end = max(end, previous[0] + previous[1])
+        merged.append((start, end - start))
+    return merged
+
+
+_PRESENT = np.uint64(1 << 63)
+_SWAPPED = np.uint64(1 << 62)
+_FILE = np.uint64(1 << 61)
+_pagemap: int | None = None
+
+
+def _private_pages(address: int, size: int) -> np.ndarray:
+    """Which pages are neither absent nor pages of the file (Documentation/admin-guide/mm/pagemap.rst)."""
+    global _pagemap
+    if _pagemap is None:
+        _pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
+    pages = -(-size // PAGE)
+    entries = np.frombuffer(os.pread(_pagemap, pages * 8, address // PAGE * 8), np.uint64)
+    return ((entries & (_PRESENT | _SWAPPED)) != 0) & ((entries & _FILE) == 0)
+
+
+def _runs(flags: np.ndarray, size: int) -> list[Range]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
+    return [
+        (int(start) * PAGE, min(int(end) * PAGE, size) - int(start) * PAGE)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    ]

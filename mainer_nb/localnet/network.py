@@ -1,0 +1,314 @@
+"""A network: one subnet of the Internet Computer in this process.
+
+`Network` is what the HTTP interface, and a Python program, talk to: it accepts ingress messages and
+queries, gives certificates, and owns clock, keys and state folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import bls, certificate, cycles, management, principal
+from . import canister as limits
+from .canister import Canister, Surroundings
+from .clock import Clock
+from .envelope import Call, Query
+from .errors import Failure, Reject, RejectCode, Reply, Response
+from .hash_tree import Node
+from .runtime import Runtime
+from .scheduler import Scheduler, no_method, no_module
+from .state import CallMessage, FromUser, Request
+from .state_tree import RANGE, StateTree
+from .store import Store
+from .system_api import Execution
+
+#: An ingress message may be this many bytes, its envelope included (mainnet: 2 MiB for most subnets).
+MAX_INGRESS = 2 * 1024 * 1024
+#: Methods of the management canister that users may call.
+_NOT_FOR_USERS = {"create_canister", "deposit_cycles", "raw_rand"}
+
+
+def cache_folder() -> Path:
+    """Where compiled modules are kept for all networks of this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mainer-workbench" / "modules"
+
+
+class Network:
+    """A running network with its state in `folder`.
+
+    Args:
+        folder: made if missing; a network's state survives in it.
+        cache: folder for compiled modules; by default one for all networks of this user.
+        workers: canisters that may run at once; by default the number of processors.
+
+    Raises:
+        store.DamagedState: the folder holds something else than a network's state.
+    """
+
+    def __init__(self, folder: Path, cache: Path | None = None, workers: int | None = None) -> None:
+        self.clock = Clock()
+        self.store = Store(folder)
+        seed = self.store.meta("root key seed")
+        if seed is None:
+            seed = os.urandom(bls.SEED_LENGTH)
+            self.store.set_meta("root key seed", seed)
+        self._key = bls.SecretKey(seed)
+        #: The root key, DER.
+        self.root_key = self._key.public_key_der
+        self.subnet_id = principal.self_authenticating(self.root_key)
+        around = Surroundings(self.subnet_id, self.root_key)
+        processors = workers or max(2, os.cpu_count() or 1)
+        runtime = Runtime(cache or cache_folder())
+        self.scheduler = Scheduler(self.store, runtime, self.clock, around, processors)
+        self._tree = StateTree(self.scheduler, self.subnet_id, self.root_key, {})
+        self.scheduler.on_change = self._tree.canister_changed
+        self.scheduler.on_request_done = self._request_changed
+        self._waiting: dict[bytes, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        self._threads = ThreadPoolExecutor(max(4, processors), "query")
+        self.scheduler.start()
+
+    def close(self) -> None:
+        """Stops the network; everything acknowledged is in its folder."""
+        self._threads.shutdown()
+        self.scheduler.stop()
+        self.store.close()
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def now(self) -> int:
+        """The network's time, ns since the epoch."""
+        return self.clock.now()
+
+    # Ingress messages.
+
+    async def submit(self, call: Call) -> Reject | None:
+        """Accepts an ingress message whose envelope was checked; the same request id again changes nothing.
+
+        Returns:
+            None if it was accepted, else why not: the "non-replicated rejection" of the specification.
+        """
+        if call.request_id in self.scheduler.requests:
+            return None
+        refusal = await asyncio.get_running_loop().run_in_executor(self._threads, self._inspect, call)
+        if refusal is None:
+            self._accept(call)
+        return refusal
+
+    def _inspect(self, call: Call) -> Reject | None:
+        """Whether the callee wants this message: it exists, runs, can pay, and ``canister_inspect_message`` accepts."""
+        if call.canister_id == principal.MANAGEMENT:
+            return self._inspect_management(call)
+        name = principal.to_text(call.canister_id)
+        canister = self.scheduler.canisters.get(call.canister_id)
+        if canister is None:
+            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
+        if canister.state.status != "running":
+            code = "IC0509" if canister.state.status == "stopping" else "IC0508"
+            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {canister.state.status}", code)
+        if canister.compiled is None:
+            return no_module(name)
+        refusal = self.scheduler.out_of_cycles(canister, _ingress_price(call))
+        if refusal is None and "canister_inspect_message" in canister.compiled.info.exports:
+            refusal = self._ask_canister(canister, call)
+        return refusal
+
+    def _inspect_management(self, call: Call) -> Reject | None:
+        if call.method in _NOT_FOR_USERS:
+            message = f"Management method {call.method} can be called by canisters only"
+            return Reject(int(RejectCode.CANISTER_REJECT), message, "IC0516")
+        try:
+            canister_id = management.named_canister(call.method, call.arg)
+        except Failure as failure:
+            return failure.reject
+        if canister_id is not None and canister_id not in self.scheduler.canisters:
+            name = principal.to_text(canister_id)
+            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
+        return None
+
+    def _ask_canister(self, canister: Canister, call: Call) -> Reject | None:
+        def prepare(execution: Execution) -> None:
+            execution.caller, execution.arg, execution.method = call.sender, call.arg, call.method
+
+        around, now = self.scheduler.around, self.now()
+        outcome = canister.query("F", around, now, limits.INSPECT_LIMIT, "canister_inspect_message", prepare)
+        if outcome.trap is not None:
+            with self.scheduler.lock:
+                return self.scheduler.trap(canister, outcome)
+        if not outcome.execution.accepted_message:
+            return Reject(int(RejectCode.CANISTER_REJECT), "Canister rejected the message", "IC0406")
+        return None
+
+    def _accept(self, call: Call) -> None:
+        scheduler = self.scheduler
+        with scheduler.lock:
+            if call.request_id in scheduler.requests:
+                return
+            canister = scheduler.canisters.get(call.canister_id)
+            if canister is not None:
+                price = min(canister.state.cycles, _ingress_price(call))
+                canister.state.cycles -= price
+                canister.state.burned += price
+                scheduler.touch(canister)
+            request = Request(call.sender, call.canister_id, call.ingress_expiry)
+            scheduler.requests[call.request_id] = request
+            scheduler.changes.requests[call.request_id] = request
+            self._tree.request_changed(call.request_id)
+            origin = FromUser(call.request_id)
+            scheduler.dispatch(CallMessage(origin, call.sender, call.canister_id, call.method, call.arg))
+            scheduler.flush()
+
+    def _request_changed(self, request_id: bytes) -> None:
+        self._tree.request_changed(request_id)
+        request = self.scheduler.requests.get(request_id)
+        if request is None or request.response is not None:
+            for loop, event in self._waiting.pop(request_id, []):
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, request_id: bytes, timeout_seconds: float) -> bool:
+        """Waits until the request is replied to or rejected; False if that takes longer."""
+        event = asyncio.Event()
+        waiter = (asyncio.get_running_loop(), event)
+        with self.scheduler.lock:
+            request = self.scheduler.requests.get(request_id)
+            if request is None or request.response is not None:
+                return request is not None
+            self._waiting.setdefault(request_id, []).append(waiter)
+        try:
+            await asyncio.wait_for(event.wait(), timeout_seconds)
+            return True
+        except TimeoutError:
+            with self.scheduler.lock:
+                if waiter in self._waiting.get(request_id, []):
+                    self._waiting[request_id].remove(waiter)
+            return False
+
+    # Queries.
+
+    async def query(self, query: Query) -> Response:
+        """Executes a query call on the committed state."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._query, query)
+
+    def _query(self, query: Query) -> Response:
+        if query.canister_id == principal.MANAGEMENT:
+            return self._query_management(query)
+        name = principal.to_text(query.canister_id)
+        canister = self.scheduler.canisters.get(query.canister_id)
+        if canister is None:
+            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
+        if canister.state.status != "running":
+            code = "IC0509" if canister.state.status == "stopping" else "IC0508"
+            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {canister.state.status}", code)
+        if canister.compiled is None:
+            return no_module(name)
+        refusal = self.scheduler.out_of_cycles(canister, 0)
+        if refusal is not None:
+            return refusal
+        kind = canister.compiled.info.method_kind(query.method)
+        if kind not in ("query", "composite_query"):
+            return no_method(name, "query", query.method)
+
+        def prepare(execution: Execution) -> None:
+            execution.caller, execution.arg, execution.method = query.sender, query.arg, query.method
+            execution.data_certificate = functools.cache(lambda: self._data_certificate(query.canister_id))
+
+        entry = "CQ" if kind == "composite_query" else "NRQ"
+        export = f"canister_{kind} {query.method}"
+        outcome = canister.query(entry, self.scheduler.around, self.now(), limits.QUERY_LIMIT, export, prepare)
+        execution = outcome.execution
+        with self.scheduler.lock:
+            canister.log(execution.logs)
+            if outcome.trap is not None:
+                return self.scheduler.trap(canister, outcome)
+            stats = canister.state.query_stats
+            stats[:] = stats[0] + 1, stats[1] + outcome.instructions, stats[2] + len(query.arg), stats[3]
+        if execution.calls:
+            message = f"Canister {name}: calls of composite queries are not supported on this network"
+            return Reject(int(RejectCode.CANISTER_REJECT), message, "IC0504")
+        if execution.answer is None:
+            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} did not reply to the call", "IC0506")
+        if isinstance(execution.answer, Reply):
+            stats[3] += len(execution.answer.data)
+        return execution.answer
+
+    def _query_management(self, query: Query) -> Response:
+        described = management.INTERFACE.methods.get(query.method)
+        if described is None or described.mode != "query":
+            return no_method(principal.to_text(principal.MANAGEMENT), "query", query.method)
+        message = CallMessage(FromUser(query.request_id), query.sender, query.canister_id, query.method, query.arg)
+        try:
+            target = self.scheduler.canisters[management.target(self.scheduler, message)]
+            answer = management.handle(self.scheduler, target, message)
+        except Failure as failure:
+            return failure.reject
+        assert answer is not None
+        return answer.response
+
+    # Certificates.
+
+    def state_tree(self) -> Node:
+        """The complete state tree now."""
+        with self.scheduler.lock:
+            tree = self._tree.current(self.now())
+            assert tree.digest  # computed here, while nothing changes
+            return tree
+
+    def certificate(self, paths: list[list[bytes]]) -> bytes:
+        """A certificate (CBOR) of the parts of the state tree under `paths`, and of the time."""
+        return certificate.certify(self.state_tree(), [[b"time"], *paths], self._key)
+
+    def _data_certificate(self, canister_id: bytes) -> bytes:
+        return self.certificate([[b"canister", canister_id, b"certified_data"]])
+
+    # What the HTTP interface must know to judge a request.
+
+    def effective_canister_id_ok(self, request: Call | Query, effective: bytes) -> bool:
+        """Whether `effective` is the right id in the URL of this request (section "Effective canister id")."""
+        if request.canister_id != principal.MANAGEMENT:
+            return request.canister_id == effective
+        try:
+            named = management.named_canister(request.method, request.arg)
+        except Failure:
+            return True  # the call itself will be answered with what is wrong with it
+        return named == effective if named is not None else effective == b"" or RANGE[0] <= effective <= RANGE[1]
+
+    def may_read(self, sender: bytes, path: list[bytes], effective: bytes) -> str | None:
+        """Why `sender` may not read `path` at the URL of `effective`; None if it may (section "Read state")."""
+        match path:
+            case [b"time"] | [b"subnet", *_] | [b"canister_ranges", *_]:
+                return None
+            case [b"canister", canister_id, b"controllers" | b"module_hash" | b"certified_data"]:
+                return None if canister_id == effective else "the path is about another canister than the URL"
+            case [b"canister", canister_id, b"metadata", name]:
+                if canister_id != effective:
+                    return "the path is about another canister than the URL"
+                return self._may_read_metadata(sender, canister_id, name)
+            case [b"request_status", request_id, *_]:
+                request = self.scheduler.requests.get(request_id)
+                if request is None or request.sender == sender:
+                    return None
+                return "the request status may be read only by the sender of the request"
+        return "Invalid path requested."
+
+    def _may_read_metadata(self, sender: bytes, canister_id: bytes, name: bytes) -> str | None:
+        canister = self.scheduler.canisters.get(canister_id)
+        if canister is None or canister.compiled is None:
+            return None
+        public, _ = canister.compiled.info.metadata().get(name.decode(errors="replace"), (True, b""))
+        if public or sender in canister.state.settings.controllers:
+            return None
+        return f"custom section {name.decode(errors='replace')!r} is private: only controllers may read it"
+
+
+def _ingress_price(call: Call) -> int:
+    return cycles.ingress(len(call.method) + len(call.arg))

@@ -1,0 +1,424 @@
+"""Running canister modules on wasmtime.
+
+`Runtime` compiles modules (cached on disk by sha256) and links them to the System API; an `Instance`
+is one module instantiated over a heap that belongs to a canister. wasmtime's own Python classes do
+the set-up; the calls in between go through its C API directly, because they happen for every
+message and every host call, on several threads at once.
+
+The functions a canister imports find the `Execution` they act on in a thread-local: a message runs
+on one thread from its first instruction to its last.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.metadata
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import wasmtime
+from wasmtime import _ffi as ffi
+
+from . import memory, system_api, wasm
+from .errors import CanisterTrap
+from .system_api import Execution, Import
+
+#: Limits of a canister's heap in bytes (mainnet: 4 GiB for 32-bit memories, 6 GiB for 64-bit ones).
+MAX_HEAP32 = 4 * 1024**3
+MAX_HEAP64 = 6 * 1024**3
+_STACK = 4 * 1024 * 1024
+THREAD_STACK = 32 * 1024 * 1024
+
+_active = threading.local()
+
+_VALUE_TYPES = {"i32": wasmtime.ValType.i32, "i64": wasmtime.ValType.i64}
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.c_size_t
+)
+_NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
+_SLOT = 2  # a raw wasm value takes 16 bytes: two 64-bit words, the value in the first
+
+_TRAPS = {
+    0: ("IC0502", "Canister trapped: stack overflow"),
+    1: ("IC0502", "Canister trapped: heap out of bounds"),
+    3: ("IC0502", "Canister trapped: table out of bounds"),
+    4: ("IC0502", "Canister trapped: undefined table element"),
+    5: ("IC0502", "Canister trapped: function signature mismatch"),
+    6: ("IC0502", "Canister trapped: integer overflow"),
+    7: ("IC0502", "Canister trapped: integer divide by 0"),
+    8: ("IC0502", "Canister trapped: invalid conversion to integer"),
+    9: ("IC0502", "Canister trapped: unreachable"),
+}
+_OUT_OF_FUEL = 11
+
+
+class Compiled:
+    """A module ready to be instantiated. `sha256` is that of the module as it was uploaded."""
+
+    def __init__(self, sha256: bytes, info: wasm.ModuleInfo, instance_pre: wasmtime.InstancePre) -> None:
+        self.sha256 = sha256
+        self.info = info
+        self.instance_pre = instance_pre
+
+
+class Runtime:
+    """The wasmtime engine of a network, its import table and its cache of compiled modules.
+
+    Args:
+        cache: folder for compiled modules; shared by all networks of this user.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        config = wasmtime.Config()
+        config.wasm_memory64 = True
+        config.wasm_threads = False
+        config.wasm_relaxed_simd = False
+        config.consume_fuel = True
+        ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * _STACK)  # else the next line is refused
+        config.max_wasm_stack = _STACK
+        # Keeps references: wasmtime calls back into these for as long as the engine lives.
+        self._creator = _MemoryCreator()
+        ffi.wasmtime_config_host_memory_creator_set(config.ptr(), ctypes.byref(self._creator.raw))
+        self.engine = wasmtime.Engine(config)
+        self._linkers = {False: wasmtime.Linker(self.engine), True: wasmtime.Linker(self.engine)}
+        self._callbacks = [
+            _define(linker, item, memory64) for memory64, linker in self._linkers.items() for item in _all_imports()
+        ]
+        self._compiled: dict[bytes, Compiled] = {}
+        self._lock = threading.Lock()
+        self._compiling: dict[bytes, threading.Lock] = {}
+
+    def compile(self, module: bytes) -> Compiled:
+        """The compiled form of `module` (wasm, or gzipped wasm).
+
+        Raises:
+            wasm.InvalidModule: it is not a canister module, or imports what does not exist.
+        """
+        sha256 = hashlib.sha256(module).digest()
+        with self._lock:
+            if sha256 in self._compiled:
+                return self._compiled[sha256]
+            mutex = self._compiling.setdefault(sha256, threading.Lock())
+        with mutex:
+            if sha256 in self._compiled:
+                return self._compiled[sha256]
+            plain = wasm.decompress(module)
+            info = wasm.inspect(plain)
+            _check_imports(info)
+            native = self._native(sha256, plain, info)
+            try:
+                pre = self._linkers[info.memory64].instantiate_pre(native)
+            except wasmtime.WasmtimeError as error:
+                raise wasm.InvalidModule(str(error)) from error
+            compiled = Compiled(sha256, info, pre)
+            with self._lock:
+                self._compiled[sha256] = compiled
+            return compiled
+
+    def _native(self, sha256: bytes, module: bytes, info: wasm.ModuleInfo) -> wasmtime.Module:
+        version = importlib.metadata.version("wasmtime")
+        path = self._cache / f"{sha256.hex()}-wasmtime{version}.cwasm"
+        if path.exists():
+            try:
+                return wasmtime.Module.deserialize_file(self.engine, str(path))
+            except wasmtime.WasmtimeError:
+                path.unlink(missing_ok=True)  # made with other settings, or cut short: compile again
+        try:
+            native = wasmtime.Module(self.engine, wasm.instrument(module, info))
+        except wasmtime.WasmtimeError as error:
+            raise wasm.InvalidModule(str(error)) from error
+        self._cache.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        partial.write_bytes(native.serialize())
+        partial.replace(path)
+        return native
+
+
+class Instance:
+    """A module instantiated over the heap in file `base`, of which `pages` wasm pages are committed.
+
+    One thread at a time may use it. With ``pages=None`` the instance is new: its memory is what the
+    module's data segments say, and nothing of it is committed yet.
+    """
+
+    def __init__(self, runtime: Runtime, compiled: Compiled, base: Path, pages: int | None) -> None:
+        self.compiled = compiled
+        self.heap: memory.CowMemory | None = None
+        self._fuel = 0
+        info = compiled.info
+        self._store = wasmtime.Store(runtime.engine)
+        self._context = self._store._context()
+        ffi.wasmtime_context_set_fuel(self._context, 2**62)
+        _active.heap_for = (base, MAX_HEAP64 if info.memory64 else MAX_HEAP32)
+        try:
+            self._instance = compiled.instance_pre.instantiate(self._store)
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            raise CanisterTrap("IC0505", f"Canister cannot be instantiated: {error}") from error
+        finally:
+            _active.heap_for = None
+        exports: Any = self._instance.exports(self._store)
+        self._memory = None
+        self._table = None
+        if info.memory_pages is not None:
+            self._memory = exports[wasm.EXPORT_MEMORY]._memory
+            self.heap = _active.heap
+            _active.heap = None
+        if info.has_table:
+            self._table = exports[wasm.EXPORT_TABLE]._table
+        self._globals = [exports[wasm.global_export(i)]._global for i in info.mutable_globals]
+        self._functions: dict[str, ffi.wasmtime_func_t] = {}
+        if pages is not None and self.heap is not None:
+            # What the data segments wrote is not the committed state: drop it.
+            self.heap.discard(self.heap.dirty())
+            self._resize(pages)
+
+    def _resize(self, pages: int) -> bool:
+        """Grows the heap to `pages`. False if it is already larger: wasm memories never shrink."""
+        assert self.heap is not None
+        delta = pages - self.heap.size // memory.WASM_PAGE
+        if delta > 0:
+            previous = ctypes.c_uint64()
+            _check(
+                ffi.wasmtime_memory_grow(
+                    self._context, ctypes.byref(cast(Any, self._memory)), delta, ctypes.byref(previous)
+                )
+            )
+        return delta >= 0
+
+    def heap_pages(self) -> int:
+        """Size of the heap in wasm pages."""
+        return self.heap.size // memory.WASM_PAGE if self.heap else 0
+
+    def globals(self) -> list[bytes]:
+        """The values of the mutable globals, as their raw 16 bytes."""
+        value = ffi.wasmtime_val_t()
+        values = []
+        for item in self._globals:
+            ffi.wasmtime_global_get(self._context, ctypes.byref(item), ctypes.byref(value))
+            values.append(ctypes.string_at(ctypes.byref(value), ctypes.sizeof(value)))
+        return values
+
+    def reset(self, pages: int, globals_: list[bytes]) -> bool:
+        """Back to the committed state: drops uncommitted pages, restores globals, follows a grown heap.
+
+        Returns:
+            False if that is impossible (the heap has grown beyond `pages`): the instance must be replaced.
+        """
+        if self.heap is not None:
+            self.heap.discard(self.heap.dirty())
+            if not self._resize(pages):
+                return False
+        for item, raw in zip(self._globals, globals_, strict=True):
+            value = ffi.wasmtime_val_t.from_buffer_copy(raw)
+            _check(ffi.wasmtime_global_set(self._context, ctypes.byref(item), ctypes.byref(value)))
+        return True
+
+    def has(self, export: str) -> bool:
+        """Whether the module exports a function of this name."""
+        return export in self.compiled.info.exports
+
+    def instructions(self) -> int:
+        """Instructions executed since the current entry point was called."""
+        left = ctypes.c_uint64()
+        ffi.wasmtime_context_get_fuel(self._context, ctypes.byref(left))
+        return self._fuel - left.value
+
+    def call_export(self, name: str, execution: Execution, limit: int) -> None:
+        """Calls the exported function `name` (no parameters, no results).
+
+        Raises:
+            CanisterTrap: it trapped, or used more than `limit` instructions.
+        """
+        function = self._functions.get(name)
+        if function is None:
+            function = self._functions[name] = cast(Any, self._instance.exports(self._store)[name])._func
+        self._call(function, (), execution, limit)
+
+    def call_table(self, index: int, environment: int, execution: Execution, limit: int) -> None:
+        """Calls the function at `index` of the first table with one argument, as callbacks are called.
+
+        Raises:
+            CanisterTrap: there is no such function, it trapped, or used more than `limit` instructions.
+        """
+        value = ffi.wasmtime_val_t()
+        if self._table is None or not ffi.wasmtime_table_get(
+            self._context, ctypes.byref(self._table), index, ctypes.byref(value)
+        ):
+            raise CanisterTrap("IC0502", "Canister trapped: the callback is not in the table")
+        if value.of.funcref.store_id == 0:
+            raise CanisterTrap("IC0502", "Canister trapped: the callback is a null function")
+        self._call(value.of.funcref, (environment,), execution, limit)
+
+    def _call(self, function: ffi.wasmtime_func_t, args: tuple[int, ...], execution: Execution, limit: int) -> None:
+        self._fuel = limit
+        _check(ffi.wasmtime_context_set_fuel(self._context, limit))
+        raw = (ffi.wasmtime_val_raw_t * max(1, len(args)))()
+        for slot, arg in zip(raw, args, strict=False):
+            slot.i64 = arg if arg < 2**63 else arg - 2**64
+        trap = ctypes.POINTER(ffi.wasm_trap_t)()
+        _active.execution = execution
+        try:
+            error = ffi.wasmtime_func_call_unchecked(
+                self._context, ctypes.byref(function), raw, len(args), ctypes.byref(trap)
+            )
+        finally:
+            _active.execution = None
+        if execution.error is not None:
+            failure, execution.error = execution.error, None
+            if trap:
+                ffi.wasm_trap_delete(trap)
+            raise failure
+        if trap:
+            raise _trap(trap, limit)
+        if error:
+            raise CanisterTrap("IC0502", f"Canister trapped: {wasmtime.WasmtimeError._from_ptr(error)}")
+
+    def close(self) -> None:
+        """Frees the instance and its address space; the committed state stays in its file."""
+        self._store.close()
+        if self.heap is not None:
+            self.heap.close()
+            self.heap = None
+
+
+def _trap(trap: ctypes._Pointer, limit: int) -> CanisterTrap:
+    code = ctypes.c_uint8(255)
+    known = ffi.wasmtime_trap_code(trap, ctypes.byref(code))
+    described = wasmtime.Trap._from_ptr(trap)
+    if known and code.value == _OUT_OF_FUEL:
+        return CanisterTrap(
+            "IC0522",
+            f"Canister exceeded the limit of {limit} instructions for single message execution.",
+        )
+    if known and code.value in _TRAPS:
+        error_code, message = _TRAPS[code.value]
+        return CanisterTrap(error_code, message)
+    return CanisterTrap("IC0502", f"Canister trapped: {described.message}")
+
+
+def _check(error: ctypes._Pointer) -> None:
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)
+
+
+def _all_imports() -> list[Import]:
+    return list(system_api.IMPORTS.values())
+
+
+def _check_imports(info: wasm.ModuleInfo) -> None:
+    for namespace, name in info.imports:
+        if namespace != "ic0" or name not in system_api.IMPORTS:
+            raise wasm.InvalidModule(
+                f"it imports {namespace}.{name}, which the System API does not have; "
+                "canisters may import only the functions of module ic0 that the IC interface specification lists"
+            )
+
+
+def _define(linker: wasmtime.Linker, item: Import, memory64: bool) -> object:
+    """Gives `item` to `linker` with the address type of its modules; returns the C callback, to be kept alive."""
+    address = "i64" if memory64 else "i32"
+    params = [address if kind == "I" else kind for kind in item.params]
+    results = [address if kind == "I" else kind for kind in item.results]
+    function_type = wasmtime.FuncType(
+        [_VALUE_TYPES[kind]() for kind in params], [_VALUE_TYPES[kind]() for kind in results]
+    )
+    callback = _CALLBACK(_host_function(item, [2**32 - 1 if kind == "i32" else 2**64 - 1 for kind in params]))
+    namespace, name = b"ic0", item.name.encode()
+    _check(
+        ffi.wasmtime_linker_define_func_unchecked(
+            linker.ptr(),
+            ctypes.create_string_buffer(namespace),
+            len(namespace),
+            ctypes.create_string_buffer(name),
+            len(name),
+            function_type.ptr(),
+            ctypes.cast(callback, ffi.wasmtime_func_unchecked_callback_t),
+            None,
+            _NO_FINALIZER,
+        )
+    )
+    return callback
+
+
+def _host_function(item: Import, masks: list[int]) -> Callable[..., int]:
+    """The C-callable form of `item`: arguments and result are raw wasm values in one array."""
+    function, entries, name = item.function, item.entries, item.name
+    slots = [(_SLOT * i, mask) for i, mask in enumerate(masks)]
+
+    def host(_env: int, _caller: int, values: ctypes._Pointer, _count: int) -> int:
+        execution: Execution = _active.execution
+        try:
+            if execution.entry not in entries:
+                raise CanisterTrap("IC0504", f"Canister violated contract: ic0.{name} cannot be called here")
+            result = function(execution, *[values[slot] & mask for slot, mask in slots])
+            if result is not None:
+                values[0] = result if result < 2**63 else result - 2**64
+            return 0
+        except BaseException as error:  # anything else would be lost inside wasmtime
+            execution.error = error
+            return ctypes.cast(ffi.wasmtime_trap_new(b"host", 4), ctypes.c_void_p).value or 0
+
+    return host
+
+
+class _MemoryCreator:
+    """Gives wasmtime the linear memories it asks for: copy-on-write views of a canister's heap file."""
+
+    def __init__(self) -> None:
+        self._memories: dict[int, memory.CowMemory] = {}
+        self._next = 1
+        self._lock = threading.Lock()
+        self._get = ffi.wasmtime_memory_get_callback_t(self._get_memory)
+        self._grow = ffi.wasmtime_memory_grow_callback_t(self._grow_memory)
+        self._final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._finalize)
+        self._new = ffi.wasmtime_new_memory_callback_t(self._new_memory)
+        self.raw: Any = ffi.wasmtime_memory_creator_t()
+        self.raw.env = None
+        self.raw.new_memory = self._new
+        self.raw.finalizer = _NO_FINALIZER
+
+    def _new_memory(
+        self, _env: int, _type: int, minimum: int, maximum: int, reserved: int, guard: int, out: ctypes._Pointer
+    ) -> int:
+        base, limit = _active.heap_for
+        if minimum > limit:
+            return self._fail(f"its memory starts with {minimum} bytes; the limit is {limit}")
+        try:
+            heap = memory.CowMemory(base, minimum, max(reserved, min(limit, maximum)), guard)
+        except (OSError, MemoryError) as error:
+            return self._fail(str(error))
+        _active.heap = heap
+        with self._lock:
+            handle, self._next = self._next, self._next + 1
+            self._memories[handle] = heap
+        result = out[0]
+        result.env = handle
+        result.get_memory = self._get
+        result.grow_memory = self._grow
+        result.finalizer = self._final
+        return 0
+
+    def _fail(self, message: str) -> int:
+        text = message.encode()
+        return ctypes.cast(ffi.wasmtime_error_new(ctypes.create_string_buffer(text)), ctypes.c_void_p).value or 1
+
+    def _get_memory(self, handle: int, size: ctypes._Pointer, capacity: ctypes._Pointer) -> int:
+        heap = self._memories[handle]
+        size[0], capacity[0] = heap.size, heap.capacity
+        return heap.address
+
+    def _grow_memory(self, handle: int, size: int) -> int:
+        try:
+            self._memories[handle].grow(size)
+        except (OSError, MemoryError) as error:
+            return self._fail(str(error))
+        return 0
+
+    def _finalize(self, handle: int) -> None:
+        with self._lock:
+            self._memories.pop(handle).close()

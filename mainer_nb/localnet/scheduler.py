@@ -1,0 +1,665 @@
+"""Who runs when, and what becomes of it: queues, call contexts, callbacks, timers.
+
+Every change of a network's state happens here or in `management`, under one lock; wasm runs outside
+of it. A worker thread takes a canister that has something to do, executes one message of it, and
+commits; different canisters run in parallel, one canister never does two things at once.
+
+The transitions follow the IC interface specification, section "Abstract behavior".
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import canister as limits
+from . import cycles, management, principal, system_api
+from .canister import Canister, Outcome, Surroundings
+from .clock import Clock
+from .errors import Failure, Reject, RejectCode, Reply, Response
+from .runtime import THREAD_STACK, Instance, Runtime
+from .state import (
+    Callback,
+    CallContext,
+    CallMessage,
+    CanisterState,
+    FromCanister,
+    FromSystem,
+    FromUser,
+    Message,
+    Origin,
+    Request,
+    ResponseMessage,
+    TaskMessage,
+)
+from .store import Changes, Store
+from .system_api import Execution
+
+log = logging.getLogger("mainer_nb.localnet")
+
+#: Messages that may wait for a canister at once, and calls a canister may have open at once.
+MAX_QUEUE = 500
+MAX_OPEN_CALLS = 500
+HEARTBEAT_SECONDS = 1.0
+#: How often what canisters owe for storage is taken from them, and old requests are forgotten.
+HOUSEKEEPING_SECONDS = 10.0
+
+_NO_REPLY = Reject(int(RejectCode.CANISTER_ERROR), "Canister did not reply to the call", "IC0506")
+
+
+@dataclass(eq=False)
+class Subnet:
+    """The management canister as a receiver of messages that concern no existing canister."""
+
+    queue: deque[tuple[int, CallMessage]]
+    busy: bool = False
+
+
+class Scheduler:
+    """The canisters of a network and the threads that execute their messages.
+
+    Args:
+        store: where the state is kept; what it holds is loaded.
+        workers: number of canisters that may run at once.
+    """
+
+    def __init__(self, store: Store, runtime: Runtime, clock: Clock, around: Surroundings, workers: int) -> None:
+        self.store = store
+        self.runtime = runtime
+        self.clock = clock
+        self.around = around
+        self.lock = threading.RLock()
+        self.canisters: dict[bytes, Canister] = {}
+        self.requests: dict[bytes, Request] = {}
+        self.on_request_done: Callable[[bytes], None] = lambda request_id: None
+        self.on_change: Callable[[bytes], None] = lambda canister_id: None
+        self.changes = Changes()
+        self._subnet = Subnet(deque())
+        self._work = threading.Condition(self.lock)
+        self._ready: deque[Canister | Subnet] = deque()
+        self._timers: list[tuple[int, bytes]] = []
+        self._tick = threading.Condition(self.lock)
+        self._stopping = False
+        self._running = 0
+        self._workers = workers
+        self._threads: list[threading.Thread] = []
+        self._next_message = 1
+        self._load()
+        clock.changed = self._time_moved
+
+    # Starting, stopping, loading.
+
+    def start(self) -> None:
+        """Starts the worker threads and the timer thread."""
+        before = threading.stack_size(THREAD_STACK)
+        try:
+            for number in range(self._workers):
+                self._threads.append(threading.Thread(target=self._worker, name=f"worker-{number}", daemon=True))
+            self._threads.append(threading.Thread(target=self._ticker, name="ticker", daemon=True))
+            for thread in self._threads:
+                thread.start()
+        finally:
+            threading.stack_size(before)
+
+    def stop(self) -> None:
+        """Lets running messages finish, then stops; waiting messages stay in the store."""
+        with self.lock:
+            self._stopping = True
+            self._work.notify_all()
+            self._tick.notify_all()
+        for thread in self._threads:
+            thread.join()
+        for canister in self.canisters.values():
+            canister.close()
+
+    def _load(self) -> None:
+        for state in self.store.canisters():
+            self.canisters[state.id] = self._canister(state)
+            if state.global_timer:
+                heapq.heappush(self._timers, (state.global_timer, state.id))
+        self.requests = dict(self.store.requests())
+        for number, target, is_management, message in self.store.messages():
+            self._next_message = max(self._next_message, number + 1)
+            self._put(number, target, is_management, message)
+
+    def _canister(self, state: CanisterState) -> Canister:
+        compiled = self.runtime.compile(self.store.module(state.module)) if state.module else None
+        return Canister(self.runtime, self.store.canister_folder(state.id), state, compiled)
+
+    def flush(self) -> None:
+        """Writes what the current step changed. With the lock held."""
+        if self.changes != Changes():
+            self.store.write(self.changes)
+            self.changes = Changes()
+
+    def touch(self, canister: Canister) -> None:
+        """The state of `canister` has changed and is to be written. With the lock held."""
+        self.changes.canisters[canister.state.id] = canister.state
+        self.on_change(canister.state.id)
+
+    # Queues.
+
+    def enqueue(self, target: bytes, message: Message) -> None:
+        """Puts `message` on its way to canister `target`, or answers it. With the lock held."""
+        is_management = isinstance(message, CallMessage) and message.callee == principal.MANAGEMENT
+        if not is_management:
+            canister = self.canisters.get(target)
+            if canister is None:
+                if isinstance(message, CallMessage):
+                    self._reject_delivery(message, "IC0301", RejectCode.DESTINATION_INVALID, "not found")
+                return
+            if isinstance(message, CallMessage) and len(canister.queue) >= MAX_QUEUE:
+                self._reject_delivery(message, "IC0204", RejectCode.SYS_TRANSIENT, "has too many messages waiting")
+                return
+        number, self._next_message = self._next_message, self._next_message + 1
+        self.changes.messages.append((number, target, is_management, message))
+        self._put(number, target, is_management, message)
+
+    def _reject_delivery(self, message: CallMessage, code: str, reject_code: RejectCode, text: str) -> None:
+        name = principal.to_text(message.callee)
+        self.respond(message.origin, Reject(int(reject_code), f"Canister {name} {text}", code), message.cycles)
+
+    def _put(self, number: int, target: bytes, is_management: bool, message: Message) -> None:
+        canister = self.canisters.get(target)
+        if is_management and isinstance(message, CallMessage):
+            if canister is None:
+                self._subnet.queue.append((number, message))
+                self._make_ready(self._subnet)
+            else:
+                canister.management.append((number, message))
+                self._make_ready(canister)
+        elif canister is not None:
+            canister.queue.append((number, message))
+            self._make_ready(canister)
+
+    def _make_ready(self, who: Canister | Subnet) -> None:
+        waiting = bool(who.queue) or (isinstance(who, Canister) and bool(who.management))
+        if waiting and not who.busy and who not in self._ready:
+            self._ready.append(who)
+            self._work.notify()
+
+    def respond(self, origin: Origin, response: Response, refund: int = 0) -> None:
+        """Answers whoever opened a call context. With the lock held."""
+        if isinstance(origin, FromUser):
+            request = self.requests.get(origin.request_id)
+            if request is not None:
+                request.response = response
+                request.status = "replied" if isinstance(response, Reply) else "rejected"
+                self.changes.requests[origin.request_id] = request
+                self.on_request_done(origin.request_id)
+        elif isinstance(origin, FromCanister):
+            self.enqueue(origin.canister_id, ResponseMessage(origin.callback_id, response, refund))
+
+    # Worker threads.
+
+    def _worker(self) -> None:
+        while True:
+            with self.lock:
+                while not self._ready and not self._stopping:
+                    self._work.wait()
+                if self._stopping:
+                    return
+                who = self._ready.popleft()
+                who.busy = True
+                self._running += 1
+                if isinstance(who, Canister) and who.management:
+                    number, message = who.management.popleft()
+                else:
+                    number, message = who.queue.popleft()  # type: ignore[assignment]
+            try:
+                self._execute(who, number, message)
+            except Exception:  # a fault of ours: report it, answer the caller, keep the network going
+                log.exception("internal error while executing %s", message)
+                if isinstance(who, Canister):
+                    who.forget()
+                with self.lock:
+                    self.changes = Changes()
+                    self.changes.done.append(number)
+                    if isinstance(message, CallMessage):
+                        text = "internal error of the network; see its log"
+                        failure = Reject(int(RejectCode.SYS_FATAL), text, "IC0000")
+                        self.respond(message.origin, failure, message.cycles)
+                    self.flush()
+            finally:
+                with self.lock:
+                    who.busy = False
+                    self._running -= 1
+                    self._make_ready(who)
+                    if not self._ready and not self._running:
+                        self._tick.notify_all()
+
+    def _execute(self, who: Canister | Subnet, number: int, message: Message) -> None:
+        if isinstance(message, CallMessage) and message.callee == principal.MANAGEMENT:
+            self._execute_management(who if isinstance(who, Canister) else None, number, message)
+        elif isinstance(who, Subnet):
+            raise AssertionError("only management messages wait for the subnet")
+        elif isinstance(message, CallMessage):
+            self._execute_call(who, number, message)
+        elif isinstance(message, ResponseMessage):
+            self._execute_response(who, number, message)
+        else:
+            self._execute_task(who, number, message)
+
+    def _execute_management(self, target: Canister | None, number: int, message: CallMessage) -> None:
+        with self.lock:
+            self._mark_processing(message.origin)
+        try:
+            answer = management.handle(self, target, message)
+        except Failure as failure:
+            answer = management.Answer(failure.reject, message.cycles)
+        with self.lock:
+            self.changes.done.append(number)
+            if answer is not None:
+                self.respond(message.origin, answer.response, answer.refund)
+            self.flush()
+
+    def _mark_processing(self, origin: Origin) -> None:
+        if isinstance(origin, FromUser) and origin.request_id in self.requests:
+            request = self.requests[origin.request_id]
+            if request.status == "received":
+                request.status = "processing"
+                self.on_request_done(origin.request_id)
+
+    # Calls.
+
+    def _execute_call(self, canister: Canister, number: int, message: CallMessage) -> None:
+        with self.lock:
+            self._mark_processing(message.origin)
+            self.charge(canister)
+        refusal = self._refusal(canister, message)
+        if refusal is not None:
+            with self.lock:
+                self.changes.done.append(number)
+                self.respond(message.origin, refusal, message.cycles)
+                self.flush()
+            return
+        assert canister.compiled is not None
+        is_query = canister.compiled.info.method_kind(message.method) == "query"
+        instance = canister.instance()
+        limit = limits.UPDATE_LIMIT
+        execution = canister.execution("RQ" if is_query else "U", self.around, self.clock.now(), instance, limit)
+        execution.caller, execution.arg, execution.method = message.caller, message.arg, message.method
+        execution.available, execution.deadline = message.cycles, message.deadline
+        execution.call_budget = MAX_OPEN_CALLS - len(canister.state.callbacks)
+        export = f"canister_{'query' if is_query else 'update'} {message.method}"
+        outcome = canister.run(execution, lambda: instance.call_export(export, execution, limit))
+        context = CallContext(message.origin, message.caller, message.cycles, deadline=message.deadline)
+        if outcome.trap is not None or is_query:
+            canister.rollback(execution.stable_touched)
+            with self.lock:
+                self._finish_without_changes(canister, number, outcome)
+                answer = execution.answer or _NO_REPLY
+                if outcome.trap is not None:
+                    answer = self.trap(canister, outcome)
+                self.respond(message.origin, answer, message.cycles)
+                self.flush()
+            return
+
+        def save(commit: int, globals_: list[bytes]) -> None:
+            with self.lock:
+                self.keep_code(canister, instance, outcome, commit, globals_)
+                self.changes.done.append(number)
+                self._continue(canister, None, context, outcome)
+                self.flush()
+
+        canister.commit(instance, execution, save)
+
+    def _refusal(self, canister: Canister, message: CallMessage) -> Reject | None:
+        """Why a call is not executed at all."""
+        state, name = canister.state, principal.to_text(canister.state.id)
+        if state.status != "running":
+            code = "IC0509" if state.status == "stopping" else "IC0508"
+            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {state.status}", code)
+        if canister.compiled is None:
+            return no_module(name)
+        kind = canister.compiled.info.method_kind(message.method)
+        if kind is None or kind == "composite_query":
+            return no_method(name, "update", message.method)
+        return self.out_of_cycles(canister, cycles.execution(limits.UPDATE_LIMIT))
+
+    def out_of_cycles(self, canister: Canister, price: int) -> Reject | None:
+        """The rejection of what costs `price`, if the balance above the freezing threshold is less."""
+        missing = canister.freezing_threshold() + price - canister.state.cycles
+        if missing <= 0:
+            return None
+        name = principal.to_text(canister.state.id)
+        return Reject(
+            int(RejectCode.SYS_TRANSIENT),
+            f"Canister {name} is out of cycles: please top up the canister with at least {missing} additional cycles",
+            "IC0207",
+        )
+
+    # Responses.
+
+    def _execute_response(self, canister: Canister, number: int, message: ResponseMessage) -> None:
+        state = canister.state
+        with self.lock:
+            self.charge(canister)
+            callback = state.callbacks.pop(message.callback_id, None)
+            state.cycles += message.refund
+            if callback is not None:
+                state.cycles += callback.reserve - cycles.CALL_BYTE * _size(message.response)
+            context = state.contexts.get(callback.context) if callback else None
+            self.touch(canister)
+            if callback is None or context is None or canister.compiled is None:
+                self.changes.done.append(number)
+                self.flush()
+                return
+            context.outstanding -= 1
+        replied = isinstance(message.response, Reply)
+        function, environment = callback.on_reply if replied else callback.on_reject
+        instance = canister.instance()
+        execution = self._callback_execution("Ry" if replied else "Rt", canister, instance, context)
+        execution.response, execution.refunded = message.response, message.refund
+        outcome = canister.run(
+            execution, lambda: instance.call_table(function, environment, execution, limits.UPDATE_LIMIT)
+        )
+        trap: Reject | None = None
+        if outcome.trap is not None:
+            trap = self.trap(canister, outcome)
+            canister.rollback(execution.stable_touched)
+            with self.lock:
+                self.pay(canister, outcome)
+            if callback.on_cleanup is not None:
+                function, environment = callback.on_cleanup
+                instance = canister.instance()
+                cleanup = self._callback_execution("C", canister, instance, context)
+                cleanup.response = message.response
+                outcome = canister.run(
+                    cleanup, lambda: instance.call_table(function, environment, cleanup, limits.UPDATE_LIMIT)
+                )
+                if outcome.trap is not None:
+                    canister.rollback(cleanup.stable_touched)
+            if callback.on_cleanup is None or outcome.trap is not None:
+                with self.lock:
+                    if callback.on_cleanup is not None:
+                        self._finish_without_changes(canister, number, outcome)
+                    else:
+                        self.changes.done.append(number)
+                    self._conclude(canister, callback.context, context, trap)
+                    self.flush()
+                return
+
+        def save(commit: int, globals_: list[bytes]) -> None:
+            with self.lock:
+                self.keep_code(canister, instance, outcome, commit, globals_)
+                self.changes.done.append(number)
+                self._continue(canister, callback.context, context, outcome, trap)
+                self.flush()
+
+        canister.commit(instance, outcome.execution, save)
+
+    def _callback_execution(
+        self, entry: str, canister: Canister, instance: Instance, context: CallContext
+    ) -> Execution:
+        execution = canister.execution(entry, self.around, self.clock.now(), instance, limits.UPDATE_LIMIT)
+        execution.caller, execution.deadline = context.caller, context.deadline
+        execution.available, execution.responded = context.available, context.responded
+        execution.call_instructions = context.instructions
+        execution.call_budget = MAX_OPEN_CALLS - len(canister.state.callbacks)
+        return execution
+
+    # System tasks.
+
+    def _execute_task(self, canister: Canister, number: int, message: TaskMessage) -> None:
+        with self.lock:
+            self.charge(canister)
+        state = canister.state
+        runnable = (
+            state.status == "running"
+            and canister.compiled is not None
+            and message.entry in canister.compiled.info.exports
+            and self.out_of_cycles(canister, cycles.execution(limits.UPDATE_LIMIT)) is None
+        )
+        if not runnable:
+            with self.lock:
+                self.changes.done.append(number)
+                self.flush()
+            return
+        instance = canister.instance()
+        execution = canister.execution("T", self.around, self.clock.now(), instance, limits.UPDATE_LIMIT)
+        execution.caller = principal.MANAGEMENT
+        execution.call_budget = MAX_OPEN_CALLS - len(state.callbacks)
+        outcome = canister.run(execution, lambda: instance.call_export(message.entry, execution, limits.UPDATE_LIMIT))
+        if outcome.trap is not None:
+            canister.rollback(execution.stable_touched)
+            with self.lock:
+                self.trap(canister, outcome)
+                self._finish_without_changes(canister, number, outcome)
+                self.flush()
+            return
+        context = CallContext(FromSystem(), principal.MANAGEMENT, responded=True)
+
+        def save(commit: int, globals_: list[bytes]) -> None:
+            with self.lock:
+                self.keep_code(canister, instance, outcome, commit, globals_)
+                self.changes.done.append(number)
+                self._continue(canister, None, context, outcome)
+                self.flush()
+
+        canister.commit(instance, execution, save)
+
+    # What executions leave behind. All with the lock held.
+
+    def keep_code(
+        self, canister: Canister, instance: Instance, outcome: Outcome, commit: int, globals_: list[bytes]
+    ) -> None:
+        """The effects of a successful execution on the canister itself."""
+        state, execution = canister.state, outcome.execution
+        self.pay(canister, outcome)
+        state.commits = commit
+        state.globals = globals_
+        state.heap_pages = instance.heap_pages()
+        state.stable_pages = execution.stable_pages
+        state.certified_data = execution.certified_data
+        state.version += 1
+        if execution.timer_set:
+            self.set_timer(canister, execution.global_timer)
+
+    def set_timer(self, canister: Canister, timestamp: int) -> None:
+        """Sets (or with 0 clears) the global timer of a canister."""
+        canister.state.global_timer = timestamp
+        if timestamp:
+            heapq.heappush(self._timers, (timestamp, canister.state.id))
+            self._tick.notify_all()
+
+    def pay(self, canister: Canister, outcome: Outcome) -> None:
+        """Takes the price of an execution, and what it spent and accepted unless it trapped."""
+        state, execution = canister.state, outcome.execution
+        price = cycles.execution(outcome.instructions)
+        state.burned += price
+        state.cycles = max(0, state.cycles - price)
+        if outcome.trap is None and execution.entry != "RQ":
+            sent = sum(call.cycles + system_api.call_price(execution, _call_size(call)) for call in execution.calls)
+            state.cycles += execution.accepted - execution.burned - sent
+            state.burned += execution.burned
+        canister.log(execution.logs)
+        self.touch(canister)
+
+    def trap(self, canister: Canister, outcome: Outcome) -> Reject:
+        """The rejection that the caller of a trapping canister gets; the trap is also logged."""
+        trap = outcome.trap
+        assert trap is not None
+        name = principal.to_text(canister.state.id)
+        canister.log([(outcome.execution.time, f"[TRAP]: {trap}".encode())])
+        return Reject(int(RejectCode.CANISTER_ERROR), f"Error from Canister {name}: {trap}", trap.error_code)
+
+    def _finish_without_changes(self, canister: Canister, number: int, outcome: Outcome) -> None:
+        self.pay(canister, outcome)
+        self.changes.done.append(number)
+
+    def _continue(
+        self,
+        canister: Canister,
+        context_id: int | None,
+        context: CallContext,
+        outcome: Outcome,
+        trap: Reject | None = None,
+    ) -> None:
+        """After a successful execution: sends its calls, passes on its answer, closes the context if it is done."""
+        state, execution = canister.state, outcome.execution
+        context.available = execution.available
+        context.instructions += outcome.instructions
+        if context_id is None:
+            context_id, state.next_id = state.next_id, state.next_id + 1
+        for call in execution.calls:
+            self._send(canister, context_id, context, call, execution)
+        if execution.answer is not None:
+            context.responded = True
+            self.respond(context.origin, execution.answer, context.available)
+            context.available = 0
+        state.contexts[context_id] = context
+        self._conclude(canister, context_id, context, trap or _NO_REPLY)
+
+    def _send(
+        self,
+        canister: Canister,
+        context_id: int,
+        context: CallContext,
+        call: system_api.OutgoingCall,
+        execution: Execution,
+    ) -> None:
+        state = canister.state
+        deadline = execution.time + call.timeout * cycles.SECOND if call.timeout is not None else 0
+        callback_id, state.next_id = state.next_id, state.next_id + 1
+        state.callbacks[callback_id] = Callback(
+            context_id,
+            call.callee,
+            call.on_reply,
+            call.on_reject,
+            call.on_cleanup,
+            cycles.response_reserve(execution.instruction_limit),
+            deadline,
+        )
+        context.outstanding += 1
+        message = CallMessage(
+            FromCanister(state.id, callback_id),
+            state.id,
+            call.callee,
+            call.method,
+            bytes(call.payload),
+            call.cycles,
+            deadline,
+        )
+        self.dispatch(message)
+
+    def dispatch(self, message: CallMessage) -> None:
+        """Puts a call on its way: to its callee, or for the management canister to the canister it is about."""
+        if message.callee != principal.MANAGEMENT:
+            self.enqueue(message.callee, message)
+            return
+        try:
+            target = management.target(self, message)
+        except Failure as failure:
+            self.respond(message.origin, failure.reject, message.cycles)
+            return
+        self.enqueue(target, message)
+
+    def _conclude(self, canister: Canister, context_id: int, context: CallContext, if_silent: Reject) -> None:
+        """Closes a context that awaits nothing more; rejects its call if it was never answered."""
+        if context.outstanding == 0:
+            if not context.responded:
+                self.respond(context.origin, if_silent, context.available)
+            canister.state.contexts.pop(context_id, None)
+            management.complete_stop(self, canister)
+        self.touch(canister)
+
+    # Time.
+
+    def charge(self, canister: Canister) -> None:
+        """Takes what the canister owes for storage and compute since the last time. With the lock held."""
+        state, now = canister.state, self.clock.now()
+        duration = now - state.charged_until
+        if duration < cycles.SECOND:
+            return
+        size = max(state.memory_size(), state.settings.memory_allocation)
+        price = cycles.storage(size, duration) + cycles.compute(state.settings.compute_allocation, duration)
+        state.charged_until = now
+        state.burned += min(price, state.cycles)
+        state.cycles = max(0, state.cycles - price)
+
+    def _time_moved(self) -> None:
+        with self.lock:
+            self._tick.notify_all()
+
+    def _ticker(self) -> None:
+        """Fires timers and heartbeats when they are due, and keeps house now and then."""
+        next_beat = next_house = 0
+        while True:
+            with self.lock:
+                if self._stopping:
+                    return
+                now = self.clock.now()
+                self._fire_timers(now)
+                if now >= next_beat:
+                    self._fire_heartbeats()
+                    next_beat = now + int(HEARTBEAT_SECONDS * cycles.SECOND)
+                if now >= next_house:
+                    self._keep_house(now)
+                    next_house = now + int(HOUSEKEEPING_SECONDS * cycles.SECOND)
+                self.flush()
+                due = min(next_beat, next_house, self._timers[0][0] if self._timers else next_house)
+                self._tick.wait(None if self.clock.held else max(0.0, (due - self.clock.now()) / cycles.SECOND))
+
+    def _fire_timers(self, now: int) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            timestamp, canister_id = heapq.heappop(self._timers)
+            canister = self.canisters.get(canister_id)
+            if canister is not None and canister.state.global_timer == timestamp:
+                canister.state.global_timer = 0
+                self.touch(canister)
+                self.enqueue(canister_id, TaskMessage("canister_global_timer"))
+
+    def _fire_heartbeats(self) -> None:
+        beat = TaskMessage("canister_heartbeat")
+        for canister_id, canister in self.canisters.items():
+            has_heartbeat = canister.compiled is not None and beat.entry in canister.compiled.info.exports
+            if has_heartbeat and all(message != beat for _, message in canister.queue):
+                self.enqueue(canister_id, beat)
+
+    def _keep_house(self, now: int) -> None:
+        for canister in self.canisters.values():
+            if not canister.busy:
+                self.charge(canister)
+                self.touch(canister)
+                if canister.state.cycles == 0 and canister.compiled is not None:
+                    self.dispatch(management.uninstallation(canister.state.id))
+        for request_id in [key for key, request in self.requests.items() if request.expiry < now and request.response]:
+            del self.requests[request_id]
+            self.changes.requests[request_id] = None
+            self.on_request_done(request_id)
+
+    def wait_until_idle(self, timeout: float | None = None) -> bool:
+        """Waits until no message is waiting or running; False if that takes longer than `timeout` seconds."""
+        with self.lock:
+            return self._tick.wait_for(lambda: not self._ready and not self._running, timeout)
+
+
+def no_module(name: str) -> Reject:
+    """The rejection of a call to a canister without code."""
+    return Reject(
+        int(RejectCode.CANISTER_ERROR),
+        f"Error from Canister {name}: Attempted to execute a message, but the canister contains no Wasm module",
+        "IC0537",
+    )
+
+
+def no_method(name: str, kind: str, method: str) -> Reject:
+    """The rejection of a call to a method that does not exist, or not in this kind."""
+    return Reject(
+        int(RejectCode.CANISTER_ERROR),
+        f"Error from Canister {name}: Canister has no {kind} method '{method}'",
+        "IC0536",
+    )
+
+
+def _call_size(call: system_api.OutgoingCall) -> int:
+    return len(call.payload) + len(call.method)
+
+
+def _size(response: Response) -> int:
+    return len(response.data) if isinstance(response, Reply) else len(response.message)

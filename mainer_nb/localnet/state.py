@@ -1,0 +1,240 @@
+"""The state of a network, as plain data: what the specification calls the abstract state.
+
+Modelled on the IC interface specification, section "Abstract behavior": canisters, call contexts,
+messages, requests. Everything here can be written to disk (`pack`) and read back (`unpack`); what
+runs (wasm instances, threads, memory mappings) is elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cbor2
+
+from .errors import Reject, Reply, Response
+
+DAY = 24 * 60 * 60
+
+
+@dataclass
+class Settings:
+    """What controllers set (``canister_settings``). Units: percent, bytes, seconds, cycles."""
+
+    controllers: list[bytes] = field(default_factory=list)
+    compute_allocation: int = 0
+    memory_allocation: int = 0
+    freezing_threshold: int = 30 * DAY
+    reserved_cycles_limit: int = 5_000_000_000_000
+    wasm_memory_limit: int = 0
+    wasm_memory_threshold: int = 0
+    log_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
+    environment_variables: list[Sequence[str]] = field(default_factory=list)
+
+
+@dataclass
+class FromUser:
+    """A call context opened by an ingress message."""
+
+    request_id: bytes
+
+
+@dataclass
+class FromCanister:
+    """A call context opened by a call of `canister_id`, which awaits the response with `callback_id`."""
+
+    canister_id: bytes
+    callback_id: int
+
+
+@dataclass
+class FromSystem:
+    """A call context opened by a heartbeat or timer: nobody awaits a response."""
+
+
+Origin = FromUser | FromCanister | FromSystem
+
+
+@dataclass
+class CallContext:
+    """A call that a canister is processing.
+
+    Attributes:
+        available: cycles that came with the call and are not accepted yet.
+        outstanding: calls made on its behalf whose responses have not been processed.
+        instructions: executed so far on its behalf.
+        deadline: ns since the epoch for a best-effort call, else 0.
+    """
+
+    origin: Origin
+    caller: bytes
+    available: int = 0
+    responded: bool = False
+    outstanding: int = 0
+    instructions: int = 0
+    deadline: int = 0
+
+
+@dataclass
+class Callback:
+    """A call that a canister has made and whose response it awaits.
+
+    Attributes:
+        on_reply, on_reject, on_cleanup: (table index, environment).
+        reserve: cycles set aside for the response and the execution of its callback.
+    """
+
+    context: int
+    callee: bytes
+    on_reply: Sequence[int]
+    on_reject: Sequence[int]
+    on_cleanup: Sequence[int] | None
+    reserve: int
+    deadline: int = 0
+
+
+@dataclass
+class CallMessage:
+    """A call on its way to a canister (or to the management canister, b"")."""
+
+    origin: Origin
+    caller: bytes
+    callee: bytes
+    method: str
+    arg: bytes
+    cycles: int = 0
+    deadline: int = 0
+
+
+@dataclass
+class ResponseMessage:
+    """A response on its way back to the canister that made the call."""
+
+    callback_id: int
+    response: Response
+    refund: int = 0
+
+
+@dataclass
+class TaskMessage:
+    """A system task: `entry` is the exported function to run (``canister_heartbeat``, ``canister_global_timer``)."""
+
+    entry: str
+
+
+Message = CallMessage | ResponseMessage | TaskMessage
+
+
+@dataclass
+class StopRequest:
+    """Somebody waits for a canister to be stopped."""
+
+    origin: Origin
+    cycles: int = 0
+
+
+@dataclass
+class CanisterState:
+    """A canister, without its memories, which are files of the network's folder.
+
+    Attributes:
+        status: ``running``, ``stopping`` or ``stopped``.
+        cycles: balance.
+        module: sha256 of the installed module, or None.
+        globals: raw values of its mutable globals, None before the first installation.
+        generation: which heap and stable files are current; a (re)installation starts new ones.
+        commits: how often its memories were changed; tells whether a journal belongs to this state.
+        charged_until: ns since the epoch up to which storage and compute are paid.
+        history: changes as ``canister_info`` reports them, oldest first.
+    """
+
+    id: bytes
+    created: int
+    settings: Settings
+    cycles: int = 0
+    status: str = "running"
+    module: bytes | None = None
+    globals: list[bytes] = field(default_factory=list)
+    heap_pages: int = 0
+    stable_pages: int = 0
+    heap_generation: int = 0
+    stable_generation: int = 0
+    commits: int = 0
+    certified_data: bytes = b""
+    global_timer: int = 0
+    version: int = 0
+    charged_until: int = 0
+    burned: int = 0
+    contexts: dict[int, CallContext] = field(default_factory=dict)
+    callbacks: dict[int, Callback] = field(default_factory=dict)
+    next_id: int = 1
+    stop_requests: list[StopRequest] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    history_length: int = 0
+    query_stats: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+
+    def memory_size(self) -> int:
+        """Bytes of heap and stable memory."""
+        return (self.heap_pages + self.stable_pages) * 65536
+
+
+@dataclass
+class Request:
+    """An ingress message and what became of it (section "Request status").
+
+    Attributes:
+        expiry: ns since the epoch after which the status may be forgotten.
+        response: None while it is received or processing.
+    """
+
+    sender: bytes
+    canister_id: bytes
+    expiry: int
+    status: str = "received"
+    response: Response | None = None
+
+
+_TYPES = (
+    Settings,
+    FromUser,
+    FromCanister,
+    FromSystem,
+    CallContext,
+    Callback,
+    CallMessage,
+    ResponseMessage,
+    TaskMessage,
+    StopRequest,
+    CanisterState,
+    Request,
+    Reply,
+    Reject,
+)
+_MARK = "~"
+_BY_NAME = {_MARK + kind.__name__: kind for kind in _TYPES}
+
+
+def pack(value: object) -> bytes:
+    """CBOR in which an instance of one of the classes above is a map ``{"~Class": [its fields]}``."""
+    return cbor2.dumps(value, default=_encode)
+
+
+def unpack(data: bytes) -> Any:
+    """The value that `pack` wrote; fields added to a class since then take their defaults."""
+    return cbor2.loads(data, object_hook=_decode)
+
+
+def _encode(encoder: Any, value: Any) -> None:
+    fields = [getattr(value, item.name) for item in dataclasses.fields(value)]
+    encoder.encode({_MARK + type(value).__name__: fields})
+
+
+def _decode(*args: Any) -> Any:
+    found = next(arg for arg in args if isinstance(arg, dict))
+    if len(found) == 1:
+        (name, fields), *_ = found.items()
+        if isinstance(name, str) and name in _BY_NAME:
+            return _BY_NAME[name](*fields)
+    return found

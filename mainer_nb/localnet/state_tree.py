@@ -1,0 +1,117 @@
+"""The state tree: what the network certifies (IC interface specification, section "The system state tree").
+
+The tree as a whole is one expression, `StateTree.current`. Canisters and requests keep their
+subtrees, so that a certificate costs what has changed since the last one, not the size of the state.
+"""
+
+from __future__ import annotations
+
+import cbor2
+
+from . import hash_tree
+from .candid import leb128
+from .canister import Canister
+from .errors import Reject, Reply
+from .hash_tree import Node
+from .principal import canister_id
+from .scheduler import Scheduler
+from .state import Request
+
+#: The canister ids of the one subnet.
+RANGE = (canister_id(0), canister_id(2**64 - 1))
+_SELF_DESCRIBED = 55799
+
+
+class StateTree:
+    """The state tree of a network, kept up to date.
+
+    Args:
+        network: whose state it is; its hooks `on_change` and `on_request_done` must call `canister_changed`
+            and `request_changed`.
+        subnet_id, public_key: the subnet and its key (DER).
+        nodes: public keys (DER) of the nodes by node id.
+    """
+
+    def __init__(self, network: Scheduler, subnet_id: bytes, public_key: bytes, nodes: dict[bytes, bytes]) -> None:
+        self._network = network
+        ranges = cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, [list(RANGE)]))
+        self._subnet = hash_tree.tree(
+            {
+                subnet_id: {
+                    b"canister_ranges": ranges,
+                    b"node": {node: {b"public_key": key} for node, key in nodes.items()},
+                    b"public_key": public_key,
+                }
+            }
+        )
+        self._ranges = hash_tree.tree({subnet_id: {RANGE[0]: ranges}})
+        self._canisters: Node = hash_tree.EMPTY
+        self._requests: Node = hash_tree.EMPTY
+        self._stale_canisters = set(network.canisters)
+        self._stale_requests = set(network.requests)
+
+    def canister_changed(self, canister_id: bytes) -> None:
+        """A canister was made, changed or deleted. With the network's lock held."""
+        self._stale_canisters.add(canister_id)
+
+    def request_changed(self, request_id: bytes) -> None:
+        """The status of a request has changed, or was forgotten. With the network's lock held."""
+        self._stale_requests.add(request_id)
+
+    def current(self, time: int) -> Node:
+        """The complete tree at `time` (ns since the epoch). With the network's lock held."""
+        self._refresh()
+        return hash_tree.tree(
+            {
+                b"canister": self._canisters,
+                b"canister_ranges": self._ranges,
+                b"request_status": self._requests,
+                b"subnet": self._subnet,
+                b"time": leb128(time),
+            }
+        )
+
+    def _refresh(self) -> None:
+        for key in self._stale_canisters:
+            canister = self._network.canisters.get(key)
+            self._canisters = _update(self._canisters, key, None if canister is None else _canister(canister))
+        for key in self._stale_requests:
+            request = self._network.requests.get(key)
+            self._requests = _update(self._requests, key, None if request is None else _request(request))
+        self._stale_canisters.clear()
+        self._stale_requests.clear()
+
+
+def _update(node: Node, label: bytes, subtree: Node | None) -> Node:
+    return hash_tree.remove(node, label) if subtree is None else hash_tree.put(node, label, subtree)
+
+
+def _canister(canister: Canister) -> Node:
+    state = canister.state
+    controllers = cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, list(state.settings.controllers)))
+    labels: hash_tree.Labels = {b"controllers": controllers}
+    if canister.compiled is not None and state.module is not None:
+        metadata = canister.compiled.info.metadata()
+        labels = {
+            **labels,
+            b"certified_data": state.certified_data,
+            b"metadata": {name.encode(): content for name, (_, content) in metadata.items()},
+            b"module_hash": state.module,
+        }
+    return hash_tree.tree(labels)
+
+
+def _request(request: Request) -> Node:
+    response = request.response
+    if isinstance(response, Reply):
+        return hash_tree.tree({b"status": b"replied", b"reply": response.data})
+    if isinstance(response, Reject):
+        labels = {
+            b"status": b"rejected",
+            b"reject_code": leb128(response.code),
+            b"reject_message": response.message.encode(),
+        }
+        if response.error_code:
+            labels[b"error_code"] = response.error_code.encode()
+        return hash_tree.tree(labels)
+    return hash_tree.tree({b"status": request.status.encode()})

@@ -1,0 +1,660 @@
+"""The System API: the functions a canister imports from ``ic0``.
+
+Laid out as the IC interface specification, section "The IC System API": one table, in the order of
+the specification, each entry with its signature and the entry points it may be called from. The
+functions act on an `Execution`, which holds everything one message may see and change; nothing
+becomes visible to anyone else before the scheduler commits it.
+
+Signatures use the specification's notation: ``I`` is the address type of the module's memory (i32
+or i64). Entry points are abbreviated as there:
+
+    I  canister_init, canister_post_upgrade     Ry  reply callback      F  canister_inspect_message
+    G  canister_pre_upgrade                     Rt  reject callback     T  heartbeat, timer, low memory hook
+    U  update method                            C   cleanup callback    s  (start) function
+    RQ query method called as update            NRQ query method        CQ composite query method
+    CRy, CRt, CC  the callbacks of a composite query
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from . import cycles, memory
+from .errors import CanisterTrap, Reject, Reply, Response, trapped, violation
+
+WASM_PAGE = memory.WASM_PAGE
+#: Limit of a canister's stable memory (mainnet: 500 GiB).
+MAX_STABLE_PAGES = 500 * 1024**3 // WASM_PAGE
+MAX_CERTIFIED_DATA = 32
+MAX_CALL_PAYLOAD = 10 * 1024 * 1024
+MAX_REPLY = 2 * 1024 * 1024
+_MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
+
+
+@dataclass
+class OutgoingCall:
+    """A call being made, or made, by a canister (`ic0.call_new` and what follows it).
+
+    Attributes:
+        on_reply, on_reject, on_cleanup: (table index, environment) of the callbacks.
+        timeout: seconds after which a best-effort call expires; None for a call with guaranteed response.
+    """
+
+    callee: bytes
+    method: str
+    on_reply: tuple[int, int]
+    on_reject: tuple[int, int]
+    on_cleanup: tuple[int, int] | None = None
+    payload: bytearray = field(default_factory=bytearray)
+    cycles: int = 0
+    timeout: int | None = None
+
+
+class Machine(Protocol):
+    """What the System API needs of the instance that runs: its memory and its instruction counter."""
+
+    @property
+    def heap(self) -> memory.CowMemory | None: ...
+
+    def instructions(self) -> int:
+        """Instructions executed since the current entry point was called."""
+
+
+@dataclass
+class Execution:
+    """Everything one entry point of a canister sees, and everything it wants to change.
+
+    The first part is set by whoever starts the execution, the second is what it leaves behind.
+    """
+
+    entry: str
+    machine: Machine
+    canister_id: bytes
+    subnet_id: bytes
+    root_key: bytes
+    time: int
+    balance: int
+    reserve: int = 0
+    version: int = 0
+    status: int = 1
+    controllers: frozenset[bytes] = frozenset()
+    environment: tuple[tuple[str, str], ...] = ()
+    caller: bytes = b""
+    method: str = ""
+    arg: bytes = b""
+    deadline: int = 0
+    response: Response | None = None
+    refunded: int = 0
+    available: int = 0
+    responded: bool = False
+    call_instructions: int = 0
+    instruction_limit: int = 0
+    data_certificate: Callable[[], bytes] | None = None
+    stable: memory.CowMemory | None = None
+    stable_pages: int = 0
+    grow_stable: Callable[[int], memory.CowMemory] | None = None
+    certified_data: bytes = b""
+    global_timer: int = 0
+    call_budget: int = 500
+
+    answer: Response | None = None
+    reply_data: bytearray = field(default_factory=bytearray)
+    accepted: int = 0
+    burned: int = 0
+    accepted_message: bool = False
+    calls: list[OutgoingCall] = field(default_factory=list)
+    pending: OutgoingCall | None = None
+    stable_touched: list[memory.Range] = field(default_factory=list)
+    timer_set: bool = False
+    certified: bool = False
+    logs: list[tuple[int, bytes]] = field(default_factory=list)
+    charged: int = 0
+    error: BaseException | None = None
+
+    @property
+    def replicated(self) -> bool:
+        return self.entry not in ("NRQ", "CQ", "CRy", "CRt", "CC", "F")
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of the heap at `address`; traps beyond its end."""
+        heap = self.machine.heap
+        if heap is None or address + size > heap.size:
+            raise violation(f"heap access out of bounds: {size} bytes at {address}")
+        self.charged += size
+        return ctypes.string_at(heap.address + address, size)
+
+    def write(self, address: int, data: bytes | bytearray) -> None:
+        """Writes `data` to the heap at `address`; traps beyond its end."""
+        heap = self.machine.heap
+        if heap is None or address + len(data) > heap.size:
+            raise violation(f"heap access out of bounds: {len(data)} bytes at {address}")
+        self.charged += len(data)
+        ctypes.memmove(heap.address + address, bytes(data), len(data))
+
+    def copy_out(self, data: bytes, dst: int, offset: int, size: int) -> None:
+        """The specification's ``copy``: `size` bytes of `data` from `offset` to the heap at `dst`."""
+        if offset + size > len(data):
+            raise violation(f"copy of {size} bytes at offset {offset} from {len(data)} bytes")
+        self.write(dst, data[offset : offset + size])
+
+    def write_amount(self, dst: int, amount: int) -> None:
+        self.write(dst, amount.to_bytes(16, "little"))
+
+    def liquid(self) -> int:
+        """The balance above the freezing threshold."""
+        return max(0, self.balance - self.reserve)
+
+
+Function = Callable[..., int | None]
+
+
+@dataclass(frozen=True)
+class Import:
+    """A function of the table: name, types of parameters and results (``I``, ``i32``, ``i64``), where allowed."""
+
+    name: str
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    entries: frozenset[str]
+    function: Function
+
+
+#: Every function of the System API by name.
+IMPORTS: dict[str, Import] = {}
+
+_EVERYWHERE = "I G U RQ NRQ CQ Ry Rt CRy CRt C CC F T"
+_CALLS = "U CQ Ry Rt CRy CRt T"
+_REPLIES = "U RQ NRQ CQ Ry Rt CRy CRt"
+
+
+def _api(entries: str, params: str = "", results: str = "", name: str = "") -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
+        key = name or function.__name__
+        allowed = frozenset(entries.replace("*", _EVERYWHERE).split())
+        IMPORTS[key] = Import(key, tuple(params.split()), tuple(results.split()), allowed, function)
+        return function
+
+    return register
+
+
+def _blob(name: str, entries: str, value: Callable[[Execution], bytes]) -> None:
+    """A pair of functions ``<name>_size`` and ``<name>_copy`` that give the canister some bytes."""
+    _api(entries, "", "I", f"{name}_size")(lambda x: len(value(x)))
+    _api(entries, "I I I", "", f"{name}_copy")(lambda x, dst, offset, size: x.copy_out(value(x), dst, offset, size))
+
+
+def _argument(x: Execution) -> bytes:
+    if x.entry in ("Ry", "CRy"):
+        assert isinstance(x.response, Reply)
+        return x.response.data
+    return x.arg
+
+
+def _reject_message(x: Execution) -> bytes:
+    assert isinstance(x.response, Reject)
+    return x.response.message.encode()
+
+
+# Section "Entry points": what was called, by whom, with what.
+
+_blob("msg_arg_data", "I U RQ NRQ CQ Ry CRy F", _argument)
+_blob("msg_caller", "*", lambda x: x.caller)
+
+
+@_api("Ry Rt CRy CRt C", "", "i32")
+def msg_reject_code(x: Execution) -> int:
+    return x.response.code if isinstance(x.response, Reject) else 0
+
+
+_blob("msg_reject_msg", "Rt CRt", _reject_message)
+
+
+@_api("U RQ NRQ CQ Ry Rt CRy CRt", "", "i64")
+def msg_deadline(x: Execution) -> int:
+    return x.deadline
+
+
+# Replying and rejecting.
+
+
+def _must_not_have_responded(x: Execution) -> None:
+    if x.responded or x.answer is not None:
+        raise violation("the call is already replied to or rejected")
+
+
+@_api(_REPLIES, "I I")
+def msg_reply_data_append(x: Execution, src: int, size: int) -> None:
+    _must_not_have_responded(x)
+    if len(x.reply_data) + size > MAX_REPLY:
+        raise violation(
+            f"ic0.msg_reply_data_append: application payload size ({len(x.reply_data) + size})"
+            f" cannot be larger than {MAX_REPLY}."
+        )
+    x.reply_data += x.read(src, size)
+
+
+@_api(_REPLIES)
+def msg_reply(x: Execution) -> None:
+    _must_not_have_responded(x)
+    x.answer = Reply(bytes(x.reply_data))
+
+
+@_api(_REPLIES, "I I")
+def msg_reject(x: Execution, src: int, size: int) -> None:
+    _must_not_have_responded(x)
+    x.answer = Reject(4, x.read(src, size).decode(errors="replace"))
+
+
+# Cycles.
+
+
+def _accept(x: Execution, limit: int) -> int:
+    amount = min(limit, x.available)
+    x.available -= amount
+    x.accepted += amount
+    x.balance += amount
+    return amount
+
+
+@_api("U RQ Rt Ry", "", "i64")
+def msg_cycles_available(x: Execution) -> int:
+    return _fits(x.available)
+
+
+@_api("U RQ Rt Ry", "I")
+def msg_cycles_available128(x: Execution, dst: int) -> None:
+    x.write_amount(dst, x.available)
+
+
+@_api("Rt Ry", "", "i64")
+def msg_cycles_refunded(x: Execution) -> int:
+    return _fits(x.refunded)
+
+
+@_api("Rt Ry", "I")
+def msg_cycles_refunded128(x: Execution, dst: int) -> None:
+    x.write_amount(dst, x.refunded)
+
+
+@_api("U RQ Rt Ry", "i64", "i64")
+def msg_cycles_accept(x: Execution, limit: int) -> int:
+    return _accept(x, limit)
+
+
+@_api("U RQ Rt Ry", "i64 i64 I")
+def msg_cycles_accept128(x: Execution, high: int, low: int, dst: int) -> None:
+    x.write_amount(dst, _accept(x, high << 64 | low))
+
+
+@_api("I G U RQ Ry Rt C T", "i64 i64 I")
+def cycles_burn128(x: Execution, high: int, low: int, dst: int) -> None:
+    amount = min(high << 64 | low, x.liquid())
+    x.balance -= amount
+    x.burned += amount
+    x.write_amount(dst, amount)
+
+
+# The canister itself.
+
+_blob("canister_self", "*", lambda x: x.canister_id)
+
+
+@_api("*", "", "i64")
+def canister_cycle_balance(x: Execution) -> int:
+    return _fits(x.balance)
+
+
+@_api("*", "I")
+def canister_cycle_balance128(x: Execution, dst: int) -> None:
+    x.write_amount(dst, x.balance)
+
+
+@_api("*", "I")
+def canister_liquid_cycle_balance128(x: Execution, dst: int) -> None:
+    x.write_amount(dst, x.liquid())
+
+
+@_api("*", "", "i32")
+def canister_status(x: Execution) -> int:
+    return x.status
+
+
+@_api("*", "", "i64")
+def canister_version(x: Execution) -> int:
+    return x.version
+
+
+_blob("subnet_self", "*", lambda x: x.subnet_id)
+
+# Inspecting ingress messages.
+
+_blob("msg_method_name", "F", lambda x: x.method.encode())
+
+
+@_api("F")
+def accept_message(x: Execution) -> None:
+    if x.accepted_message:
+        raise violation("ic0.accept_message: the message is already accepted")
+    x.accepted_message = True
+
+
+# Inter-canister calls.
+
+
+@_api(_CALLS, "I I I I I I I I")
+def call_new(
+    x: Execution,
+    callee_src: int,
+    callee_size: int,
+    name_src: int,
+    name_size: int,
+    reply_fun: int,
+    reply_env: int,
+    reject_fun: int,
+    reject_env: int,
+) -> None:
+    callee = x.read(callee_src, callee_size)
+    if len(callee) > 29:
+        raise violation(f"ic0.call_new: a principal has at most 29 bytes, not {len(callee)}")
+    try:
+        method = x.read(name_src, name_size).decode()
+    except UnicodeDecodeError as error:
+        raise violation(f"ic0.call_new: the method name is not UTF-8: {error}") from error
+    x.pending = OutgoingCall(callee, method, (reply_fun, reply_env), (reject_fun, reject_env))
+
+
+def _pending(x: Execution, name: str) -> OutgoingCall:
+    if x.pending is None:
+        raise violation(f"ic0.{name}: no call is under construction")
+    return x.pending
+
+
+@_api(_CALLS, "I I")
+def call_on_cleanup(x: Execution, fun: int, env: int) -> None:
+    call = _pending(x, "call_on_cleanup")
+    if call.on_cleanup is not None:
+        raise violation("ic0.call_on_cleanup: can be called only once for a call")
+    call.on_cleanup = (fun, env)
+
+
+@_api(_CALLS, "I I")
+def call_data_append(x: Execution, src: int, size: int) -> None:
+    call = _pending(x, "call_data_append")
+    if len(call.payload) + size > MAX_CALL_PAYLOAD:
+        raise violation(
+            f"ic0.call_data_append: request payload size ({len(call.payload) + size})"
+            f" exceeds the limit of {MAX_CALL_PAYLOAD}"
+        )
+    call.payload += x.read(src, size)
+
+
+@_api(_CALLS, "i32")
+def call_with_best_effort_response(x: Execution, timeout_seconds: int) -> None:
+    call = _pending(x, "call_with_best_effort_response")
+    if call.timeout is not None:
+        raise violation("ic0.call_with_best_effort_response: the timeout is already set")
+    call.timeout = min(timeout_seconds, 300)
+
+
+def _attach(x: Execution, amount: int) -> None:
+    call = _pending(x, "call_cycles_add")
+    if amount > x.liquid():
+        raise violation(f"ic0.call_cycles_add: not enough cycles: {amount} to attach, {x.liquid()} to spend")
+    x.balance -= amount
+    call.cycles += amount
+
+
+@_api("U Ry Rt T", "i64")
+def call_cycles_add(x: Execution, amount: int) -> None:
+    _attach(x, amount)
+
+
+@_api("U Ry Rt T", "i64 i64")
+def call_cycles_add128(x: Execution, high: int, low: int) -> None:
+    _attach(x, high << 64 | low)
+
+
+@_api(_CALLS, "", "i32")
+def call_perform(x: Execution) -> int:
+    call = _pending(x, "call_perform")
+    x.pending = None
+    price = call_price(x, len(call.payload) + len(call.method))
+    if len(x.calls) >= x.call_budget or price > x.liquid():
+        x.balance += call.cycles
+        return 2
+    x.balance -= price
+    x.calls.append(call)
+    return 0
+
+
+def call_price(x: Execution, size: int) -> int:
+    """What sending a call costs at once, the reserve for its response included. Queries do not pay."""
+    if not x.replicated:
+        return 0
+    return cycles.call(size) + cycles.response_reserve(x.instruction_limit)
+
+
+# Stable memory.
+
+
+def _stable(x: Execution, offset: int, size: int, name: str) -> memory.CowMemory:
+    if offset + size > x.stable_pages * WASM_PAGE or x.stable is None:
+        raise CanisterTrap(
+            "IC0502",
+            f"Canister trapped: stable memory out of bounds (ic0.{name}: {size} bytes at {offset},"
+            f" the memory has {x.stable_pages * WASM_PAGE})",
+        )
+    return x.stable
+
+
+@_api("* s", "", "i64")
+def stable64_size(x: Execution) -> int:
+    return x.stable_pages
+
+
+@_api("* s", "i64", "i64")
+def stable64_grow(x: Execution, new_pages: int) -> int:
+    before = x.stable_pages
+    if before + new_pages > MAX_STABLE_PAGES or x.grow_stable is None:
+        return -1
+    if new_pages:
+        x.stable = x.grow_stable(before + new_pages)
+        x.stable_pages = before + new_pages
+    return before
+
+
+@_api("* s", "i64 i64 i64")
+def stable64_write(x: Execution, offset: int, src: int, size: int) -> None:
+    stable = _stable(x, offset, size, "stable64_write")
+    heap = x.machine.heap
+    if heap is None or src + size > heap.size:
+        raise violation(f"heap access out of bounds: {size} bytes at {src}")
+    x.charged += size
+    if size:
+        ctypes.memmove(stable.address + offset, heap.address + src, size)
+        x.stable_touched.append((offset, size))
+
+
+@_api("* s", "i64 i64 i64")
+def stable64_read(x: Execution, dst: int, offset: int, size: int) -> None:
+    heap = x.machine.heap
+    if heap is None or dst + size > heap.size:
+        raise violation(f"heap access out of bounds: {size} bytes at {dst}")
+    if size or offset > x.stable_pages * WASM_PAGE:
+        stable = _stable(x, offset, size, "stable64_read")
+        x.charged += size
+        ctypes.memmove(heap.address + dst, stable.address + offset, size)
+
+
+def _only_small(x: Execution) -> None:
+    if x.stable_pages * WASM_PAGE > 2**32:
+        raise violation("32-bit stable memory API used on a stable memory larger than 4 GiB")
+
+
+@_api("* s", "", "i32")
+def stable_size(x: Execution) -> int:
+    _only_small(x)
+    return x.stable_pages
+
+
+@_api("* s", "i32", "i32")
+def stable_grow(x: Execution, new_pages: int) -> int:
+    _only_small(x)
+    if x.stable_pages + new_pages > 2**16:
+        return -1
+    return cast(int, stable64_grow(x, new_pages))
+
+
+@_api("* s", "i32 i32 i32")
+def stable_write(x: Execution, offset: int, src: int, size: int) -> None:
+    _only_small(x)
+    stable64_write(x, offset, src, size)
+
+
+@_api("* s", "i32 i32 i32")
+def stable_read(x: Execution, dst: int, offset: int, size: int) -> None:
+    _only_small(x)
+    stable64_read(x, dst, offset, size)
+
+
+# Certified data, time, counters.
+
+_blob("root_key", "I G U RQ Ry Rt C T", lambda x: x.root_key)
+
+
+@_api("I G U Ry Rt T", "I I")
+def certified_data_set(x: Execution, src: int, size: int) -> None:
+    if size > MAX_CERTIFIED_DATA:
+        raise violation(f"ic0.certified_data_set: {size} bytes, at most {MAX_CERTIFIED_DATA} are allowed")
+    x.certified_data = x.read(src, size)
+    x.certified = True
+
+
+@_api("*", "", "i32")
+def data_certificate_present(x: Execution) -> int:
+    return int(x.data_certificate is not None)
+
+
+def _certificate(x: Execution) -> bytes:
+    if x.data_certificate is None:
+        raise violation("ic0.data_certificate_size: no certificate is present")
+    return x.data_certificate()
+
+
+_blob("data_certificate", "NRQ CQ", _certificate)
+
+
+@_api("*", "", "i64")
+def time(x: Execution) -> int:
+    return x.time
+
+
+@_api("I G U Ry Rt C T", "i64", "i64")
+def global_timer_set(x: Execution, timestamp: int) -> int:
+    before, x.global_timer = x.global_timer, timestamp
+    x.timer_set = True
+    return before
+
+
+@_api("* s", "i32", "i64")
+def performance_counter(x: Execution, counter: int) -> int:
+    if counter not in (0, 1):
+        raise violation(f"ic0.performance_counter: counter type {counter} is not 0 or 1")
+    now = x.machine.instructions() + x.charged
+    return now if counter == 0 else x.call_instructions + now
+
+
+@_api("* s", "I I", "i32")
+def is_controller(x: Execution, src: int, size: int) -> int:
+    principal = x.read(src, size)
+    if size > 29:
+        raise violation(f"ic0.is_controller: a principal has at most 29 bytes, not {size}")
+    return int(principal in x.controllers)
+
+
+@_api("* s", "", "i32")
+def in_replicated_execution(x: Execution) -> int:
+    return int(x.replicated)
+
+
+# Costs.
+
+
+@_api("* s", "i64 i64 I")
+def cost_call(x: Execution, name_size: int, payload_size: int, dst: int) -> None:
+    x.write_amount(dst, cycles.call(name_size + payload_size) + cycles.response_reserve(x.instruction_limit))
+
+
+@_api("* s", "I")
+def cost_create_canister(x: Execution, dst: int) -> None:
+    x.write_amount(dst, cycles.CANISTER_CREATION)
+
+
+# Environment variables.
+
+
+def _variable(x: Execution, index: int) -> bytes:
+    if index >= len(x.environment):
+        raise violation(f"environment variable {index} of {len(x.environment)}")
+    return x.environment[index][0].encode()
+
+
+def _value(x: Execution, src: int, size: int) -> bytes:
+    name = x.read(src, size).decode(errors="replace")
+    for key, value in x.environment:
+        if key == name:
+            return value.encode()
+    raise violation(f"there is no environment variable {name!r}")
+
+
+@_api("*", "", "I")
+def env_var_count(x: Execution) -> int:
+    return len(x.environment)
+
+
+@_api("*", "I", "I")
+def env_var_name_size(x: Execution, index: int) -> int:
+    return len(_variable(x, index))
+
+
+@_api("*", "I I I I")
+def env_var_name_copy(x: Execution, index: int, dst: int, offset: int, size: int) -> None:
+    x.copy_out(_variable(x, index), dst, offset, size)
+
+
+@_api("*", "I I", "i32")
+def env_var_name_exists(x: Execution, src: int, size: int) -> int:
+    name = x.read(src, size).decode(errors="replace")
+    return int(any(key == name for key, _ in x.environment))
+
+
+@_api("*", "I I", "I")
+def env_var_value_size(x: Execution, src: int, size: int) -> int:
+    return len(_value(x, src, size))
+
+
+@_api("*", "I I I I I")
+def env_var_value_copy(x: Execution, name_src: int, name_size: int, dst: int, offset: int, size: int) -> None:
+    x.copy_out(_value(x, name_src, name_size), dst, offset, size)
+
+
+# Debugging aids.
+
+
+@_api("* s", "I I")
+def debug_print(x: Execution, src: int, size: int) -> None:
+    x.logs.append((x.time, x.read(src, size)))
+
+
+@_api("* s", "I I", name="trap")
+def _trap(x: Execution, src: int, size: int) -> None:
+    raise trapped(x.read(src, size).decode(errors="replace"))
+
+
+def _fits(amount: int) -> int:
+    if amount > _MASK64:
+        raise violation(f"{amount} cycles do not fit in 64 bits; use the 128-bit function")
+    return amount

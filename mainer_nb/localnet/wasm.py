@@ -1,0 +1,342 @@
+"""Canister modules as bytes: what a module declares, and the form in which it is executed.
+
+Two things are done here, both on the binary format (https://webassembly.github.io/spec/core/binary):
+
+* `inspect` reads what the IC interface specification, section "Canister module format", asks of a
+  module: its exports, imports, custom sections, whether its memory is 32- or 64-bit.
+* `instrument` returns the same module with its memory, first table, mutable globals and start
+  function exported under names that no canister can use, and with the start section removed. The
+  engine needs them to save, restore and enter a canister's state.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass, field
+
+MAGIC = b"\0asm\x01\0\0\0"
+GZIP_MAGIC = b"\x1f\x8b"
+#: Limit on the size of an uncompressed module (mainnet: 100 MiB).
+MAX_MODULE = 100 * 1024 * 1024
+
+EXPORT_PREFIX = "ic:"
+EXPORT_MEMORY = "ic:memory"
+EXPORT_TABLE = "ic:table"
+EXPORT_START = "ic:start"
+
+_CUSTOM, _IMPORT, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START = 0, 2, 4, 5, 6, 7, 8
+_FUNC_KIND, _TABLE_KIND, _MEMORY_KIND, _GLOBAL_KIND, _TAG_KIND = range(5)
+
+_METHOD_KINDS = ("canister_update ", "canister_query ", "canister_composite_query ")
+_HOOKS = (
+    "canister_init",
+    "canister_pre_upgrade",
+    "canister_post_upgrade",
+    "canister_inspect_message",
+    "canister_heartbeat",
+    "canister_global_timer",
+    "canister_on_low_wasm_memory",
+)
+
+
+class InvalidModule(ValueError):
+    """The bytes are not a canister module; the text says why."""
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """What a module declares.
+
+    Attributes:
+        memory64: its memory (if any) has 64-bit addresses.
+        memory_pages: (minimum, maximum or None) of its memory in wasm pages; None without memory.
+        exports: names of the exported functions.
+        imports: (module, name) of the imported functions.
+        custom: custom sections by name, e.g. ``icp:public candid:service``.
+        mutable_globals: indices of its mutable globals, in order.
+        start: index of its start function.
+    """
+
+    memory64: bool = False
+    memory_pages: tuple[int, int | None] | None = None
+    has_table: bool = False
+    exports: frozenset[str] = frozenset()
+    imports: tuple[tuple[str, str], ...] = ()
+    custom: dict[str, bytes] = field(default_factory=dict)
+    mutable_globals: tuple[int, ...] = ()
+    start: int | None = None
+
+    def method_kind(self, method: str) -> str | None:
+        """``"update"``, ``"query"`` or ``"composite_query"`` if the module has a public method of this name."""
+        for prefix in _METHOD_KINDS:
+            if prefix + method in self.exports:
+                return prefix[len("canister_") :].strip()
+        return None
+
+    def metadata(self) -> dict[str, tuple[bool, bytes]]:
+        """Custom sections ``icp:public …`` and ``icp:private …`` as {name: (is public, content)}."""
+        found = {}
+        for name, content in self.custom.items():
+            for prefix, public in (("icp:public ", True), ("icp:private ", False)):
+                if name.startswith(prefix):
+                    found[name[len(prefix) :]] = (public, content)
+        return found
+
+
+def decompress(module: bytes) -> bytes:
+    """The module itself: unpacked if it is gzipped, as `install_code` accepts it.
+
+    Raises:
+        InvalidModule: neither wasm nor gzipped wasm.
+    """
+    if module.startswith(GZIP_MAGIC):
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(module)) as stream:
+                module = stream.read(MAX_MODULE + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidModule(f"cannot unpack the gzipped module: {error}") from error
+        if len(module) > MAX_MODULE:
+            raise InvalidModule(f"the unpacked module is larger than {MAX_MODULE} bytes")
+    if not module.startswith(MAGIC):
+        raise InvalidModule(f"it does not start with the wasm magic and version 1 (first bytes: {module[:8].hex()!r})")
+    return module
+
+
+def inspect(module: bytes) -> ModuleInfo:
+    """What the (uncompressed) `module` declares.
+
+    Raises:
+        InvalidModule: it is malformed, or not what the specification allows for a canister.
+    """
+    try:
+        return _inspect(module)
+    except IndexError as error:
+        raise InvalidModule("a section of the module ends too early") from error
+    except UnicodeDecodeError as error:
+        raise InvalidModule(f"a name in the module is not UTF-8: {error}") from error
+
+
+def instrument(module: bytes, info: ModuleInfo) -> bytes:
+    """`module` with its state exported under ``ic:`` names and without its start section."""
+    added = []
+    if info.memory_pages is not None:
+        added.append((EXPORT_MEMORY, _MEMORY_KIND, 0))
+    if info.has_table:
+        added.append((EXPORT_TABLE, _TABLE_KIND, 0))
+    added += [(global_export(index), _GLOBAL_KIND, index) for index in info.mutable_globals]
+    if info.start is not None:
+        added.append((EXPORT_START, _FUNC_KIND, info.start))
+    extra = b"".join(_name(name) + bytes([kind]) + _uleb(index) for name, kind, index in added)
+
+    out = [MAGIC]
+    exported = False
+    for section, start, end in _sections(module):
+        if section == _START:
+            continue
+        if section == _EXPORT:
+            count, offset = _read_uleb(module, start)
+            out.append(_section(_EXPORT, _uleb(count + len(added)) + module[offset:end] + extra))
+            exported = True
+            continue
+        if not exported and section > _EXPORT and section not in (13,):
+            out.append(_section(_EXPORT, _uleb(len(added)) + extra))
+            exported = True
+        out.append(bytes([section]) + _uleb(end - start) + module[start:end])
+    if not exported:
+        out.append(_section(_EXPORT, _uleb(len(added)) + extra))
+    return b"".join(out)
+
+
+def global_export(index: int) -> str:
+    """The name under which `instrument` exports the mutable global `index`."""
+    return f"{EXPORT_PREFIX}global {index}"
+
+
+def _inspect(module: bytes) -> ModuleInfo:
+    imports: list[tuple[str, str]] = []
+    exports: list[str] = []
+    custom: dict[str, bytes] = {}
+    globals_: list[int] = []
+    memory: tuple[bool, tuple[int, int | None]] | None = None
+    has_table = False
+    start_function: int | None = None
+    for section, start, end in _sections(module):
+        if section == _CUSTOM:
+            name, offset = _read_name(module, start)
+            if name.startswith("icp:") and name in custom:
+                raise InvalidModule(f"two custom sections are named {name!r}")
+            custom[name] = module[offset:end]
+        elif section == _IMPORT:
+            imports = _imports(module, start)
+        elif section == _TABLE:
+            has_table = module[start] > 0
+        elif section == _MEMORY:
+            count, offset = _read_uleb(module, start)
+            if count > 1:
+                raise InvalidModule(f"it has {count} memories; a canister has at most one")
+            if count:
+                memory = _limits(module, offset)
+        elif section == _GLOBAL:
+            globals_ = _mutable_globals(module, start)
+        elif section == _EXPORT:
+            exports = _exports(module, start)
+        elif section == _START:
+            start_function, _ = _read_uleb(module, start)
+    _check_exports(exports)
+    return ModuleInfo(
+        memory64=memory is not None and memory[0],
+        memory_pages=memory[1] if memory else None,
+        has_table=has_table,
+        exports=frozenset(exports),
+        imports=tuple(imports),
+        custom=custom,
+        mutable_globals=tuple(globals_),
+        start=start_function,
+    )
+
+
+def _check_exports(exports: list[str]) -> None:
+    methods: set[str] = set()
+    for name in exports:
+        if name.startswith(EXPORT_PREFIX):
+            raise InvalidModule(f"export name {name!r} is reserved")
+        if not name.startswith("canister_") or name in _HOOKS:
+            continue
+        for prefix in _METHOD_KINDS:
+            if name.startswith(prefix):
+                method = name[len(prefix) :]
+                if method in methods:
+                    raise InvalidModule(f"method {method!r} is exported twice (as update, query or composite query)")
+                methods.add(method)
+                break
+        else:
+            raise InvalidModule(f"exported function {name!r} is not a known canister entry point")
+
+
+def _imports(module: bytes, offset: int) -> list[tuple[str, str]]:
+    count, offset = _read_uleb(module, offset)
+    found = []
+    for _ in range(count):
+        namespace, offset = _read_name(module, offset)
+        name, offset = _read_name(module, offset)
+        kind = module[offset]
+        if kind != _FUNC_KIND:
+            raise InvalidModule(f"it imports {namespace}.{name}, which is not a function")
+        _, offset = _read_uleb(module, offset + 1)
+        found.append((namespace, name))
+    return found
+
+
+def _exports(module: bytes, offset: int) -> list[str]:
+    count, offset = _read_uleb(module, offset)
+    found = []
+    for _ in range(count):
+        name, offset = _read_name(module, offset)
+        kind = module[offset]
+        _, offset = _read_uleb(module, offset + 1)
+        if kind == _FUNC_KIND:
+            found.append(name)
+    return found
+
+
+def _mutable_globals(module: bytes, offset: int) -> list[int]:
+    count, offset = _read_uleb(module, offset)
+    found = []
+    for index in range(count):
+        value_type, mutable = module[offset], module[offset + 1]
+        offset = _skip_constant(module, offset + 2)
+        if mutable:
+            if value_type not in (0x7F, 0x7E, 0x7D, 0x7C, 0x7B):
+                raise InvalidModule(f"mutable global {index} is not a number")
+            found.append(index)
+    return found
+
+
+def _skip_constant(module: bytes, offset: int) -> int:
+    """The offset after a constant expression (its instructions and the `end`)."""
+    while True:
+        opcode = module[offset]
+        offset += 1
+        if opcode == 0x0B:
+            return offset
+        if opcode in (0x41, 0x42, 0x23, 0xD2):  # i32.const, i64.const, global.get, ref.func
+            while module[offset] & 0x80:
+                offset += 1
+            offset += 1
+        elif opcode == 0x43:  # f32.const
+            offset += 4
+        elif opcode == 0x44:  # f64.const
+            offset += 8
+        elif opcode == 0xD0:  # ref.null
+            offset += 1
+        elif opcode == 0xFD:  # v128.const
+            _, offset = _read_uleb(module, offset)
+            offset += 16
+        elif opcode not in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E):  # extended constant arithmetic
+            raise InvalidModule(f"a global is initialised with instruction 0x{opcode:02x}")
+
+
+def _limits(module: bytes, offset: int) -> tuple[bool, tuple[int, int | None]]:
+    flags = module[offset]
+    minimum, offset = _read_uleb(module, offset + 1)
+    maximum = _read_uleb(module, offset)[0] if flags & 1 else None
+    if flags & 2:
+        raise InvalidModule("its memory is shared between threads")
+    return bool(flags & 4), (minimum, maximum)
+
+
+def _sections(module: bytes) -> list[tuple[int, int, int]]:
+    """(id, start of content, end of content) of each section."""
+    offset = len(MAGIC)
+    found = []
+    while offset < len(module):
+        section = module[offset]
+        size, start = _read_uleb(module, offset + 1)
+        offset = start + size
+        if offset > len(module):
+            raise InvalidModule(
+                f"section {section} at byte {start} claims {size} bytes,"
+                f" but the module ends {offset - len(module)} bytes earlier"
+            )
+        found.append((section, start, offset))
+    return found
+
+
+def _read_uleb(data: bytes, offset: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[offset]
+        offset += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, offset
+        shift += 7
+        if shift > 63:
+            raise InvalidModule(f"a number at byte {offset} is too long")
+
+
+def _uleb(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        byte, value = value & 0x7F, value >> 7
+        out.append(byte | 0x80 if value else byte)
+        if not value:
+            return bytes(out)
+
+
+def _read_name(data: bytes, offset: int) -> tuple[str, int]:
+    length, offset = _read_uleb(data, offset)
+    if offset + length > len(data):
+        raise InvalidModule(f"a name at byte {offset} is longer than the module")
+    return data[offset : offset + length].decode(), offset + length
+
+
+def _name(text: str) -> bytes:
+    raw = text.encode()
+    return _uleb(len(raw)) + raw
+
+
+def _section(section: int, content: bytes) -> bytes:
+    return bytes([section]) + _uleb(len(content)) + content
