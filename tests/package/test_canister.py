@@ -1,0 +1,78 @@
+"""The proxy: what is wrong with a call is said before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mainer_nb.agent import Agent, to_principal
+from mainer_nb.canister import Canister, case
+from mainer_nb.errors import ArgumentError, ArtifactMissing
+from mainer_nb.identity import Identity
+
+INTERFACE = """
+type Kind = variant { Own; ShareAgent; Other : text };
+service : {
+  create : (kind : Kind, owner : opt text) -> (variant { Ok : record { id : text }; Err : variant { Unauthorized } });
+  health : () -> (record { status_code : nat16 }) query;
+}
+"""
+ID = "rrkah-fqaaa-aaaaa-aaaaq-cai"
+
+
+@pytest.fixture
+def agent() -> Agent:
+    return Agent(Identity(None, "anonymous"), "http://127.0.0.1:9")
+
+
+def test_methods_are_listed_with_their_signatures(agent: Agent) -> None:
+    canister = Canister(agent, ID, INTERFACE, "creator")
+    assert {"create", "health"} <= set(dir(canister))
+    assert canister.create.__name__ == "create"
+    assert "Own" in canister.create.__doc__
+    assert "query" in canister.health.__doc__
+
+
+def test_an_unknown_method_lists_those_there_are(agent: Agent) -> None:
+    with pytest.raises(AttributeError, match="creator has no method 'helth'; it has create, health"):
+        _ = Canister(agent, ID, INTERFACE, "creator").helth
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Own",), "2 arguments are expected"),
+        (("Mine", None), "argument 1.*Mine"),
+        (("Own", 3), "argument 2.*3"),
+    ],
+)
+def test_a_wrong_argument_is_named(agent: Agent, arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        Canister(agent, ID, INTERFACE, "creator").create(*arguments)
+    assert "creator.create" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "hello", "rrkah-fqaaa-aaaaa-aaaaq-caa", "RRKAH-FQAAA-AAAAA-AAAAQ-CAI", "äöü"])
+def test_a_malformed_principal_is_named(agent: Agent, text: str) -> None:
+    with pytest.raises(ArgumentError, match="id of creator") as caught:
+        Canister(agent, text, INTERFACE, "creator")
+    assert repr(text) in str(caught.value)
+
+
+def test_principals_are_taken_in_every_form() -> None:
+    from_text = to_principal(ID)
+    assert to_principal(from_text.bytes).to_str() == to_principal(from_text).to_str() == ID
+
+
+def test_a_missing_or_wrong_interface_is_named(agent: Agent, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactMissing, match=r"nothing\.did"):
+        Canister(agent, ID, tmp_path / "nothing.did")
+    path = tmp_path / "wrong.did"
+    path.write_text("service : {")
+    with pytest.raises(ArgumentError, match=r"wrong\.did"):
+        Canister(agent, ID, path)
+
+
+def test_cases_of_variants() -> None:
+    assert (case("Own"), case({"Own": None}), case({"Other": "x"})) == ("Own", "Own", "Other")
