@@ -1,0 +1,220 @@
+"""The HTTPS interface of a network, here over plain HTTP (IC interface specification, "HTTPS Interface").
+
+| request                                        | answer                                                             |
+|------------------------------------------------|--------------------------------------------------------------------|
+| GET  /api/v2/status                            | root key and health                                                |
+| POST /api/v2/canister/<id>/call                | 202 at once; the outcome is to be asked for with read_state        |
+| POST /api/v3, v4/canister/<id>/call            | 200 with a certificate of the outcome, or 202 if that takes long   |
+| POST /api/v2, v3/canister/<id>/query           | the reply, signed by the node                                      |
+| POST /api/v2, v3/canister/<id>/read_state      | a certificate                                                      |
+| POST /api/v2, v3/subnet/<id>/read_state        | a certificate                                                      |
+
+Whatever is wrong with a request is said in the text of a 4xx answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import cbor2
+from aiohttp import web
+
+from mainer_nb.localnet import principal
+from mainer_nb.localnet.envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
+from mainer_nb.localnet.errors import Reject, Reply, Response
+from mainer_nb.localnet.node import NodeKey
+
+MAX_BODY = 2 * 1024 * 1024  # bytes, as an ingress message of the main network
+SYNCHRONOUS_SECONDS = 10.0  # how long a synchronous call waits for its outcome
+
+_API_VERSION = "0.53.0"  # of the specification
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Accept, Content-Type, User-Agent",
+    "Access-Control-Max-Age": "86400",
+}
+_log = logging.getLogger(__name__)
+
+
+class Replica(Protocol):
+    """What answers the requests; `network.Network` is one."""
+
+    root_key: bytes  # DER
+    subnet_id: bytes
+    node: NodeKey
+
+    def now(self) -> int:
+        """The network's time in nanoseconds since 1970."""
+
+    async def submit(self, call: Call) -> Reject | None:
+        """Accepts a call, once per request id; or says why it does not."""
+
+    async def wait(self, request_id: bytes, timeout_seconds: float) -> bool:
+        """Waits until an accepted call is replied to or rejected; False if that takes longer."""
+
+    async def query(self, query: Query) -> Response:
+        """Executes a query."""
+
+    def certificate(self, paths: list[list[bytes]]) -> bytes:
+        """A CBOR certificate of these paths of the state tree, and of the time."""
+
+    def effective_canister_id_ok(self, request: Call | Query, effective: bytes) -> bool:
+        """Whether the canister id in the URL is the right one for the request."""
+
+    def may_read(self, sender: bytes, path: list[bytes], effective: bytes) -> str | None:
+        """Why `sender` may not read `path` at the URL of `effective`; None if it may."""
+
+
+def application(replica: Replica) -> web.Application:
+    """The web application that serves `replica`."""
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_plain_errors])
+    handlers = _Handlers(replica)
+    app.router.add_get("/api/v2/status", handlers.status)
+    app.router.add_post("/api/v2/canister/{id}/call", handlers.call)
+    for synchronous in ("v3", "v4"):
+        app.router.add_post(f"/api/{synchronous}/canister/{{id}}/call", handlers.call_and_wait)
+    for version in ("v2", "v3"):
+        app.router.add_post(f"/api/{version}/canister/{{id}}/query", handlers.query)
+        app.router.add_post(f"/api/{version}/canister/{{id}}/read_state", handlers.read_canister_state)
+        app.router.add_post(f"/api/{version}/subnet/{{id}}/read_state", handlers.read_subnet_state)
+    app.router.add_options("/{any:.*}", _preflight)
+    app.on_response_prepare.append(_add_cors)
+    return app
+
+
+async def listen(replica: Replica, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, int]:
+    """Serves `replica` until the returned runner's `cleanup()`; also returns the port, which port 0 leaves open.
+
+    Raises `OSError` if the address is taken.
+    """
+    runner = web.AppRunner(application(replica), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner, runner.addresses[0][1]
+
+
+class _Handlers:
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    async def status(self, request: web.Request) -> web.Response:
+        return _cbor(
+            {
+                "ic_api_version": _API_VERSION,
+                "impl_version": "mainer-nb",
+                "replica_health_status": "healthy",
+                "root_key": self._replica.root_key,
+                "time": self._replica.now(),
+            }
+        )
+
+    async def call(self, request: web.Request) -> web.Response:
+        _, refusal = await self._submit(request)
+        return web.Response(status=202) if refusal is None else _cbor(_rejection(refusal))
+
+    async def call_and_wait(self, request: web.Request) -> web.Response:
+        call, refusal = await self._submit(request)
+        if refusal is not None:
+            return _cbor({"status": "non_replicated_rejection", **_rejection(refusal)})
+        if not await self._replica.wait(call.request_id, SYNCHRONOUS_SECONDS):
+            return web.Response(status=202)
+        certificate = await asyncio.to_thread(self._replica.certificate, [[b"request_status", call.request_id]])
+        return _cbor({"status": "replied", "certificate": certificate})
+
+    async def _submit(self, request: web.Request) -> tuple[Call, Reject | None]:
+        effective = _id_in_url(request)
+        call = parse_call(await request.read(), self._replica.now())
+        self._check_effective(call, effective)
+        return call, await self._replica.submit(call)
+
+    async def query(self, request: web.Request) -> web.Response:
+        effective = _id_in_url(request)
+        query = parse_query(await request.read(), self._replica.now())
+        self._check_effective(query, effective)
+        response = await self._replica.query(query)
+        answer: dict[str, Any]
+        if isinstance(response, Reply):
+            answer = {"status": "replied", "reply": {"arg": response.data}}
+        else:
+            answer = {"status": "rejected", **_rejection(response)}
+        signature = self._replica.node.sign(answer, query.request_id, self._replica.now())
+        return _cbor({**answer, "signatures": [signature]})
+
+    def _check_effective(self, request: Call | Query, effective: bytes) -> None:
+        if not self._replica.effective_canister_id_ok(request, effective):
+            called = f"{principal.to_text(request.canister_id)}.{request.method}"
+            raise BadRequest(f"{principal.to_text(effective)} in the URL is the wrong canister id for calling {called}")
+
+    async def read_canister_state(self, request: web.Request) -> web.Response:
+        return await self._read_state(request, _id_in_url(request))
+
+    async def read_subnet_state(self, request: web.Request) -> web.Response:
+        subnet = _id_in_url(request)
+        if subnet != self._replica.subnet_id:
+            own = principal.to_text(self._replica.subnet_id)
+            raise BadRequest(f"there is no subnet {principal.to_text(subnet)}; this network's only subnet is {own}")
+        return await self._read_state(request, subnet)
+
+    async def _read_state(self, request: web.Request, effective: bytes) -> web.Response:
+        read = parse_read_state(await request.read(), self._replica.now())
+        if len({path[1] for path in read.paths if len(path) > 1 and path[0] == b"request_status"}) > 1:
+            raise BadRequest("all paths under request_status must be of one request")
+        for path in read.paths:
+            reason = self._replica.may_read(read.sender, list(path), effective)
+            if reason is not None:
+                raise web.HTTPForbidden(text=reason)
+        certificate = await asyncio.to_thread(self._replica.certificate, [list(path) for path in read.paths])
+        return _cbor({"certificate": certificate})
+
+
+def _id_in_url(request: web.Request) -> bytes:
+    try:
+        return principal.from_text(request.match_info["id"])
+    except ValueError as error:
+        raise BadRequest(f"in the URL: {error}") from None
+
+
+def _rejection(reject: Reject) -> dict[str, Any]:
+    fields = {"reject_code": int(reject.code), "reject_message": reject.message}
+    return {**fields, "error_code": reject.error_code} if reject.error_code else fields
+
+
+def _cbor(content: Mapping[str, Any]) -> web.Response:
+    """Without the self-describing tag, which the specification leaves to the sender: ic-py does not expect it."""
+    return web.Response(body=cbor2.dumps(content), content_type="application/cbor")
+
+
+async def _preflight(request: web.Request) -> web.Response:
+    return web.Response(status=204)
+
+
+async def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_CORS)
+
+
+@web.middleware
+async def _plain_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Errors as a text that says what is wrong."""
+    try:
+        return await handler(request)
+    except BadRequest as error:
+        return web.Response(status=400, text=str(error))
+    except web.HTTPRequestEntityTooLarge:
+        size = request.content_length
+        said = f"the request has {size} bytes" if size is not None else "the request is too large"
+        return web.Response(status=413, text=f"{said}; at most {MAX_BODY} bytes are accepted")
+    except web.HTTPException:
+        raise
+    except Exception as error:
+        _log.exception("request %s failed", request.path)
+        return web.Response(status=500, text=f"internal error of the network: {type(error).__name__}: {error}")
