@@ -1,0 +1,277 @@
+"""A network as a background process that several programs share.
+
+    >>> info = start(Path(".localnet"))     # or: python -m mainer_nb.localnet start
+    >>> info.url
+    'http://127.0.0.1:41005'
+    >>> stop(Path(".localnet"))
+
+The process holds a lock on its state folder, so one folder has one network. ``server.json`` in the
+folder says where it listens. Because every acknowledged change is on disk at once, stopping does not
+wait for messages that are still running: they are executed again after the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from aiohttp import web
+
+from . import http
+from .network import Network
+from .store import DamagedState
+
+HOST = "127.0.0.1"
+_START_SECONDS = 120
+_STOP_SECONDS = 30
+
+
+class ServerError(Exception):
+    """The network cannot be started or stopped; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """A running network: where it listens, its root key (DER, hex), its process and its folder."""
+
+    url: str
+    root_key: str
+    pid: int
+    folder: str
+    started: float
+
+
+def status(folder: Path) -> Info | None:
+    """The network that runs in `folder`, None if none does."""
+    try:
+        info = Info(**json.loads((folder / "server.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return info if _locked(folder) else None
+
+
+def start(folder: Path, port: int = 0) -> Info:
+    """Starts a network with its state in `folder`, or finds the one that runs there.
+
+    Args:
+        folder: made if missing.
+        port: where to listen on loopback; 0: where it listened last time if that is free, else any free port.
+
+    Raises:
+        ServerError: the port is taken (by whom is said), the state cannot be read, or the process died.
+    """
+    running = status(folder)
+    if running is not None:
+        if port not in (0, _port_of(running)):
+            raise ServerError(
+                f"a network with state folder {folder} runs already, at {running.url}, not on port {port};"
+                " use it, or stop it first (mainer-nb net stop)"
+            )
+        return running
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "server.log"
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "mainer_nb.localnet", "serve", "--state", str(folder), "--port", str(port)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*command, "--ready-fd", str(writer)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[writer],
+            start_new_session=True,
+        )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = _read(pipe.fileno(), _START_SECONDS)
+    if answer.startswith(b"{"):
+        return Info(**json.loads(answer))
+    if answer:
+        raise ServerError(answer.decode())
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    tail = log.read_text(errors="replace").strip().splitlines()[-5:]
+    raise ServerError(
+        f"the network's process ended with code {process.returncode} before it was ready. Its last lines:\n"
+        + "\n".join(tail)
+    )
+
+
+def stop(folder: Path) -> bool:
+    """Stops the network of `folder`; False if none runs there.
+
+    Raises:
+        ServerError: it does not end.
+    """
+    running = status(folder)
+    if running is None:
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _locked(folder):
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"the network at {running.url} (process {running.pid}) does not stop; end it with: kill -9 {running.pid}"
+            )
+        time.sleep(0.02)
+    return True
+
+
+def reset(folder: Path) -> None:
+    """Stops the network of `folder` and removes its state.
+
+    Raises:
+        ServerError: it does not stop, or the folder does not look like a network's.
+    """
+    stop(folder)
+    if folder.exists() and any(folder.iterdir()):
+        known = {"network.sqlite", "server.json", "server.log", "server.lock"}
+        if not known & {path.name for path in folder.iterdir()}:
+            raise ServerError(f"{folder} does not look like the state folder of a network: nothing was removed")
+        shutil.rmtree(folder)
+
+
+def serve(folder: Path, port: int, ready_fd: int | None = None) -> int:
+    """Runs a network in this process until it gets SIGTERM or SIGINT. Returns the exit code.
+
+    `ready_fd`: where to write, once, the `Info` as JSON, or else a sentence on what is wrong.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with _lock(folder), _listen(folder, port) as listener:
+            return asyncio.run(_serve(folder, listener, ready_fd))
+    except (ServerError, DamagedState) as error:
+        _tell(ready_fd, str(error))
+        print(error, file=sys.stderr)
+        return 1
+
+
+async def _serve(folder: Path, listener: socket.socket, ready_fd: int | None) -> int:
+    network = Network(folder)
+    runner = web.AppRunner(http.application(network), access_log=None, handle_signals=False)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    info = Info(url, network.root_key.hex(), os.getpid(), str(folder.resolve()), time.time())
+    _write(folder / "server.json", json.dumps(asdict(info), indent=2))
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, done.set)
+    logging.getLogger(__name__).info("serving %s from %s", url, folder)
+    _tell(ready_fd, json.dumps(asdict(info)))
+    await done.wait()
+    (folder / "server.json").unlink(missing_ok=True)
+    with network.scheduler.lock:  # between two commits
+        logging.shutdown()
+        os._exit(0)
+
+
+def _tell(ready_fd: int | None, text: str) -> None:
+    if ready_fd is not None:
+        with contextlib.suppress(OSError), os.fdopen(ready_fd, "w") as pipe:
+            pipe.write(text)
+
+
+def _read(fd: int, seconds: float) -> bytes:
+    """All that comes through `fd` until it is closed, or until the time is over."""
+    deadline, data = time.monotonic() + seconds, b""
+    while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        part = os.read(fd, 65536)
+        if not part:
+            break
+        data += part
+    return data
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ServerError(f"another process uses the state folder {folder}; see mainer-nb net status") from None
+        yield
+
+
+def _locked(folder: Path) -> bool:
+    try:
+        with (folder / "server.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+@contextlib.contextmanager
+def _listen(folder: Path, port: int) -> Iterator[socket.socket]:
+    last = folder / "last-port"
+    wanted = [port] if port else [*_last_port(last), 0]
+    for number in wanted:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, number))
+            listener.listen(1024)
+        except OSError as error:
+            listener.close()
+            if number == port:
+                raise ServerError(
+                    f"port {port} on {HOST} cannot be used: {_holder(port) or error.strerror};"
+                    " stop that, or choose another port (0 for any free one)"
+                ) from None
+            continue
+        with listener:
+            _write(last, str(listener.getsockname()[1]))
+            yield listener
+            return
+
+
+def _last_port(path: Path) -> list[int]:
+    try:
+        return [int(path.read_text())]
+    except (OSError, ValueError):
+        return []
+
+
+def _holder(port: int) -> str | None:
+    """Who listens on `port`, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+                if connection.pid is None:
+                    return "a process of another user listens on it"
+                process = psutil.Process(connection.pid)
+                words = " ".join(process.cmdline()) or process.name()
+                return f"process {connection.pid} ({words[:200]}) listens on it"
+    except psutil.Error:
+        return None
+    return None
+
+
+def _port_of(info: Info) -> int:
+    return int(info.url.rsplit(":", 1)[1])
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_suffix(".new")
+    partial.write_text(text)
+    partial.replace(path)
