@@ -1,0 +1,454 @@
+"""Build llama_cpp.wasm, the LLM canister, from registry packages only.
+
+    python canisters/llama_cpp/build.py --fetch                       # at installation: get the sources (online)
+    python canisters/llama_cpp/build.py --out files/llama_cpp.wasm    # build (offline after --fetch)
+
+What goes in: llama.cpp as the sdist of llama-cpp-python carries it, the few checked edits in `EDITS`, the C++ glue and
+the headers in shim/ beside this file. Compiler, libc and libc++ are those of the PyPI package ziglang. The same
+inputs give the same bytes; objects and the finished wasm are kept in the cache by the hash of their inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+SDIST = "llama-cpp-python"
+SDIST_VERSION = "0.3.36"
+SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+LLAMA_COMMIT = "0c1e57098"  # of llama.cpp, as vendored in that sdist
+ZIG_VERSION = "0.17.1"
+
+Progress = Callable[[int, int, str], None]
+"""Called as progress(done, total, text) after each step of a build."""
+
+
+class BuildError(Exception):
+    """The wasm cannot be built; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """`path`: the wasm; `sha256`: of its bytes, hex; `size`: in bytes; `seconds`: what it took; `cached`: nothing
+    had to be compiled or linked."""
+
+    path: Path
+    sha256: str
+    size: int
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One mended place in llama.cpp: `old` stands in `file` exactly `count` times and becomes `new`."""
+
+    file: str
+    why: str
+    old: str
+    new: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One translation unit: `name` in messages; `source` to compile; `flags`; `inputs`: what its object depends on
+    beside source and flags, as one string."""
+
+    name: str
+    source: Path
+    flags: tuple[str, ...]
+    inputs: str
+
+
+# Model families with a use on this scale (below some 2 GB): class name = file name with "-" for "_".
+MODELS = (
+    "arcee", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3", "gemma3n", "gpt2", "granite", "hunyuan_dense",
+    "hunyuan_vl", "lfm2", "llama", "minicpm", "mistral3", "olmo2", "phi2", "phi3", "qwen2", "qwen3", "smollm3",
+    "stablelm",
+)  # fmt: skip
+MODELS_PER_UNIT = 6
+
+EDITS = (
+    Edit(
+        "ggml/src/ggml-cpu/arch/wasm/quants.c",
+        "quantize_row_q8_0 and q8_1 truncate on wasm; every other platform rounds to nearest",
+        "            const v128_t vi = wasm_i32x4_trunc_sat_f32x4(v);\n\n            y[i].qs[4*j + 0]",
+        "            const v128_t vi = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(v));\n\n            y[i].qs[4*j + 0]",
+        count=2,
+    ),
+)
+
+GGML_C = (
+    "ggml.c", "ggml-alloc.c", "ggml-quants.c", "ggml-cpu/ggml-cpu.c", "ggml-cpu/quants.c",
+    "ggml-cpu/arch/wasm/quants.c",
+)  # fmt: skip
+GGML_CPP = (
+    "ggml-backend.cpp", "ggml-backend-meta.cpp", "ggml-opt.cpp", "ggml-threading.cpp", "gguf.cpp", "ggml-cpu/ggml-cpu.cpp",
+    "ggml-cpu/binary-ops.cpp", "ggml-cpu/unary-ops.cpp", "ggml-cpu/ops.cpp", "ggml-cpu/vec.cpp",
+    "ggml-cpu/traits.cpp", "ggml-cpu/repack.cpp", "ggml-cpu/tiled/tiled.cpp", "ggml-cpu/tiled/tiled-kernel.cpp",
+)  # fmt: skip
+# llama-quant.cpp (quantising models) and llama-chat.cpp's users stay out: nothing here calls them.
+LLAMA_EXCLUDED = ("llama-quant.cpp",)
+
+OPTIMISE = ("-O3", "-DNDEBUG", "-fno-strict-aliasing", "-fno-sanitize=undefined")
+TARGET = ("-target", "wasm32-wasi", "-mcpu=generic+simd128")
+DEFINES = (
+    "-DGGML_USE_CPU", "-DGGML_SCHED_MAX_COPIES=1", "-D_WASI_EMULATED_SIGNAL", "-D_WASI_EMULATED_PROCESS_CLOCKS",
+    "-D_GNU_SOURCE",
+)  # fmt: skip
+C_FLAGS = ("-std=gnu11",)
+CPP_FLAGS = ("-std=c++17", "-fexceptions", "-fignore-exceptions", "-frtti")
+LINK_FLAGS = (
+    "-mexec-model=reactor", "-O3", "-s", "-Wl,--gc-sections", "-Wl,-z,stack-size=1048576", "-Wl,--wrap=abort",
+    "-lwasi-emulated-signal", "-lwasi-emulated-process-clocks",
+)  # fmt: skip
+
+
+def sdist_path(cache: Path) -> Path:
+    """Where the sdist is kept."""
+    return cache / f"llama_cpp_python-{SDIST_VERSION}.tar.gz"
+
+
+def fetch(cache: Path) -> Path:
+    """Get the pinned sdist into the cache, through pip and its configuration; nothing happens if it is there.
+
+    Raises BuildError if pip cannot get it or its sha256 differs.
+    """
+    target = sdist_path(cache)
+    if target.is_file() and file_sha256(target) == SDIST_SHA256:
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        requirement = Path(scratch, "requirement.txt")
+        requirement.write_text(f"{SDIST}=={SDIST_VERSION} --hash=sha256:{SDIST_SHA256}\n", encoding="utf-8")
+        command = [
+            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+            "--no-binary", SDIST, "--dest", scratch, "--requirement", str(requirement),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        fetched = Path(scratch, target.name)
+        if done.returncode != 0 or not fetched.is_file():
+            raise BuildError(
+                f"could not get {SDIST} {SDIST_VERSION} (the source of llama.cpp) with pip:\n{done.stderr.strip()}\n"
+                f"Check pip's index configuration, or put the file {target.name} into {cache}."
+            )
+        fetched.replace(target)
+    return target
+
+
+def source_tree(cache: Path) -> Path:
+    """llama.cpp, unpacked and mended."""
+    tree = cache / "src" / file_sha256(Path(__file__))[:16]
+    if tree.is_dir():
+        return tree
+    sdist = sdist_path(cache)
+    if not sdist.is_file() or file_sha256(sdist) != SDIST_SHA256:
+        raise BuildError(f"{sdist} is missing or damaged. Run: python {Path(__file__).name} --fetch")
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
+        unpacked = Path(scratch, "llama.cpp")
+        unpack(sdist, unpacked)
+        for edit in EDITS:
+            apply(edit, unpacked)
+        keep_models(unpacked)
+        write_versions(unpacked)
+        try:
+            unpacked.rename(tree)
+        except OSError:
+            if not tree.is_dir():  # another build was quicker
+                raise
+    return tree
+
+
+def unpack(sdist: Path, target: Path) -> None:
+    """The part of the sdist that is compiled: llama.cpp's src and include, ggml's core and CPU backend."""
+    wanted = re.compile(r"[^/]+/vendor/llama\.cpp/((?:src|include|ggml/include|ggml/src|ggml/src/ggml-cpu)/.+)")
+    backends = re.compile(r"ggml/src/ggml-(?!cpu/)[^/]+/")
+    with tarfile.open(sdist) as archive:
+        for member in archive:
+            match = wanted.fullmatch(member.name)
+            if not match or not member.isfile() or backends.match(match[1]):
+                continue
+            data = archive.extractfile(member)
+            assert data is not None
+            path = target / match[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data.read())
+
+
+def apply(edit: Edit, tree: Path) -> None:
+    """Raises BuildError if the place to mend is not there exactly as often as the edit says."""
+    path = tree / edit.file
+    text = path.read_text(encoding="utf-8")
+    found = text.count(edit.old)
+    if found != edit.count:
+        raise BuildError(
+            f"{edit.file}: expected {edit.count} time(s), found {found}: the place of the edit '{edit.why}'. "
+            f"The edits in {Path(__file__).name} fit {SDIST} {SDIST_VERSION} only."
+        )
+    path.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
+
+
+def keep_models(tree: Path) -> None:
+    """Leave only `MODELS` in the switch that makes a model from its architecture; kept-models.h lists them for the
+    canister's own check."""
+    path = tree / "src/llama-model.cpp"
+    text = path.read_text(encoding="utf-8")
+    case = re.compile(r"        case (LLM_ARCH_\w+):\n            return new llama_model_(\w+)\(params\);\n")
+    kept = [name for _, name in case.findall(text) if name in MODELS]
+    if sorted(kept) != sorted(MODELS):
+        raise BuildError(f"src/llama-model.cpp: no case for {', '.join(sorted(set(MODELS) - set(kept)))}")
+    path.write_text(case.sub(lambda match: match[0] if match[2] in MODELS else "", text), encoding="utf-8")
+    names = [arch for arch, name in case.findall(text) if name in MODELS]
+    (tree / "src/kept-models.h").write_text(f"#define KEPT_MODELS {', '.join(names)}\n", encoding="utf-8")
+
+
+def write_versions(tree: Path) -> None:
+    """The two headers that llama.cpp's CMake would make."""
+    for name in ("ggml", "llama"):
+        text = f'#define {name.upper()}_VERSION "{SDIST_VERSION}"\n#define {name.upper()}_COMMIT "{LLAMA_COMMIT}"\n'
+        (tree / f"{'ggml/src' if name == 'ggml' else 'src'}/{name}-version.h").write_text(text, encoding="utf-8")
+
+
+def units(tree: Path, unity: Path) -> list[Unit]:
+    """Everything to compile, the long ones first."""
+    include = ("-Ishim", "-Illama.cpp/include", "-Illama.cpp/ggml/include", "-Illama.cpp/ggml/src",
+               "-Illama.cpp/ggml/src/ggml-cpu", "-Illama.cpp/src")  # fmt: skip
+    c = (*TARGET, *OPTIMISE, *DEFINES, *C_FLAGS, *include)
+    cpp = (*TARGET, *OPTIMISE, *DEFINES, *CPP_FLAGS, *include)
+    glue_key = directory_key(HERE / "src")
+    ggml = tree / "ggml/src"
+    of_llama = directory_key(tree) + directory_key(HERE / "shim")
+    found = [Unit(name, ggml / name, cpp, of_llama) for name in GGML_CPP]
+    found += [Unit(name, ggml / name, c, of_llama) for name in GGML_C]
+    for path in sorted((tree / "src").glob("*.cpp")):
+        if path.name not in LLAMA_EXCLUDED:
+            found.append(Unit(path.name, path, cpp, of_llama))
+    for path in unity_sources(unity):
+        found.append(Unit(path.name, path, cpp, of_llama))
+    found.sort(key=lambda unit: unit.source.stat().st_size, reverse=True)
+    glue = (*cpp, "-Wall", "-Wextra", "-Werror=return-type")
+    found += [Unit(path.name, path, glue, of_llama + glue_key) for path in sorted((HERE / "src").glob("*.cpp"))]
+    return found
+
+
+def unity_sources(unity: Path) -> list[Path]:
+    """The models' sources, a few to a translation unit: they share most of their headers' cost."""
+    unity.mkdir(parents=True, exist_ok=True)
+    sources = []
+    for start in range(0, len(MODELS), MODELS_PER_UNIT):
+        path = unity / f"models-{start // MODELS_PER_UNIT}.cpp"
+        names = MODELS[start : start + MODELS_PER_UNIT]
+        text = "".join(f'#include "models/{name.replace("_", "-")}.cpp"\n' for name in names)
+        path.write_text(text, encoding="utf-8")
+        sources.append(path)
+    return sources
+
+
+def build(out: Path, progress: Progress, cache: Path) -> BuildResult:
+    """Build the wasm to `out`, compiling on all cores only what changed.
+
+    Raises BuildError naming what is missing, or with the compiler's message.
+    """
+    started = time.monotonic()
+    check_compiler()
+    tree = source_tree(cache)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        # Sources are named relative to one directory, so that no path of this machine gets into the objects.
+        work = Path(scratch)
+        (work / "llama.cpp").symlink_to(tree)
+        (work / "shim").symlink_to(HERE / "shim")
+        (work / "glue").symlink_to(HERE / "src")
+        all_units = units(tree, work / "unity")
+        roots = {tree: "llama.cpp", HERE / "src": "glue", work / "unity": "unity"}
+        objects = {unit: cache / "obj" / f"{object_key(unit)}.o" for unit in all_units}
+        link_key = sha256_text(ZIG_VERSION, repr(LINK_FLAGS), *(path.name for path in objects.values()))
+        finished = cache / "wasm" / f"{link_key[:32]}.wasm"
+        cached = finished.is_file()
+        if not cached:
+            compile_missing(objects, work, roots, cache, progress)
+            link(list(objects.values()), work, finished, cache)
+            progress(len(objects) + 1, len(objects) + 1, f"linked {out.name}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    copy_atomically(finished, out)
+    return BuildResult(out, file_sha256(out), out.stat().st_size, time.monotonic() - started, cached)
+
+
+def check_compiler() -> None:
+    """Raises BuildError unless the pinned ziglang is installed."""
+    try:
+        found = version("ziglang")
+    except PackageNotFoundError:
+        found = "none"
+    if found != ZIG_VERSION:
+        raise BuildError(f"the compiler: ziglang {ZIG_VERSION} is wanted, {found} is installed. "
+                         f"Run: pip install ziglang=={ZIG_VERSION}")  # fmt: skip
+
+
+def compile_missing(
+    objects: dict[Unit, Path], work: Path, roots: dict[Path, str], cache: Path, progress: Progress
+) -> None:
+    """Compile the units whose object is not in the cache, in parallel; the C library is built beside them."""
+    missing = [unit for unit, path in objects.items() if not path.is_file()]
+    done, total = len(objects) - len(missing), len(objects) + 1
+    (cache / "obj").mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        libraries = pool.submit(warm_libraries, work, cache)
+        jobs = {pool.submit(compile_unit, unit, objects[unit], work, roots, cache): unit for unit in missing}
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                done += 1
+                progress(done, total, f"compiled {jobs[job].name}")
+            libraries.result()
+        except BuildError:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def compile_unit(unit: Unit, target: Path, work: Path, roots: dict[Path, str], cache: Path) -> None:
+    root = next(root for root in roots if unit.source.is_relative_to(root))
+    source = f"{roots[root]}/{unit.source.relative_to(root)}"
+    partial = target.with_suffix(f".{os.getpid()}.part")
+    driver = "cc" if source.endswith(".c") else "c++"
+    zig([driver, *unit.flags, "-c", source, "-o", str(partial)], work, cache, f"compiling {unit.name}")
+    partial.replace(target)
+
+
+def warm_libraries(work: Path, cache: Path) -> None:
+    """Have zig build its libc and libc++ for the target once, beside the compilation."""
+    source = work / "empty.cpp"
+    source.write_text("", encoding="utf-8")
+    zig(["c++", *TARGET, *LINK_FLAGS, source.name, "-o", "empty.wasm"], work, cache, "building libc and libc++")
+
+
+def link(objects: Iterable[Path], work: Path, finished: Path, cache: Path) -> None:
+    finished.parent.mkdir(parents=True, exist_ok=True)
+    linked = work / "llama_cpp.wasm"
+    zig(["c++", *TARGET, *LINK_FLAGS, *map(str, objects), "-o", linked.name], work, cache, "linking")
+    check_imports(linked)
+    copy_atomically(linked, finished)
+
+
+def zig(arguments: list[str], work: Path, cache: Path, doing: str) -> None:
+    environment = {
+        **os.environ,
+        "ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"),
+        "ZIG_LOCAL_CACHE_DIR": str(cache / "zig"),
+        "SOURCE_DATE_EPOCH": "0",
+    }
+    command = [sys.executable, "-m", "ziglang", *arguments]
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"{doing} failed:\n{done.stderr.strip()[-4000:]}")
+
+
+def check_imports(wasm: Path) -> None:
+    """Raises BuildError if the module imports anything but the Internet Computer's system API."""
+    foreign = sorted(f"{module}.{name}" for module, name in imports(wasm.read_bytes()) if module != "ic0")
+    if foreign:
+        raise BuildError(f"{wasm.name} imports what no canister has: {', '.join(foreign)}")
+
+
+def imports(wasm: bytes) -> list[tuple[str, str]]:
+    """Module and name of each import of a wasm module (function imports only, as here)."""
+
+    def leb(at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = wasm[at]
+            value |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                return value, at
+
+    at, found = 8, []
+    while at < len(wasm):
+        section = wasm[at]
+        size, at = leb(at + 1)
+        if section == 2:
+            count, here = leb(at)
+            for _ in range(count):
+                names = []
+                for _ in range(2):
+                    length, here = leb(here)
+                    names.append(wasm[here : here + length].decode())
+                    here += length
+                if wasm[here] != 0:
+                    raise BuildError(f"import {names} is not a function")
+                _, here = leb(here + 1)
+                found.append((names[0], names[1]))
+        at += size
+    return found
+
+
+def object_key(unit: Unit) -> str:
+    return sha256_text(ZIG_VERSION, unit.name, repr(unit.flags), unit.inputs)[:32]
+
+
+def directory_key(directory: Path) -> str:
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    return sha256_text(*(f"{path.relative_to(directory)}:{file_sha256(path)}" for path in paths))
+
+
+def sha256_text(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    shutil.copyfile(source, partial)
+    partial.replace(target)
+
+
+def print_progress(done: int, total: int, text: str) -> None:
+    print(f"llama_cpp.wasm [{done}/{total}] {text}", flush=True)
+
+
+def main() -> int:
+    from mainer_nb import places
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="build, and put the wasm here")
+    parser.add_argument("--fetch", action="store_true", help="get the sources into the cache (needs the index)")
+    parser.add_argument("--cache", type=Path, default=places.cache() / "llama_cpp", help="default: %(default)s")
+    arguments = parser.parse_args()
+    if not arguments.out and not arguments.fetch:
+        parser.error("nothing to do: give --fetch, --out FILE or both")
+    try:
+        if arguments.fetch:
+            print(f"source: {fetch(arguments.cache)}", flush=True)
+        if arguments.out:
+            built = build(arguments.out, print_progress, arguments.cache)
+            print(f"{built.path}: {built.size:,} bytes, sha256 {built.sha256}, {built.seconds:.1f} s"
+                  + (" (from the cache)" if built.cached else ""), flush=True)  # fmt: skip
+    except BuildError as error:
+        print(f"build of llama_cpp.wasm: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,504 @@
+// The canister's methods: llama_cpp_canister v0.0.1's interface, and measure_token_cost. See files/llama_cpp.did.
+#include "arguments.h"
+#include "candid.h"
+#include "files.h"
+#include "ic0.h"
+#include "model.h"
+#include "principal.h"
+#include "run.h"
+#include "runtime.h"
+#include "session.h"
+#include "trap.h"
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+
+namespace {
+
+using candid::Value;
+
+// Mainnet's limits of instructions for one message.
+constexpr uint64_t update_instructions = 40'000'000'000, query_instructions = 5'000'000'000;
+
+constexpr uint64_t max_download = 2'000'000; // bytes in one answer, which may have 2 MiB in all
+constexpr size_t max_chats = 3;              // kept for each caller
+constexpr uint64_t max_log = 1 << 20;        // bytes; a log that is longer begins anew
+
+// ---- what is set, kept over upgrades in a file ----
+
+struct Kept {
+    uint64_t max_tokens_update = 0, max_tokens_query = 0;
+    uint16_t access_level = 0;
+    bool log_paused = false;
+    uint32_t n_ctx = 0; // of the loaded model
+    ggml_type type_k = GGML_TYPE_F32;
+    char model[files::max_name + 1] = ""; // its file; "" if none is loaded
+};
+Kept kept;
+constexpr std::string_view kept_file = ".canister_settings";
+
+void save_kept() {
+    files::write_all(kept_file, {reinterpret_cast<const char *>(&kept), sizeof kept});
+}
+
+void restore_kept() {
+    std::optional<files::Id> file = files::find(kept_file);
+    if (file && files::size(*file) == sizeof kept) {
+        files::read(*file, 0, &kept, sizeof kept);
+    }
+}
+
+// ---- callers ----
+
+std::string caller() {
+    std::string bytes(ic0_msg_caller_size(), 0);
+    ic0_msg_caller_copy(bytes.data(), 0, bytes.size());
+    return bytes;
+}
+
+bool is_controller() {
+    std::string bytes = caller();
+    return ic0_is_controller(bytes.data(), bytes.size()) == 1;
+}
+
+bool has_access() { return is_controller() || (kept.access_level == 1 && caller() != anonymous_principal); }
+
+const char * access_explanation() { return kept.access_level == 1 ? "All except anonymous" : "Only controllers"; }
+
+// ---- messages in and out ----
+
+std::string argument() {
+    std::string bytes(ic0_msg_arg_data_size(), 0);
+    ic0_msg_arg_data_copy(bytes.data(), 0, bytes.size());
+    return bytes;
+}
+
+void reply(const Value & value) {
+    std::string message = value.message();
+    ic0_msg_reply_data_append(message.data(), message.size());
+    ic0_msg_reply();
+}
+
+void reply_ok(Value value) { reply(Value::variant("Ok", std::move(value))); }
+
+void reply_error(std::string_view text) {
+    reply(Value::variant("Err", Value::variant("Other", Value::text(text))));
+}
+
+void reply_status_ok() { reply_ok(Value::record({{"status_code", Value::nat16(200)}})); }
+
+void deny() { reply_error("Access Denied"); }
+
+void reply_run(const RunResult & result) {
+    Value record = Value::record({
+        {"status_code", Value::nat16(result.status)},
+        {"output", Value::text(result.output)},
+        {"conversation", Value::text(result.conversation)},
+        {"error", Value::text(result.error)},
+        {"prompt_remaining", Value::text(result.prompt_remaining)},
+        {"generated_eog", Value::boolean(result.generated_eog)},
+    });
+    reply(Value::variant(result.status == 200 ? "Ok" : "Err", std::move(record)));
+}
+
+void reply_run_ok(std::string output) {
+    RunResult result;
+    result.output = std::move(output);
+    reply_run(result);
+}
+
+void reply_run_error(uint16_t status, std::string error) {
+    RunResult result;
+    result.status = status;
+    result.error = std::move(error);
+    reply_run(result);
+}
+
+// Decode `record { args : vec text }` and its arguments; false if the reply, an error, has been given.
+bool take_args(bool allowed, Arguments & arguments) {
+    if (!allowed) {
+        reply_run_error(401, "Access Denied");
+        return false;
+    }
+    std::vector<std::string> args;
+    candid::decode_record(argument(), {candid::texts("args", args)});
+    if (std::optional<std::string> problem = parse(args, arguments)) {
+        reply_run_error(400, *problem);
+        return false;
+    }
+    return true;
+}
+
+// ---- names of files ----
+
+std::string home() { return ".canister_cache/" + principal_text(caller()) + "/"; }
+
+// Each caller has prompt caches of its own. `problem` if the name cannot be one.
+std::string cache_path(const std::string & name, std::optional<std::string> & problem) {
+    std::string path = home() + "sessions/" + name;
+    if (name.empty()) {
+        problem = "no prompt cache is named: give --prompt-cache NAME";
+    } else if (path.size() > files::max_name) {
+        problem = "the prompt cache name '" + name + "' is too long: " + std::to_string(name.size()) + " bytes";
+    }
+    return path;
+}
+
+// As `2026-01-31_23-59-59.123456789`: names sort by time.
+std::string timestamp() {
+    uint64_t now = static_cast<uint64_t>(ic0_time());
+    std::time_t seconds = static_cast<std::time_t>(now / 1'000'000'000);
+    char text[64];
+    size_t size = std::strftime(text, sizeof text, "%Y-%m-%d_%H-%M-%S", std::gmtime(&seconds));
+    std::snprintf(text + size, sizeof text - size, ".%09u", static_cast<unsigned>(now % 1'000'000'000));
+    return text;
+}
+
+// ---- logs and chats ----
+
+void log(const Arguments & arguments, const std::string & line) {
+    if (arguments.log_file.empty() || kept.log_paused || arguments.log_file.size() > files::max_name) {
+        return;
+    }
+    std::optional<files::Id> found = files::find(arguments.log_file);
+    files::Id file = found ? *found : files::create(arguments.log_file);
+    if (files::size(file) > max_log) {
+        files::truncate(file, 0);
+    }
+    std::string text = timestamp() + " " + principal_text(caller()) + " " + line + "\n";
+    files::write(file, files::size(file), text.data(), text.size());
+}
+
+void start_chat() {
+    files::create(home() + "db_chats/" + timestamp());
+    std::vector<files::Id> chats = files::with_prefix(home() + "db_chats/");
+    for (size_t i = 0; i + max_chats < chats.size(); i++) {
+        files::remove(chats[i]);
+    }
+}
+
+void save_chat(const std::string & conversation) {
+    std::vector<files::Id> chats = files::with_prefix(home() + "db_chats/");
+    if (!chats.empty()) {
+        files::write_all(files::name(chats.back()), conversation);
+    }
+}
+
+// ---- the model ----
+
+// The reason if it cannot be loaded.
+std::optional<std::string> load(const model::Settings & settings) {
+    session::leave_context();
+    std::optional<std::string> problem = model::load(settings);
+    kept.n_ctx = settings.n_ctx;
+    kept.type_k = settings.type_k;
+    std::memset(kept.model, 0, sizeof kept.model);
+    if (!problem) {
+        std::memcpy(kept.model, settings.file.data(), settings.file.size());
+    }
+    save_kept();
+    return problem;
+}
+
+void run_call(bool is_update) {
+    Arguments arguments;
+    if (!take_args(has_access(), arguments)) {
+        return;
+    }
+    if (!arguments.model.empty()) {
+        reply_run_error(400, "--model belongs to load_model");
+        return;
+    }
+    if (!model::is_loaded()) {
+        reply_run_error(503, "no model is loaded: call load_model");
+        return;
+    }
+    std::optional<std::string> problem;
+    std::string cache = arguments.prompt_cache.empty() ? "" : cache_path(arguments.prompt_cache, problem);
+    if (problem) {
+        reply_run_error(400, *problem);
+        return;
+    }
+    RunLimits limits = is_update ? RunLimits{kept.max_tokens_update, update_instructions, true}
+                                 : RunLimits{kept.max_tokens_query, query_instructions, false};
+    RunResult result = run(arguments, cache, limits);
+    if (is_update && result.status == 200) {
+        save_chat(result.conversation);
+    }
+    log(arguments, "status " + std::to_string(result.status) + ", evaluated " + std::to_string(result.n_evaluated) +
+                       ", generated " + std::to_string(result.n_generated) + ", instructions " +
+                       std::to_string(ic0_performance_counter(0)) + (result.error.empty() ? "" : ": " + result.error));
+    reply_run(result);
+}
+
+} // namespace
+
+#define EXPORT(kind, name) extern "C" __attribute__((export_name("canister_" kind #name))) void method_##name()
+
+EXPORT("", init) {
+    start_runtime();
+    files::mount();
+}
+
+// The files are as they were; a model that was loaded is loaded again, as the heap is new.
+EXPORT("", post_upgrade) {
+    start_runtime();
+    files::mount();
+    restore_kept();
+    if (kept.model[0] != 0) {
+        std::optional<std::string> problem = load({kept.model, kept.n_ctx, kept.type_k});
+        if (problem) {
+            ic0_debug_print(problem->data(), problem->size());
+        }
+    }
+}
+
+EXPORT("query ", health) { reply_status_ok(); }
+
+EXPORT("query ", ready) {
+    if (model::is_loaded()) {
+        reply_status_ok();
+    } else {
+        reply_error("Model not yet loaded: upload it with file_upload_chunk, then call load_model");
+    }
+}
+
+EXPORT("query ", whoami) { reply(Value::text(principal_text(caller()))); }
+
+EXPORT("update ", load_model) {
+    Arguments arguments;
+    if (!take_args(is_controller(), arguments)) {
+        return;
+    }
+    if (arguments.model.empty()) {
+        reply_run_error(400, "no model is named: give --model FILE");
+        return;
+    }
+    std::optional<std::string> problem =
+        load({arguments.model, arguments.n_ctx.value_or(0), arguments.type_k.value_or(GGML_TYPE_F32)});
+    if (problem) {
+        reply_run_error(422, *problem);
+    } else {
+        reply_run_ok("Model succesfully loaded into memory.");
+    }
+}
+
+EXPORT("update ", set_max_tokens) {
+    if (!is_controller()) {
+        return deny();
+    }
+    Kept wanted = kept;
+    candid::decode_record(argument(), {candid::nat64("max_tokens_update", wanted.max_tokens_update),
+                                       candid::nat64("max_tokens_query", wanted.max_tokens_query)});
+    kept = wanted;
+    save_kept();
+    reply_status_ok();
+}
+
+EXPORT("query ", get_max_tokens) {
+    reply(Value::record({{"max_tokens_update", Value::nat64(kept.max_tokens_update)},
+                         {"max_tokens_query", Value::nat64(kept.max_tokens_query)}}));
+}
+
+EXPORT("update ", measure_token_cost) {
+    if (!is_controller()) {
+        return deny();
+    }
+    if (!model::is_loaded()) {
+        return reply_error("no model is loaded: call load_model");
+    }
+    TokenCost cost = measure_token_cost();
+    reply_ok(Value::record({{"instructions_per_prompt_token", Value::nat64(cost.prompt)},
+                            {"instructions_per_generated_token", Value::nat64(cost.generated)},
+                            {"instructions_fixed", Value::nat64(cost.fixed)}}));
+}
+
+EXPORT("update ", file_upload_chunk) {
+    if (!is_controller()) {
+        return deny();
+    }
+    std::string name, chunk;
+    uint64_t chunk_size = 0, offset = 0;
+    candid::decode_record(argument(), {candid::text("filename", name), candid::blob("chunk", chunk),
+                                       candid::nat64("chunksize", chunk_size), candid::nat64("offset", offset)});
+    if (name.empty() || name.size() > files::max_name) {
+        return reply_error("a file name has 1 to " + std::to_string(files::max_name) + " bytes; this one has " +
+                           std::to_string(name.size()));
+    }
+    if (chunk_size != chunk.size()) {
+        return reply_error("chunksize is " + std::to_string(chunk_size) + ", but the chunk has " +
+                           std::to_string(chunk.size()) + " bytes");
+    }
+    std::optional<files::Id> found = files::find(name);
+    uint64_t size = found ? files::size(*found) : 0;
+    if (offset > size) {
+        return reply_error("'" + name + "' has " + std::to_string(size) + " bytes so far; a chunk at offset " +
+                           std::to_string(offset) + " would leave a gap: upload in order");
+    }
+    files::Id file = found ? *found : files::create(name);
+    if (offset == 0) {
+        files::truncate(file, 0); // the upload begins anew
+    }
+    files::write(file, offset, chunk.data(), chunk.size());
+    reply_ok(Value::record({{"filesize", Value::nat64(files::size(file))}}));
+}
+
+EXPORT("query ", file_download_chunk) {
+    if (!is_controller()) {
+        return deny();
+    }
+    std::string name;
+    uint64_t chunk_size = 0, offset = 0;
+    candid::decode_record(argument(), {candid::text("filename", name), candid::nat64("chunksize", chunk_size),
+                                       candid::nat64("offset", offset)});
+    std::optional<files::Id> file = files::find(name);
+    if (!file) {
+        return reply_error("there is no file '" + name + "'");
+    }
+    if (chunk_size > max_download) {
+        return reply_error("chunksize is " + std::to_string(chunk_size) + "; at most " + std::to_string(max_download) +
+                           " bytes fit into an answer");
+    }
+    std::string chunk(chunk_size, 0);
+    chunk.resize(files::read(*file, offset, chunk.data(), chunk_size));
+    reply_ok(Value::record({
+        {"chunk", Value::blob(chunk)},
+        {"chunksize", Value::nat64(chunk.size())},
+        {"filesize", Value::nat64(files::size(*file))},
+        {"offset", Value::nat64(offset)},
+        {"done", Value::boolean(offset + chunk.size() >= files::size(*file))},
+    }));
+}
+
+EXPORT("update ", new_chat) {
+    Arguments arguments;
+    if (!take_args(has_access(), arguments)) {
+        return;
+    }
+    std::optional<std::string> problem;
+    std::string path = cache_path(arguments.prompt_cache, problem);
+    if (problem) {
+        return reply_run_error(400, *problem);
+    }
+    start_chat();
+    reply_run_ok("Ready to start a new chat for cache file " + path);
+}
+
+EXPORT("update ", run_update) { run_call(true); }
+
+EXPORT("query ", run_query) { run_call(false); }
+
+EXPORT("update ", remove_prompt_cache) {
+    Arguments arguments;
+    if (!take_args(has_access(), arguments)) {
+        return;
+    }
+    std::optional<std::string> problem;
+    std::string path = cache_path(arguments.prompt_cache, problem);
+    if (problem) {
+        return reply_run_error(400, *problem);
+    }
+    std::optional<files::Id> file = files::find(path);
+    if (!file) {
+        return reply_run_ok("Cache file " + path + " not found. Nothing to delete.");
+    }
+    files::remove(*file);
+    reply_run_ok("Cache file " + path + " deleted successfully");
+}
+
+EXPORT("update ", copy_prompt_cache) {
+    if (!has_access()) {
+        return deny();
+    }
+    std::string from, to;
+    candid::decode_record(argument(), {candid::text("from", from), candid::text("to", to)});
+    std::optional<std::string> problem;
+    std::string from_path = cache_path(from, problem), to_path = cache_path(to, problem);
+    if (problem) {
+        return reply_error(*problem);
+    }
+    std::optional<files::Id> file = files::find(from_path);
+    if (!file) {
+        return reply_error("File " + from_path + " does not exist.");
+    }
+    files::write_all(to_path, files::read_all(*file));
+    reply_status_ok();
+}
+
+EXPORT("update ", remove_log_file) {
+    Arguments arguments;
+    if (!take_args(is_controller(), arguments)) {
+        return;
+    }
+    if (arguments.log_file.empty()) {
+        return reply_run_error(400, "no log file is named: give --log-file FILE");
+    }
+    std::optional<files::Id> file = files::find(arguments.log_file);
+    if (!file) {
+        return reply_run_ok("Log file " + arguments.log_file + " not found. Nothing to delete.");
+    }
+    files::remove(*file);
+    reply_run_ok("Log file " + arguments.log_file + " deleted successfully");
+}
+
+void pause_log(bool paused) {
+    if (!is_controller()) {
+        return deny();
+    }
+    kept.log_paused = paused;
+    save_kept();
+    reply_status_ok();
+}
+
+EXPORT("update ", log_pause) { pause_log(true); }
+
+EXPORT("update ", log_resume) { pause_log(false); }
+
+EXPORT("query ", get_chats) {
+    if (caller() == anonymous_principal) {
+        return reply_error("get_chats: Unauthorized: You are not logged in.");
+    }
+    auto chat = [](std::string_view time, std::string_view text) {
+        return Value::record({{"timestamp", Value::text(time)}, {"chat", Value::text(text)}});
+    };
+    std::string directory = home() + "db_chats/";
+    std::vector<Value> chats;
+    for (files::Id file : files::with_prefix(directory)) {
+        chats.push_back(chat(files::name(file).substr(directory.size()), files::read_all(file)));
+    }
+    reply_ok(Value::record({{"chats", Value::vec(chat("", ""), chats)}}));
+}
+
+void reply_access() {
+    reply_ok(Value::record({{"level", Value::nat16(kept.access_level)}, {"explanation", Value::text(access_explanation())}}));
+}
+
+EXPORT("update ", set_access) {
+    if (!is_controller()) {
+        return deny();
+    }
+    uint16_t level = 0;
+    candid::decode_record(argument(), {candid::nat16("level", level)});
+    if (level > 1) {
+        return reply_error("Invalid access level " + std::to_string(level) +
+                           ": 0 = only controllers, 1 = all except anonymous");
+    }
+    kept.access_level = level;
+    save_kept();
+    reply_access();
+}
+
+EXPORT("query ", get_access) {
+    if (!is_controller()) {
+        return deny();
+    }
+    reply_access();
+}
+
+EXPORT("query ", check_access) {
+    if (!has_access()) {
+        return deny();
+    }
+    reply_status_ok();
+}

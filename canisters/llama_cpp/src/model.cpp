@@ -1,0 +1,180 @@
+#include "model.h"
+
+#include "candid.h"
+#include "files.h"
+#include "runtime.h"
+
+#include "ggml-cpp.h"
+#include "gguf.h"
+#include "kept-models.h"
+#include "llama-arch.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace model {
+
+namespace {
+
+struct Freer {
+    void operator()(llama_model * model) { llama_model_free(model); }
+    void operator()(llama_context * context) { llama_free(context); }
+};
+
+std::unique_ptr<llama_model, Freer> loaded;
+std::unique_ptr<llama_context, Freer> state; // freed before the model it belongs to
+Settings current;
+
+uint64_t gguf_size(const std::string & file) {
+    std::optional<files::Id> found = files::find(file);
+    return found ? files::size(*found) : 0;
+}
+
+bool strings_are_utf8(const gguf_context * gguf, int64_t key) {
+    if (gguf_get_kv_type(gguf, key) == GGUF_TYPE_STRING) {
+        return candid::is_utf8(gguf_get_val_str(gguf, key));
+    }
+    if (gguf_get_kv_type(gguf, key) != GGUF_TYPE_ARRAY || gguf_get_arr_type(gguf, key) != GGUF_TYPE_STRING) {
+        return true;
+    }
+    for (size_t i = 0; i < gguf_get_arr_n(gguf, key); i++) {
+        if (!candid::is_utf8(gguf_get_arr_str(gguf, key, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+std::optional<std::string> problem_with_content(const gguf_context * gguf, const std::string & file) {
+    int64_t key = gguf_find_key(gguf, "general.architecture");
+    if (key < 0 || gguf_get_kv_type(gguf, key) != GGUF_TYPE_STRING) {
+        return "it does not say its architecture (general.architecture)";
+    }
+    std::string name = gguf_get_val_str(gguf, key);
+    constexpr llm_arch kept[] = {KEPT_MODELS};
+    if (std::find(std::begin(kept), std::end(kept), llm_arch_from_string(name)) == std::end(kept)) {
+        return "its architecture '" + name + "' is not among those this canister is built with";
+    }
+    if (gguf_find_key(gguf, "tokenizer.ggml.model") < 0 || gguf_find_key(gguf, "tokenizer.ggml.tokens") < 0) {
+        return "it has no vocabulary (tokenizer.ggml.model, tokenizer.ggml.tokens)";
+    }
+    for (int64_t i = 0; i < gguf_get_n_kv(gguf); i++) {
+        if (!strings_are_utf8(gguf, i)) {
+            return "its value for " + std::string(gguf_get_key(gguf, i)) + " is not UTF-8";
+        }
+    }
+    int64_t n_tensors = gguf_get_n_tensors(gguf);
+    if (n_tensors == 0) {
+        return "it has no tensors";
+    }
+    uint64_t size = gguf_size(file);
+    for (int64_t i = 0; i < n_tensors; i++) {
+        uint64_t end = uint64_t(gguf_get_data_offset(gguf)) + gguf_get_tensor_offset(gguf, i) +
+                       gguf_get_tensor_size(gguf, i);
+        if (end > size) {
+            return "it is truncated: tensor '" + std::string(gguf_get_tensor_name(gguf, i)) + "' ends at byte " +
+                   std::to_string(end) + " of " + std::to_string(size);
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<std::string> make_context(uint32_t n_ctx, ggml_type type_k) {
+    uint32_t trained = static_cast<uint32_t>(llama_model_n_ctx_train(loaded.get()));
+    llama_context_params params = llama_context_default_params();
+    params.n_ctx = n_ctx ? n_ctx : std::min(default_n_ctx, trained);
+    params.n_batch = params.n_ubatch = n_batch;
+    params.n_outputs_max = 1;
+    params.n_threads = params.n_threads_batch = 1;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.type_k = type_k;
+    params.type_v = GGML_TYPE_F32;
+    params.swa_full = false;
+    state.reset();
+    state.reset(llama_init_from_model(loaded.get(), params));
+    if (!state) {
+        return "no context of " + std::to_string(params.n_ctx) + " tokens: " + take_last_error();
+    }
+    current.n_ctx = params.n_ctx;
+    current.type_k = type_k;
+    return std::nullopt;
+}
+
+} // namespace
+
+std::optional<std::string> problem_with(const std::string & file) {
+    if (!files::find(file)) {
+        return "there is no file '" + file + "': upload it with file_upload_chunk";
+    }
+    ggml_context * tensors = nullptr;
+    gguf_context_ptr gguf(gguf_init_from_file(file.c_str(), {/*no_alloc*/ true, &tensors}));
+    ggml_context_ptr owner(tensors);
+    std::optional<std::string> problem =
+        gguf ? problem_with_content(gguf.get(), file) : "it is not a usable gguf: " + take_last_error();
+    if (problem) {
+        problem = "'" + file + "' (" + std::to_string(gguf_size(file)) + " bytes) cannot be loaded: " + *problem;
+    }
+    return problem;
+}
+
+std::optional<std::string> load(const Settings & wanted) {
+    if (std::optional<std::string> problem = problem_with(wanted.file)) {
+        return problem;
+    }
+    unload();
+    llama_model_params params = llama_model_default_params();
+    params.load_mode = LLAMA_LOAD_MODE_NONE;
+    params.use_extra_bufts = false;
+    params.progress_callback = [](float, void *) { return true; };
+    loaded.reset(llama_model_load_from_file(wanted.file.c_str(), params));
+    if (!loaded) {
+        return "'" + wanted.file + "' cannot be loaded: " + take_last_error();
+    }
+    current = wanted;
+    std::optional<std::string> problem = make_context(wanted.n_ctx, wanted.type_k);
+    if (problem) {
+        unload();
+    }
+    return problem;
+}
+
+void unload() {
+    state.reset();
+    loaded.reset();
+    current = Settings{};
+}
+
+bool is_loaded() { return state != nullptr; }
+
+const Settings & settings() { return current; }
+
+uint32_t n_ctx() { return llama_n_ctx(state.get()); }
+
+std::optional<std::string> change_context(uint32_t n_ctx, ggml_type type_k) {
+    uint32_t before = current.n_ctx;
+    ggml_type type_before = current.type_k;
+    std::optional<std::string> problem = make_context(n_ctx, type_k);
+    if (problem) {
+        make_context(before, type_before);
+    }
+    return problem;
+}
+
+llama_context * context() { return state.get(); }
+
+const llama_vocab * vocab() { return llama_model_get_vocab(loaded.get()); }
+
+uint32_t n_swa() { return static_cast<uint32_t>(llama_model_n_swa(loaded.get())); }
+
+uint64_t state_key() {
+    std::optional<files::Id> file = files::find(current.file);
+    uint64_t key = 0;
+    for (uint64_t part : {uint64_t(candid::hash(current.file)), file ? files::size(*file) : 0,
+                          file ? files::modified(*file) : 0, uint64_t(current.type_k)}) {
+        key = (key ^ part) * 0x9e3779b97f4a7c15u;
+        key ^= key >> 32;
+    }
+    return key;
+}
+
+} // namespace model

@@ -1,0 +1,44 @@
+// The model in memory: loaded from a gguf among the files, with the context that holds the state of one prompt cache.
+#pragma once
+#include "llama.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace model {
+
+// What a model is loaded with; as command-line arguments `--model`, `--ctx-size` and `--cache-type-k`.
+struct Settings {
+    std::string file;
+    uint32_t n_ctx = 0; // tokens; 0: the smaller of `default_n_ctx` and what the model was trained with
+    ggml_type type_k = GGML_TYPE_F32;
+};
+
+constexpr uint32_t default_n_ctx = 2048;
+constexpr uint32_t n_batch = 64; // tokens evaluated at once, at most
+
+// The reason why this file cannot be loaded, if there is one that can be known before trying.
+std::optional<std::string> problem_with(const std::string & file);
+
+// Load, replacing what was loaded before; the reason if it cannot be. Traps on a fault inside the model that
+// `problem_with` does not see.
+std::optional<std::string> load(const Settings & settings);
+
+void unload();
+
+bool is_loaded();
+const Settings & settings(); // of the loaded model
+uint32_t n_ctx();            // tokens the context has room for: what was wanted, rounded up by llama.cpp
+
+// Make the context anew with another size or type; the reason if it cannot be.
+std::optional<std::string> change_context(uint32_t n_ctx, ggml_type type_k);
+
+llama_context * context();
+const llama_vocab * vocab();
+uint32_t n_swa(); // tokens of a sliding attention window, 0 if there is none
+
+// Names file, its content and the type of the state: a prompt cache is good for an equal key only.
+uint64_t state_key();
+
+} // namespace model
