@@ -28,6 +28,7 @@ CHUNK = 1 << 20
 
 InstallMode = Literal["install", "reinstall", "upgrade"]
 
+# Only what is used here: a reader of records that asks for few fields understands networks of other versions.
 INTERFACE = """
 type canister_id = principal;
 type canister_settings = record {
