@@ -19,6 +19,7 @@ from .clock import Clock
 from .envelope import Call, Query
 from .errors import Failure, Reject, RejectCode, Reply, Response
 from .hash_tree import Node
+from .node import SEED_LENGTH, NodeKey
 from .runtime import Runtime
 from .scheduler import Scheduler, no_method, no_module
 from .state import CallMessage, FromUser, Request
@@ -53,11 +54,9 @@ class Network:
     def __init__(self, folder: Path, cache: Path | None = None, workers: int | None = None) -> None:
         self.clock = Clock()
         self.store = Store(folder)
-        seed = self.store.meta("root key seed")
-        if seed is None:
-            seed = os.urandom(bls.SEED_LENGTH)
-            self.store.set_meta("root key seed", seed)
-        self._key = bls.SecretKey(seed)
+        self._key = bls.SecretKey(self._seed("root key seed", bls.SEED_LENGTH))
+        #: The key that signs answers to queries.
+        self.node = NodeKey(self._seed("node key seed", SEED_LENGTH))
         #: The root key, DER.
         self.root_key = self._key.public_key_der
         self.subnet_id = principal.self_authenticating(self.root_key)
@@ -65,12 +64,21 @@ class Network:
         processors = workers or max(2, os.cpu_count() or 1)
         runtime = Runtime(cache or cache_folder())
         self.scheduler = Scheduler(self.store, runtime, self.clock, around, processors)
-        self._tree = StateTree(self.scheduler, self.subnet_id, self.root_key, {})
+        self._tree = StateTree(
+            self.scheduler, self.subnet_id, self.root_key, {self.node.node_id: self.node.public_key_der}
+        )
         self.scheduler.on_change = self._tree.canister_changed
         self.scheduler.on_request_done = self._request_changed
         self._waiting: dict[bytes, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._threads = ThreadPoolExecutor(max(4, processors), "query")
         self.scheduler.start()
+
+    def _seed(self, name: str, length: int) -> bytes:
+        seed: bytes | None = self.store.meta(name)
+        if seed is None:
+            seed = os.urandom(length)
+            self.store.set_meta(name, seed)
+        return seed
 
     def close(self) -> None:
         """Stops the network; everything acknowledged is in its folder."""

@@ -126,7 +126,8 @@ def stop(folder: Path) -> bool:
     while _locked(folder):
         if time.monotonic() > deadline:
             raise ServerError(
-                f"the network at {running.url} (process {running.pid}) does not stop; end it with: kill -9 {running.pid}"
+                f"the network at {running.url} (process {running.pid}) does not stop;"
+                f" end it with: kill -9 {running.pid}"
             )
         time.sleep(0.02)
     return True
