@@ -1,0 +1,94 @@
+// Compiles the Motoko canisters into ../files: <name>.wasm, <name>.did and their entries in manifest.json.
+// With --check it writes nothing, but compares what it builds with what is there and names what differs.
+//
+// Run by `npm run build` and `npm run check`, which give the compiler the stack it needs.
+
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import wabt from "wabt";
+import { sha256Block } from "./common/sha256.mjs";
+
+const require = createRequire(import.meta.url);
+const here = dirname(fileURLToPath(import.meta.url));
+const files = join(here, "..", "files");
+const manifestPath = join(files, "manifest.json");
+const canisters = ["mainer_creator", "mainer_ctrlb", "game_state"];
+const command = "cd canisters && npm ci && npm run build";
+
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+const read = (path) => {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (error.code === "ENOENT") return null;
+    throw error;
+  }
+};
+
+/** The compiler, with the core library, our sources and the generated ones in its file system. */
+async function compilerWithSources() {
+  const motoko = require("motoko").default;
+  motoko.loadPackage(require("motoko/packages/latest/core.json"));
+  for (const folder of ["common", ...canisters]) {
+    for (const name of readdirSync(join(here, folder)).filter((name) => name.endsWith(".mo")).sort()) {
+      motoko.write(`${folder}/${name}`, readFileSync(join(here, folder, name), "utf8"));
+    }
+  }
+  motoko.write("common/Sha256Block.mo", sha256Block());
+  motoko.write("mainer_creator/ReturnCyclesWasm.mo", await blobModule("mainer_creator/return_cycles.wat"));
+  motoko.setPublicMetadata(["candid:service", "candid:args"]);
+  return motoko;
+}
+
+/** A Motoko module whose `wasm` is the assembled WebAssembly text at `path`. */
+async function blobModule(path) {
+  const module = (await wabt()).parseWat(path, readFileSync(join(here, path), "utf8"));
+  const bytes = Buffer.from(module.toBinary({}).buffer);
+  const literal = [...bytes].map((byte) => `\\${byte.toString(16).padStart(2, "0")}`).join("");
+  return `module { public let wasm : Blob = "${literal}" };\n`;
+}
+
+const place = ({ source, range }) => `${source}:${range.start.line + 1}:${range.start.character + 1}`;
+
+function compile(motoko, name) {
+  const { code, diagnostics } = motoko.compiler.compileWasm("ic", `${name}/main.mo`);
+  for (const diagnostic of diagnostics) console.error(`${place(diagnostic)}: ${diagnostic.code} ${diagnostic.message}`);
+  if (!code || diagnostics.length > 0) throw new Error(`${name} does not compile without errors and warnings`);
+  return { [`${name}_canister.wasm`]: Buffer.from(code.wasm), [`${name}_canister.did`]: Buffer.from(code.candid) };
+}
+
+/** manifest.json with the entries of `built` put in; the entries of others stay. */
+function manifestWith(built) {
+  const { version } = require("motoko/package.json");
+  const core = require("motoko/packages/latest/core.json").version;
+  const manifest = JSON.parse(read(manifestPath)?.toString() ?? '{ "files": [] }');
+  const others = manifest.files.filter(({ name }) => !(name in built));
+  const ours = Object.entries(built).map(([name, bytes]) => ({
+    name,
+    size: bytes.length,
+    sha256: sha256(bytes),
+    source: `canisters/${name.replace(/_canister\..*/, "")}`,
+    made_by: command,
+    compiler: `motoko ${version} from npm, core ${core}`,
+  }));
+  manifest.files = [...others, ...ours].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+const motoko = await compilerWithSources();
+const built = Object.assign({}, ...canisters.map((name) => compile(motoko, name)));
+const outputs = { ...built, "manifest.json": manifestWith(built) };
+
+if (process.argv.includes("--check")) {
+  const differing = Object.keys(outputs).filter((name) => !read(join(files, name))?.equals(outputs[name]));
+  for (const name of differing) console.error(`files/${name} is not what its sources give; run: ${command}`);
+  process.exit(differing.length > 0 ? 1 : 0);
+}
+mkdirSync(files, { recursive: true });
+for (const [name, bytes] of Object.entries(outputs)) {
+  writeFileSync(join(files, name), bytes);
+  console.log(`files/${name}  ${bytes.length} bytes  ${sha256(bytes)}`);
+}

@@ -1,0 +1,73 @@
+/// The parts of other canisters' interfaces that the canisters here call.
+
+import Types "Types";
+
+module {
+  public type GameState = actor {
+    addMainerAgentCanister : shared Types.MainerAgentCanisterInput -> async Types.MainerAgentCanisterResult;
+    removeMainerAgentCanister : shared Types.CanisterRetrieveInput -> async Types.StatusCodeRecordResult;
+    getRandomOpenChallenge : shared () -> async Types.ChallengeResult;
+    submitChallengeResponse : shared Types.ChallengeResponseSubmissionInput -> async Types.ChallengeResponseSubmissionMetadataResult;
+  };
+
+  public type MainerController = actor {
+    health : shared query () -> async Types.StatusCodeRecordResult;
+    amiController : shared query () -> async Types.StatusCodeRecordResult;
+    getMainerCanisterType : shared query () -> async Types.MainerAgentCanisterTypeResult;
+    setMainerCanisterType : shared Types.MainerAgentCanisterType -> async Types.StatusCodeRecordResult;
+    setGameStateCanisterId : shared Text -> async Types.StatusCodeRecordResult;
+    setShareServiceCanisterId : shared Text -> async Types.StatusCodeRecordResult;
+    setPromptFormat : shared Types.PromptFormat -> async Types.StatusCodeRecordResult;
+    addMainerShareAgentCanister : shared Types.MainerAgentCanisterInput -> async Types.MainerAgentCanisterResult;
+    removeMainerShareAgentCanister : shared Types.CanisterRetrieveInput -> async Types.StatusCodeRecordResult;
+    add_llm_canister : shared Types.CanisterIDRecord -> async Types.StatusCodeRecordResult;
+    remove_llm_canister : shared Types.CanisterIDRecord -> async Types.StatusCodeRecordResult;
+    addChallengeToShareServiceQueue : shared Types.ChallengeQueueInput -> async Types.ChallengeQueueInputResult;
+    addChallengeResponseToShareAgent : shared Types.ChallengeResponseSubmissionInput -> async Types.StatusCodeRecordResult;
+    addChallengeFailureToShareAgent : shared (Types.ChallengeQueueInput, Text) -> async Types.StatusCodeRecordResult;
+  };
+
+  public type Llm = actor {
+    health : shared query () -> async Types.StatusCodeRecordResult;
+    ready : shared query () -> async Types.StatusCodeRecordResult;
+    check_access : shared query () -> async Types.StatusCodeRecordResult;
+    log_pause : shared () -> async Types.StatusCodeRecordResult;
+    file_upload_chunk : shared Types.FileUploadInputRecord -> async Types.FileUploadRecordResult;
+    load_model : shared Types.InputRecord -> async Types.OutputRecordResult;
+    set_max_tokens : shared Types.MaxTokensRecord -> async Types.StatusCodeRecordResult;
+    measure_token_cost : shared () -> async Types.TokenCostResult;
+    new_chat : shared Types.InputRecord -> async Types.OutputRecordResult;
+    run_update : shared Types.InputRecord -> async Types.OutputRecordResult;
+    remove_prompt_cache : shared Types.InputRecord -> async Types.OutputRecordResult;
+  };
+
+  /// The management canister, https://internetcomputer.org/docs/references/ic-interface-spec#ic-management-canister
+  public type Management = actor {
+    create_canister : shared { settings : ?CanisterSettings; sender_canister_version : ?Nat64 } -> async { canister_id : Principal };
+    update_settings : shared { canister_id : Principal; settings : CanisterSettings; sender_canister_version : ?Nat64 } -> async ();
+    upload_chunk : shared { canister_id : Principal; chunk : Blob } -> async { hash : Blob };
+    clear_chunk_store : shared { canister_id : Principal } -> async ();
+    install_code : shared {
+      mode : { #install; #reinstall };
+      canister_id : Principal;
+      wasm_module : Blob;
+      arg : Blob;
+      sender_canister_version : ?Nat64;
+    } -> async ();
+    install_chunked_code : shared {
+      mode : { #install; #reinstall };
+      target_canister : Principal;
+      store_canister : ?Principal;
+      chunk_hashes_list : [{ hash : Blob }];
+      wasm_module_hash : Blob;
+      arg : Blob;
+      sender_canister_version : ?Nat64;
+    } -> async ();
+    stop_canister : shared { canister_id : Principal } -> async ();
+    delete_canister : shared { canister_id : Principal } -> async ();
+  };
+
+  public type CanisterSettings = { controllers : ?[Principal]; freezing_threshold : ?Nat };
+
+  public let management : Management = actor "aaaaa-aa";
+};

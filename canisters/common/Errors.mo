@@ -1,0 +1,36 @@
+/// Errors in words.
+
+import Error "mo:core/Error";
+import Nat "mo:core/Nat";
+import Nat16 "mo:core/Nat16";
+import Types "Types";
+
+module {
+  public func describe(error : Types.ApiError) : Text {
+    switch error {
+      case (#Unauthorized) "Unauthorized";
+      case (#InvalidId) "InvalidId";
+      case (#ZeroAddress) "ZeroAddress";
+      case (#FailedOperation) "FailedOperation";
+      case (#Other(text)) text;
+      case (#StatusCode(code)) "status code " # code.toText();
+      case (#InsuffientCycles(needed)) "not enough cycles: " # needed.toText() # " are needed";
+    };
+  };
+
+  /// Throws, in words, what `what` answered, unless `result` is Ok.
+  public func check(what : Text, result : { #Ok : Any; #Err : Types.ApiError }) : async* () {
+    switch result {
+      case (#Ok(_)) {};
+      case (#Err(error)) throw Error.reject(what # " answered: " # describe(error));
+    };
+  };
+
+  /// The output in `result` of an LLM canister. Throws its error.
+  public func checkOutput(what : Text, result : Types.OutputRecordResult) : async* Types.RunOutputRecord {
+    switch result {
+      case (#Ok(output)) output;
+      case (#Err(output)) throw Error.reject(what # " answered: " # output.error # " (status code " # output.status_code.toText() # ")");
+    };
+  };
+};

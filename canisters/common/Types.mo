@@ -1,0 +1,289 @@
+/// The Candid types that the canisters of the protocol share.
+///
+/// Names, fields and variants are a contract with existing tools and canisters: fields may be added, none may change.
+
+import List "mo:core/pure/List";
+
+module {
+  public type Result<T> = { #Ok : T; #Err : ApiError };
+
+  // General
+
+  public type StatusCode = Nat16;
+  public type StatusCodeRecord = { status_code : StatusCode };
+  public type AuthRecord = { auth : Text };
+  public type CanisterAddress = Text;
+  public type CanisterIDRecord = { canister_id : Text };
+
+  public type ApiError = {
+    #Unauthorized;
+    #InvalidId;
+    #ZeroAddress;
+    #FailedOperation;
+    #Other : Text;
+    #StatusCode : StatusCode;
+    #InsuffientCycles : Nat; // cycles needed
+  };
+
+  public type StatusCodeRecordResult = { #Ok : StatusCodeRecord; #Err : ApiError };
+  public type AuthRecordResult = { #Ok : AuthRecord; #Err : ApiError };
+  public type NatResult = { #Ok : Nat; #Err : ApiError };
+  public type CanisterIDRecordResult = { #Ok : CanisterIDRecord; #Err : ApiError };
+
+  // Canisters of the protocol
+
+  public type ProtocolCanisterType = { #Challenger; #Judge; #Verifier; #MainerCreator; #MainerAgent; #MainerLlm };
+  public type MainerAgentCanisterType = { #NA; #Own; #ShareAgent; #ShareService };
+  public type MainerAgentCanisterTypeResult = { #Ok : MainerAgentCanisterType; #Err : ApiError };
+  public type AvailableModels = { #Qwen2_5_500M; #Gemma3_270M; #Other : Text };
+
+  public type CanisterInput = { address : CanisterAddress; canisterType : ProtocolCanisterType };
+  public type CanisterRetrieveInput = { address : CanisterAddress };
+
+  public type MainerAgentCanisterInput = {
+    address : CanisterAddress;
+    canisterType : ProtocolCanisterType;
+    ownedBy : Principal;
+    mainerAgentCanisterType : MainerAgentCanisterType;
+  };
+
+  public type OfficialProtocolCanister = {
+    address : CanisterAddress;
+    canisterType : ProtocolCanisterType;
+    creationTimestamp : Nat64;
+    createdBy : Principal;
+    ownedBy : Principal;
+  };
+
+  public type MainerAgentCanisterResult = { #Ok : OfficialProtocolCanister; #Err : ApiError };
+  public type MainerAgentCanistersResult = { #Ok : [OfficialProtocolCanister]; #Err : ApiError };
+
+  /// How a question is put to a model: prompt = prefix # text # suffix. Each string of `stop` ends the answer;
+  /// with none, the model's own end-of-generation tokens do.
+  public type PromptFormat = { prefix : Text; suffix : Text; stop : [Text] };
+  public type PromptFormatResult = { #Ok : PromptFormat; #Err : ApiError };
+
+  /// For a base model, which knows no chat template.
+  public let plainPromptFormat : PromptFormat = { prefix = "Question: "; suffix = "\nAnswer:"; stop = ["\n"] };
+
+  // Challenges
+
+  public type ChallengeTopicStatus = { #Open; #Closed; #Archived; #Other : Text };
+  public type ChallengeStatus = { #Open; #Closed; #Archived; #Other : Text };
+
+  public type ChallengeTopicInput = { challengeTopic : Text };
+
+  public type ChallengeTopic = {
+    challengeTopic : Text;
+    challengeTopicId : Text;
+    challengeTopicCreationTimestamp : Nat64;
+    challengeTopicStatus : ChallengeTopicStatus;
+  };
+  public type ChallengeTopicResult = { #Ok : ChallengeTopic; #Err : ApiError };
+
+  public type NewChallengeInput = ChallengeTopic and {
+    challengeQuestion : Text;
+    challengeQuestionSeed : Nat32;
+  };
+
+  public type Challenge = NewChallengeInput and {
+    challengeId : Text;
+    challengeCreationTimestamp : Nat64;
+    challengeCreatedBy : CanisterAddress;
+    challengeStatus : ChallengeStatus;
+    challengeClosedTimestamp : ?Nat64;
+    submissionCyclesRequired : Nat;
+  };
+  public type ChallengeResult = { #Ok : Challenge; #Err : ApiError };
+  public type ChallengeAdditionResult = { #Ok : Challenge; #Err : ApiError };
+  public type ChallengesResult = { #Ok : [Challenge]; #Err : ApiError };
+
+  public type ChallengeQueueInput = Challenge and {
+    challengeQueuedId : Text;
+    challengeQueuedBy : Principal;
+    challengeQueuedTo : Principal;
+    challengeQueuedTimestamp : Nat64;
+  };
+  public type ChallengeQueueInputResult = { #Ok : ChallengeQueueInput; #Err : ApiError };
+  public type ChallengeQueueInputsResult = { #Ok : [ChallengeQueueInput]; #Err : ApiError };
+
+  // Submissions
+
+  public type ChallengeResponseSubmissionInput = ChallengeQueueInput and {
+    challengeAnswer : Text;
+    challengeAnswerSeed : Nat32;
+    submittedBy : Principal;
+  };
+
+  public type ChallengeResponseSubmissionStatus = {
+    #FailedSubmission;
+    #Received;
+    #Submitted;
+    #Judging;
+    #Judged;
+    #Processed;
+    #Other : Text;
+  };
+
+  public type ChallengeResponseSubmissionMetadata = {
+    submissionId : Text;
+    submittedTimestamp : Nat64;
+    submissionStatus : ChallengeResponseSubmissionStatus;
+  };
+  public type ChallengeResponseSubmissionMetadataResult = { #Ok : ChallengeResponseSubmissionMetadata; #Err : ApiError };
+
+  public type ChallengeResponseSubmission = ChallengeResponseSubmissionInput and ChallengeResponseSubmissionMetadata;
+  public type ChallengeResponseSubmissionResult = { #Ok : ChallengeResponseSubmission; #Err : ApiError };
+  public type ChallengeResponseSubmissionsResult = { #Ok : [ChallengeResponseSubmission]; #Err : ApiError };
+
+  // Scores
+
+  public type ScoredResponseInput = ChallengeResponseSubmission and {
+    judgedBy : Principal;
+    score : Nat;
+    scoreSeed : Nat32;
+  };
+
+  public type ScoredResponse = ScoredResponseInput and { judgedTimestamp : Nat64 };
+  public type ScoredResponseReturn = { success : Bool };
+  public type ScoredResponseResult = { #Ok : ScoredResponseReturn; #Err : ApiError };
+  public type ScoredResponseRetrievalResult = { #Ok : ScoredResponse; #Err : ApiError };
+  public type ScoredChallengesResult = { #Ok : [(Text, List.List<ScoredResponse>)]; #Err : ApiError };
+  public type SubmissionRetrievalInput = { challengeId : Text; submissionId : Text };
+
+  public type RewardType = { #ICP; #Coupon : Text; #MainerToken; #Cycles; #Other : Text };
+  public type ChallengeParticipationResult = { #Winner; #SecondPlace; #ThirdPlace; #Participated; #Other : Text };
+
+  public type ChallengeWinnerReward = {
+    rewardType : RewardType;
+    amount : Nat;
+    rewardDetails : Text;
+    distributed : Bool;
+    distributedTimestamp : ?Nat64;
+  };
+
+  public type ChallengeParticipantEntry = {
+    submissionId : Text;
+    submittedBy : Principal;
+    ownedBy : Principal;
+    result : ChallengeParticipationResult;
+    reward : ChallengeWinnerReward;
+  };
+
+  public type ChallengeWinnerDeclaration = {
+    challengeId : Text;
+    finalizedTimestamp : Nat64;
+    winner : ChallengeParticipantEntry;
+    secondPlace : ChallengeParticipantEntry;
+    thirdPlace : ChallengeParticipantEntry;
+    participants : List.List<ChallengeParticipantEntry>;
+  };
+  public type ChallengeWinnersResult = { #Ok : [ChallengeWinnerDeclaration]; #Err : ApiError };
+
+  public type ProtocolActivityRecord = { winners : [ChallengeWinnerDeclaration]; challenges : [Challenge] };
+  public type ProtocolActivityResult = { #Ok : ProtocolActivityRecord; #Err : ApiError };
+
+  public type GameStateTresholds = {
+    thresholdArchiveClosedChallenges : Nat;
+    thresholdMaxOpenChallenges : Nat;
+    thresholdMaxOpenSubmissions : Nat;
+    thresholdScoredResponsesPerChallenge : Nat;
+  };
+  public type GameStateTresholdsResult = { #Ok : GameStateTresholds; #Err : ApiError };
+
+  // mAIner settings and statistics
+
+  public type CyclesBurnRate = { cycles : Nat; timeInterval : { #Daily } };
+  public type MainerAgentSettingsInput = { cyclesBurnRate : CyclesBurnRate };
+
+  public type StatisticsRecord = { totalCyclesBurnt : Nat; cycleBalance : Nat; cyclesBurnRate : CyclesBurnRate };
+  public type StatisticsRetrievalResult = { #Ok : StatisticsRecord; #Err : ApiError };
+
+  public type IssueFlagsRecord = { lowCycleBalance : Bool };
+  public type IssueFlagsRetrievalResult = { #Ok : IssueFlagsRecord; #Err : ApiError };
+
+  /// A challenge that could not be answered, handed over or submitted, and why.
+  public type FailureRecord = {
+    timestamp : Nat64;
+    action : Text;
+    challengeId : Text;
+    challengeQueuedId : Text;
+    reason : Text;
+    dropped : Bool; // false: it will be tried again
+  };
+  public type FailuresResult = { #Ok : [FailureRecord]; #Err : ApiError };
+
+  // LLM canister
+
+  public type RunOutputRecord = {
+    status_code : StatusCode;
+    output : Text;
+    conversation : Text;
+    error : Text;
+    prompt_remaining : Text;
+    generated_eog : Bool;
+  };
+  public type OutputRecordResult = { #Ok : RunOutputRecord; #Err : RunOutputRecord };
+  public type InputRecord = { args : [Text] };
+
+  public type FileUploadInputRecord = { filename : Text; chunk : Blob; chunksize : Nat64; offset : Nat64 };
+  public type FileUploadRecordResult = { #Ok : { filesize : Nat64 }; #Err : ApiError };
+
+  public type MaxTokensRecord = { max_tokens_update : Nat64; max_tokens_query : Nat64 };
+
+  public type TokenCost = {
+    instructions_per_prompt_token : Nat64;
+    instructions_per_generated_token : Nat64;
+    instructions_fixed : Nat64;
+  };
+  public type TokenCostResult = { #Ok : TokenCost; #Err : ApiError };
+
+  // mAIner Creator
+
+  public type FileUploadResult = { #Ok : { creationResult : Text }; #Err : ApiError };
+
+  public type CanisterCreationInput = {
+    canisterType : ProtocolCanisterType;
+    selectedModel : AvailableModels;
+    associatedCanisterAddress : ?CanisterAddress;
+    owner : Principal;
+    mainerAgentCanisterType : MainerAgentCanisterType;
+  };
+  public type CanisterCreationRecord = { creationResult : Text; newCanisterId : Text };
+  public type CanisterCreationResult = { #Ok : CanisterCreationRecord; #Err : ApiError };
+
+  public type ModelCreationArtefacts = { canisterWasm : Blob; modelFile : [Blob] };
+  public type InsertArtefactsResult = { #Ok : ModelCreationArtefacts; #Err : ApiError };
+
+  public type UploadTarget = { #MainerControllerWasm; #LlmWasm : AvailableModels; #LlmModel : AvailableModels };
+
+  public type UploadStatus = {
+    target : UploadTarget;
+    size : Nat64;
+    sha256 : Blob;
+    chunkSize : Nat64;
+    chunksTotal : Nat64;
+    chunksReceived : Nat64;
+    missing : [Nat64]; // numbers of missing chunks, the first 1000
+    hashedBytes : Nat64;
+    finished : Bool;
+  };
+  public type UploadStatusResult = { #Ok : UploadStatus; #Err : ApiError };
+  public type UploadBeginInput = { target : UploadTarget; size : Nat64; sha256 : Blob };
+  public type UploadChunkInput = { target : UploadTarget; sha256 : Blob; offset : Nat64; chunk : Blob };
+  public type UploadFinishInput = { target : UploadTarget; sha256 : Blob };
+
+  public type ArtefactRecord = { target : UploadTarget; size : Nat64; sha256 : Blob; createdAt : Nat64 };
+
+  public type MainerRecord = {
+    controllerId : Text;
+    mainerAgentCanisterType : MainerAgentCanisterType;
+    owner : Principal;
+    llmIds : [Text];
+    shareServiceId : ?Text;
+    createdAt : Nat64;
+  };
+
+  public type CreationCycles = { controller : Nat; llm : Nat };
+  public type CreationCyclesResult = { #Ok : CreationCycles; #Err : ApiError };
+};

@@ -1,0 +1,482 @@
+/// The Game State: who takes part in the protocol, the challenges, the answers submitted to them, their scores and
+/// the winners.
+///
+/// A challenge is Open until enough of its submissions are scored, then Closed and ranked; the oldest Closed ones become
+/// Archived. A submission goes Submitted -> Judging -> Judged -> Processed.
+
+import Array "mo:core/Array";
+import Char "mo:core/Char";
+import Cycles "mo:core/Cycles";
+import Iter "mo:core/Iter";
+import Map "mo:core/Map";
+import Nat "mo:core/Nat";
+import Nat64 "mo:core/Nat64";
+import Order "mo:core/Order";
+import Principal "mo:core/Principal";
+import PureList "mo:core/pure/List";
+import Random "mo:core/Random";
+import Set "mo:core/Set";
+import Text "mo:core/Text";
+import Clock "../common/Clock";
+import Principals "../common/Principals";
+import Types "../common/Types";
+
+persistent actor GameState {
+
+  // State
+
+  let officials : Map.Map<Text, Types.OfficialProtocolCanister> = Map.empty(); // Challengers, Judges, MainerCreators
+  let mainers : Map.Map<Text, Types.OfficialProtocolCanister> = Map.empty();
+  let topics : Map.Map<Text, Types.ChallengeTopic> = Map.empty();
+  let challenges : Map.Map<Text, Types.Challenge> = Map.empty(); // Open and Closed
+  let archivedChallenges : Map.Map<Text, Types.Challenge> = Map.empty();
+  let submissions : Map.Map<Text, Types.ChallengeResponseSubmission> = Map.empty(); // of Open and Closed challenges
+  let archivedSubmissions : Map.Map<Text, Types.ChallengeResponseSubmission> = Map.empty();
+  let openSubmissions : Set.Set<Text> = Set.empty(); // ids of those that are Submitted, oldest first
+  let scores : Map.Map<Text, PureList.List<Types.ScoredResponse>> = Map.empty(); // by challenge
+  let winners : Map.Map<Text, Types.ChallengeWinnerDeclaration> = Map.empty(); // by challenge
+  let random = Random.seedState(Clock.now());
+  var serial = 0;
+  var cyclesReceived = 0;
+  var thresholds : Types.GameStateTresholds = {
+    thresholdArchiveClosedChallenges = 30;
+    thresholdMaxOpenChallenges = 2;
+    thresholdMaxOpenSubmissions = 5;
+    thresholdScoredResponsesPerChallenge = 3;
+  };
+
+  // Rules
+
+  transient let submissionCyclesRequired = 100_000_000_000;
+  transient let failedSubmissionCycles = submissionCyclesRequired / 5;
+  transient let placesDeclared = 3; // winner, second, third
+  transient let reward = { winner = 35; secondPlace = 15; thirdPlace = 5; allParticipants = 45 }; // mAIner tokens
+  transient let initialTopics = ["crypto", "nature", "space", "history", "science", "technology", "engineering", "math", "art", "music"];
+  transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
+
+  func newId(kind : Text) : Text {
+    serial += 1;
+    Clock.id(kind, serial);
+  };
+
+  func isOfficial(caller : Principal, canisterType : Types.ProtocolCanisterType) : Bool {
+    switch (officials.get(caller.toText())) {
+      case (?entry) entry.canisterType == canisterType;
+      case null false;
+    };
+  };
+
+  func isMainer(caller : Principal) : Bool = mainers.containsKey(caller.toText());
+
+  func openChallenges() : [Types.Challenge] = challenges.values().filter(func(challenge) { challenge.challengeStatus == #Open }).toArray();
+
+  func oneOf<T>(items : [T]) : T = items[Random.seedFromState(random).natRange(0, items.size())];
+
+  // General
+
+  public query func health() : async Types.StatusCodeRecordResult { ok };
+
+  public shared query ({ caller }) func whoami() : async Principal { caller };
+
+  public shared query ({ caller }) func amiController() : async Types.AuthRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok({ auth = "You are a controller of this canister." });
+  };
+
+  public shared query ({ caller }) func getGameStateThresholdsAdmin() : async Types.GameStateTresholdsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(thresholds);
+  };
+
+  public shared ({ caller }) func setGameStateThresholdsAdmin(new : Types.GameStateTresholds) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (new.thresholdScoredResponsesPerChallenge < placesDeclared) {
+      return #Err(#Other("thresholdScoredResponsesPerChallenge must be at least 3: a ranking declares a winner, a second and a third place"));
+    };
+    thresholds := new;
+    ok;
+  };
+
+  // Who takes part
+
+  public shared ({ caller }) func addOfficialCanister(input : Types.CanisterInput) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (Principals.parse(input.address) == null) return #Err(#Other(notAPrincipal(input.address)));
+    switch (input.canisterType) {
+      case (#Challenger or #Judge or #MainerCreator) {};
+      case (_) return #Err(#Other("Unsupported: only a Challenger, a Judge or a MainerCreator can be an official canister"));
+    };
+    officials.add(
+      input.address,
+      { input with creationTimestamp = Clock.now(); createdBy = caller; ownedBy = Principal.fromActor(GameState) },
+    );
+    ok;
+  };
+
+  func notAPrincipal(text : Text) : Text = "\"" # text # "\" is not a principal: give the canister's id, such as aaaaa-aa";
+
+  func register(caller : Principal, input : Types.MainerAgentCanisterInput) : Types.MainerAgentCanisterResult {
+    if (input.canisterType != #MainerAgent) return #Err(#Other("Unsupported: only a MainerAgent can be registered"));
+    if (Principals.parse(input.address) == null) return #Err(#Other(notAPrincipal(input.address)));
+    let entry : Types.OfficialProtocolCanister = {
+      address = input.address;
+      canisterType = input.canisterType;
+      creationTimestamp = Clock.now();
+      createdBy = caller;
+      ownedBy = input.ownedBy;
+    };
+    mainers.add(input.address, entry);
+    #Ok(entry);
+  };
+
+  public shared ({ caller }) func addMainerAgentCanister(input : Types.MainerAgentCanisterInput) : async Types.MainerAgentCanisterResult {
+    if (not isOfficial(caller, #MainerCreator)) return #Err(#Unauthorized);
+    register(caller, input);
+  };
+
+  public shared ({ caller }) func addMainerAgentCanisterAdmin(input : Types.MainerAgentCanisterInput) : async Types.MainerAgentCanisterResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    register(caller, input);
+  };
+
+  /// Takes back a registration: the MainerCreator that made it, when its creation fails later, or a controller.
+  public shared ({ caller }) func removeMainerAgentCanister(input : Types.CanisterRetrieveInput) : async Types.StatusCodeRecordResult {
+    let ?entry = mainers.get(input.address) else {
+      if (not caller.isController() and not isOfficial(caller, #MainerCreator)) return #Err(#Unauthorized);
+      return #Err(#InvalidId);
+    };
+    if (not caller.isController() and not (isOfficial(caller, #MainerCreator) and entry.createdBy == caller)) return #Err(#Unauthorized);
+    mainers.remove(input.address);
+    ok;
+  };
+
+  public shared query ({ caller }) func getMainerAgentCanistersForUser() : async Types.MainerAgentCanistersResult {
+    if (caller.isAnonymous()) return #Err(#Unauthorized);
+    #Ok(mainers.values().filter(func(entry) { entry.ownedBy == caller }).toArray());
+  };
+
+  public shared query ({ caller }) func getMainerAgentCanisterInfo(input : Types.CanisterRetrieveInput) : async Types.MainerAgentCanisterResult {
+    if (caller.isAnonymous()) return #Err(#Unauthorized);
+    let ?entry = mainers.get(input.address) else return #Err(#Unauthorized);
+    if (not caller.isController() and caller != entry.ownedBy and caller != entry.createdBy) return #Err(#Unauthorized);
+    #Ok(entry);
+  };
+
+  // Topics and challenges
+
+  func addTopic(topic : Text) : Types.ChallengeTopic {
+    let entry : Types.ChallengeTopic = {
+      challengeTopic = topic;
+      challengeTopicId = newId("topic");
+      challengeTopicCreationTimestamp = Clock.now();
+      challengeTopicStatus = #Open;
+    };
+    topics.add(entry.challengeTopicId, entry);
+    entry;
+  };
+
+  func topicNamed(name : Text) : ?Types.ChallengeTopic = topics.values().find(func(topic) { topic.challengeTopic == name });
+
+  public shared ({ caller }) func setInitialChallengeTopics() : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    for (name in initialTopics.values()) if (topicNamed(name) == null) ignore addTopic(name);
+    ok;
+  };
+
+  public shared ({ caller }) func addChallengeTopic(input : Types.ChallengeTopicInput) : async Types.ChallengeTopicResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (input.challengeTopic.trim(#predicate(func c = c.isWhitespace())) == "") return #Err(#Other("challengeTopic is empty: give the topic in words"));
+    #Ok(
+      switch (topicNamed(input.challengeTopic)) {
+        case (?existing) existing;
+        case null addTopic(input.challengeTopic);
+      }
+    );
+  };
+
+  public shared ({ caller }) func getRandomOpenChallengeTopic() : async Types.ChallengeTopicResult {
+    if (not isOfficial(caller, #Challenger)) return #Err(#Unauthorized);
+    let open = topics.values().filter(func(topic) { topic.challengeTopicStatus == #Open }).toArray();
+    if (open.size() == 0) return #Err(#Other("There is no open challenge topic: add one with setInitialChallengeTopics or addChallengeTopic"));
+    #Ok(oneOf(open));
+  };
+
+  public shared ({ caller }) func addChallenge(input : Types.NewChallengeInput) : async Types.ChallengeAdditionResult {
+    if (not isOfficial(caller, #Challenger)) return #Err(#Unauthorized);
+    if (openChallenges().size() >= thresholds.thresholdMaxOpenChallenges) {
+      return #Err(
+        #Other(
+          "There are already " # thresholds.thresholdMaxOpenChallenges.toText() # " open challenges, the most allowed: wait until one is closed, or raise thresholdMaxOpenChallenges"
+        )
+      );
+    };
+    let challenge : Types.Challenge = {
+      input with
+      challengeId = newId("challenge");
+      challengeCreationTimestamp = Clock.now();
+      challengeCreatedBy = caller.toText();
+      challengeStatus = #Open : Types.ChallengeStatus;
+      challengeClosedTimestamp = null : ?Nat64;
+      submissionCyclesRequired;
+    };
+    challenges.add(challenge.challengeId, challenge);
+    #Ok(challenge);
+  };
+
+  public shared query ({ caller }) func getCurrentChallenges() : async Types.ChallengesResult {
+    if (not isOfficial(caller, #Challenger)) return #Err(#Unauthorized);
+    #Ok(openChallenges());
+  };
+
+  public shared query ({ caller }) func getCurrentChallengesAdmin() : async Types.ChallengesResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(openChallenges());
+  };
+
+  public shared query ({ caller }) func getNumCurrentChallengesAdmin() : async Types.NatResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(openChallenges().size());
+  };
+
+  public shared ({ caller }) func getRandomOpenChallenge() : async Types.ChallengeResult {
+    if (not isMainer(caller)) return #Err(#Unauthorized);
+    if (openSubmissions.size() > thresholds.thresholdMaxOpenSubmissions) {
+      return #Err(
+        #Other(
+          openSubmissions.size().toText() # " submissions wait to be judged, more than thresholdMaxOpenSubmissions: no challenge is given out until they are fewer"
+        )
+      );
+    };
+    let open = openChallenges();
+    if (open.size() == 0) return #Err(#Other("There is no open challenge"));
+    #Ok(oneOf(open));
+  };
+
+  // Submissions
+
+  public shared ({ caller }) func submitChallengeResponse(input : Types.ChallengeResponseSubmissionInput) : async Types.ChallengeResponseSubmissionMetadataResult {
+    if (caller.isAnonymous()) return failedSubmission<system>(#Unauthorized);
+    if (Cycles.available() < submissionCyclesRequired) return failedSubmission<system>(#InsuffientCycles(submissionCyclesRequired));
+    if (not isMainer(caller)) return failedSubmission<system>(#Unauthorized);
+    if (input.submittedBy != caller) return failedSubmission<system>(#Unauthorized);
+    let ?challenge = challenges.get(input.challengeId) else return failedSubmission<system>(#InvalidId);
+    if (challenge.challengeStatus != #Open) return failedSubmission<system>(#InvalidId);
+
+    cyclesReceived += Cycles.accept<system>(challenge.submissionCyclesRequired);
+    let metadata : Types.ChallengeResponseSubmissionMetadata = {
+      submissionId = newId("submission");
+      submittedTimestamp = Clock.now();
+      submissionStatus = #Submitted;
+    };
+    let submission : Types.ChallengeResponseSubmission = {
+      metadata and challenge with // the challenge as it is known here, not as the caller tells it
+      challengeQueuedId = input.challengeQueuedId;
+      challengeQueuedBy = input.challengeQueuedBy;
+      challengeQueuedTo = input.challengeQueuedTo;
+      challengeQueuedTimestamp = input.challengeQueuedTimestamp;
+      challengeAnswer = input.challengeAnswer;
+      challengeAnswerSeed = input.challengeAnswerSeed;
+      submittedBy = caller;
+    };
+    submissions.add(submission.submissionId, submission);
+    openSubmissions.add(metadata.submissionId);
+    #Ok(metadata);
+  };
+
+  func failedSubmission<system>(error : Types.ApiError) : Types.ChallengeResponseSubmissionMetadataResult {
+    cyclesReceived += Cycles.accept<system>(failedSubmissionCycles);
+    #Err(error);
+  };
+
+  public shared query ({ caller }) func getSubmissionsAdmin() : async Types.ChallengeResponseSubmissionsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(submissions.values().toArray());
+  };
+
+  public shared query ({ caller }) func getNumSubmissionsAdmin() : async Types.NatResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(submissions.size());
+  };
+
+  public shared query ({ caller }) func getOpenSubmissionsAdmin() : async Types.ChallengeResponseSubmissionsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(openSubmissions.values().filterMap(func(id) { submissions.get(id) }).toArray());
+  };
+
+  public shared query ({ caller }) func getNumOpenSubmissionsAdmin() : async Types.NatResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(openSubmissions.size());
+  };
+
+  public shared query func getProtocolTotalCyclesBurnt() : async Types.NatResult { #Ok(cyclesReceived) };
+
+  // Judging
+
+  func setStatus(submission : Types.ChallengeResponseSubmission, submissionStatus : Types.ChallengeResponseSubmissionStatus) : Types.ChallengeResponseSubmission {
+    let changed = { submission with submissionStatus };
+    submissions.add(submission.submissionId, changed);
+    if (submissionStatus != #Submitted) openSubmissions.remove(submission.submissionId);
+    changed;
+  };
+
+  public shared ({ caller }) func getNextSubmissionToJudge() : async Types.ChallengeResponseSubmissionResult {
+    if (not isOfficial(caller, #Judge)) return #Err(#Unauthorized);
+    let ?id = openSubmissions.min() else return #Err(#Other("There are no submissions to judge"));
+    let ?submission = submissions.get(id) else return #Err(#InvalidId);
+    #Ok(setStatus(submission, #Judging));
+  };
+
+  public shared ({ caller }) func addScoredResponse(input : Types.ScoredResponseInput) : async Types.ScoredResponseResult {
+    if (not isOfficial(caller, #Judge)) return #Err(#Unauthorized);
+    if (input.judgedBy != caller) return #Err(#Unauthorized);
+    let ?challenge = challenges.get(input.challengeId) else return #Err(#InvalidId);
+    if (challenge.challengeStatus != #Open) return #Err(#InvalidId);
+    let ?submission = submissions.get(input.submissionId) else return #Err(#InvalidId);
+    if (submission.challengeId != input.challengeId) return #Err(#InvalidId);
+    if (submission.submissionStatus != #Judging) {
+      return #Err(#Other("The submission is not being judged: take it with getNextSubmissionToJudge and score it once"));
+    };
+
+    let judged = setStatus(submission, #Judged);
+    let scored : Types.ScoredResponse = {
+      judged with
+      judgedBy = caller;
+      score = input.score;
+      scoreSeed = input.scoreSeed;
+      judgedTimestamp = Clock.now();
+    };
+    let ofChallenge = scoresOf(challenge.challengeId).pushFront(scored);
+    scores.add(challenge.challengeId, ofChallenge);
+    if (ofChallenge.size() >= thresholds.thresholdScoredResponsesPerChallenge) close(challenge, ofChallenge.toArray());
+    #Ok({ success = true });
+  };
+
+  func scoresOf(challengeId : Text) : PureList.List<Types.ScoredResponse> {
+    switch (scores.get(challengeId)) {
+      case (?list) list;
+      case null PureList.empty();
+    };
+  };
+
+  func close(challenge : Types.Challenge, scored : [Types.ScoredResponse]) {
+    challenges.add(
+      challenge.challengeId,
+      { challenge with challengeStatus = #Closed : Types.ChallengeStatus; challengeClosedTimestamp = ?Clock.now() },
+    );
+    winners.add(challenge.challengeId, rank(challenge.challengeId, scored));
+    for (submission in submissionsOf(challenge.challengeId).values()) {
+      ignore setStatus(
+        submission,
+        if (submission.submissionStatus == #Judged) #Processed else #Other("The challenge was closed before this was judged"),
+      );
+    };
+    archiveOldest();
+  };
+
+  func submissionsOf(challengeId : Text) : [Types.ChallengeResponseSubmission] = submissions.values().filter(func(submission) { submission.challengeId == challengeId }).toArray();
+
+  /// Best score first, the earlier submission before the later one of the same score.
+  func rank(challengeId : Text, scored : [Types.ScoredResponse]) : Types.ChallengeWinnerDeclaration {
+    let ranked = scored.sort(
+      func(a : Types.ScoredResponse, b : Types.ScoredResponse) : Order.Order {
+        switch (Nat.compare(b.score, a.score)) {
+          case (#equal) Text.compare(a.submissionId, b.submissionId);
+          case (order) order;
+        };
+      }
+    );
+    let entries = Array.tabulate<Types.ChallengeParticipantEntry>(ranked.size(), func place = participant(ranked[place], place, ranked.size()));
+    {
+      challengeId;
+      finalizedTimestamp = Clock.now();
+      winner = entries[0];
+      secondPlace = entries[1];
+      thirdPlace = entries[2];
+      participants = PureList.fromArray(entries);
+    };
+  };
+
+  func participant(response : Types.ScoredResponse, place : Nat, participants : Nat) : Types.ChallengeParticipantEntry {
+    let (result : Types.ChallengeParticipationResult, prize) = switch place {
+      case 0 (#Winner, reward.winner);
+      case 1 (#SecondPlace, reward.secondPlace);
+      case 2 (#ThirdPlace, reward.thirdPlace);
+      case _ (#Participated, 0);
+    };
+    {
+      submissionId = response.submissionId;
+      submittedBy = response.submittedBy;
+      ownedBy = switch (mainers.get(response.submittedBy.toText())) {
+        case (?mainer) mainer.ownedBy;
+        case null response.submittedBy; // no longer registered
+      };
+      result;
+      reward = {
+        rewardType = #MainerToken;
+        amount = prize + reward.allParticipants / participants;
+        rewardDetails = "";
+        distributed = false;
+        distributedTimestamp = null;
+      };
+    };
+  };
+
+  func closedChallenges() : [Types.Challenge] {
+    challenges.values().filter(func(challenge) { challenge.challengeStatus == #Closed }).toArray().sort(
+      func(a : Types.Challenge, b : Types.Challenge) : Order.Order = Nat64.compare(closedAt(a), closedAt(b))
+    );
+  };
+
+  func closedAt(challenge : Types.Challenge) : Nat64 {
+    switch (challenge.challengeClosedTimestamp) {
+      case (?timestamp) timestamp;
+      case null 0;
+    };
+  };
+
+  func archiveOldest() {
+    let closed = closedChallenges();
+    let surplus = Nat.max(closed.size(), thresholds.thresholdArchiveClosedChallenges) - thresholds.thresholdArchiveClosedChallenges : Nat;
+    for (challenge in closed.values().take(surplus)) {
+      challenges.remove(challenge.challengeId);
+      archivedChallenges.add(challenge.challengeId, { challenge with challengeStatus = #Archived : Types.ChallengeStatus });
+      for (submission in submissionsOf(challenge.challengeId).values()) {
+        submissions.remove(submission.submissionId);
+        archivedSubmissions.add(submission.submissionId, submission);
+      };
+    };
+  };
+
+  // Results
+
+  public shared query ({ caller }) func getScoredChallengesAdmin() : async Types.ScoredChallengesResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(currentScores());
+  };
+
+  public shared query ({ caller }) func getNumScoredChallengesAdmin() : async Types.NatResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(currentScores().size());
+  };
+
+  func currentScores() : [(Text, PureList.List<Types.ScoredResponse>)] = scores.entries().filter(func((challengeId, _)) { challenges.containsKey(challengeId) }).toArray();
+
+  func recentWinners() : [Types.ChallengeWinnerDeclaration] = closedChallenges().reverse().values().filterMap(func(challenge) { winners.get(challenge.challengeId) }).toArray();
+
+  public shared query ({ caller }) func getRecentChallengeWinners() : async Types.ChallengeWinnersResult {
+    if (caller.isAnonymous()) return #Err(#Unauthorized);
+    #Ok(recentWinners());
+  };
+
+  public shared query func getRecentProtocolActivity() : async Types.ProtocolActivityResult {
+    #Ok({ winners = recentWinners(); challenges = openChallenges() });
+  };
+
+  public shared query ({ caller }) func getScoreForSubmission(input : Types.SubmissionRetrievalInput) : async Types.ScoredResponseRetrievalResult {
+    if (caller.isAnonymous()) return #Err(#Unauthorized);
+    switch (scoresOf(input.challengeId).find(func(scored) { scored.submissionId == input.submissionId })) {
+      case (?scored) #Ok(scored);
+      case null #Err(#InvalidId);
+    };
+  };
+};

@@ -1,0 +1,484 @@
+/// The mAIner Creator: keeps what mAIners are made of, and makes them.
+///
+/// A creation either gives a canister that works and is registered, or leaves nothing: when a step fails, the
+/// registrations are undone, the cycles of the canister are brought back, the canister is deleted, and the error names
+/// the step.
+
+import Array "mo:core/Array";
+import Cycles "mo:core/Cycles";
+import Error "mo:core/Error";
+import InternetComputer "mo:core/InternetComputer";
+import List "mo:core/List";
+import Map "mo:core/Map";
+import Nat "mo:core/Nat";
+import Nat64 "mo:core/Nat64";
+import Principal "mo:core/Principal";
+import Queue "mo:core/Queue";
+import Text "mo:core/Text";
+import Actors "../common/Actors";
+import Clock "../common/Clock";
+import Errors "../common/Errors";
+import Principals "../common/Principals";
+import Types "../common/Types";
+import Artefacts "Artefacts";
+import BlockStore "BlockStore";
+import ReturnCyclesWasm "ReturnCyclesWasm"; // return_cycles.wat, assembled at build time
+
+persistent actor MainerCreator {
+
+  // State
+
+  var masterId = ""; // the Game State
+  let artefacts = Artefacts.new();
+  let promptFormats : Map.Map<Text, Types.PromptFormat> = Map.empty(); // by model name
+  let mainers : List.List<Types.MainerRecord> = List.empty();
+  var creationCycles : Types.CreationCycles = { controller = 3_000_000_000_000; llm = 5_000_000_000_000 };
+
+  Artefacts.afterUpgrade(artefacts);
+
+  // Rules
+
+  transient let reserve = 500_000_000_000; // cycles that a creation leaves in the creator
+  transient let cyclesPerByteSent = 1_100;
+  transient let installChunkSize = 1_048_576; // what the chunk store of a canister takes
+  transient let modelPath = "models/model.gguf";
+  transient let uploadsInFlight = 6;
+  transient let uploadAttempts = 3;
+  transient let instructionsPerUpdate : Nat64 = 30_000_000_000; // three quarters of what the network allows
+  transient let instructionsPerQuery : Nat64 = 3_750_000_000;
+  transient let maxTokensPerCall : Nat64 = 1_000;
+  transient let maxTokensUnmeasured : Types.MaxTokensRecord = { max_tokens_update = 13; max_tokens_query = 1 };
+  transient let ic = Actors.management;
+  transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
+
+  func self() : Principal = Principal.fromActor(MainerCreator);
+
+  // General
+
+  public shared query ({ caller }) func whoami() : async Principal { caller };
+
+  public query func health() : async Types.StatusCodeRecordResult { ok };
+
+  public shared query ({ caller }) func amiController() : async Types.AuthRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok({ auth = "You are a controller of this canister." });
+  };
+
+  public shared ({ caller }) func setMasterCanisterId(id : Text) : async Types.AuthRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (Principals.parseCanister(id) == null) return #Err(#Other("\"" # id # "\" is not a canister id"));
+    masterId := id;
+    #Ok({ auth = "You set the master canister for this canister." });
+  };
+
+  public query func getMasterCanisterId() : async Text { masterId };
+
+  /// Cycles that a new canister gets, the network's fee for making it included.
+  public shared ({ caller }) func setCreationCycles(cycles : Types.CreationCycles) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    creationCycles := cycles;
+    ok;
+  };
+
+  public shared query ({ caller }) func getCreationCycles() : async Types.CreationCyclesResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(creationCycles);
+  };
+
+  public shared ({ caller }) func setModelPromptFormat(model : Types.AvailableModels, format : Types.PromptFormat) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    promptFormats.add(Artefacts.modelName(model), format);
+    ok;
+  };
+
+  public query func getModelPromptFormat(model : Types.AvailableModels) : async Types.PromptFormatResult {
+    switch (promptFormats.get(Artefacts.modelName(model))) {
+      case (?format) #Ok(format);
+      case null #Err(#Other("No prompt format was set for " # Artefacts.modelName(model)));
+    };
+  };
+
+  public query func getMainers() : async [Types.MainerRecord] { mainers.toArray() };
+
+  public query func getArtefacts() : async [Types.ArtefactRecord] { Artefacts.list(artefacts) };
+
+  // Checked uploads
+
+  public shared ({ caller }) func uploadBegin(input : Types.UploadBeginInput) : async Types.UploadStatusResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.begin(artefacts, input);
+  };
+
+  public shared ({ caller }) func uploadChunk(input : Types.UploadChunkInput) : async Types.UploadStatusResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.chunk(artefacts, input);
+  };
+
+  public shared ({ caller }) func uploadFinish(input : Types.UploadFinishInput) : async Types.UploadStatusResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.finish(artefacts, input);
+  };
+
+  public shared query ({ caller }) func uploadStatus(target : Types.UploadTarget) : async Types.UploadStatusResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.status(artefacts, target);
+  };
+
+  // Appending uploads
+
+  func startUpload(caller : Principal, name : Text) : Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.start(artefacts, name);
+    ok;
+  };
+
+  public shared ({ caller }) func start_upload_mainer_controller_canister_wasm() : async Types.StatusCodeRecordResult {
+    startUpload(caller, Artefacts.targetName(#MainerControllerWasm));
+  };
+
+  public shared ({ caller }) func upload_mainer_controller_canister_wasm_bytes_chunk(chunk : Blob) : async Types.FileUploadResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.appendWasm(artefacts, #MainerControllerWasm, chunk);
+  };
+
+  public shared ({ caller }) func start_upload_mainer_llm_canister_wasm(model : Types.AvailableModels) : async Types.StatusCodeRecordResult {
+    startUpload(caller, Artefacts.targetName(#LlmWasm(model)));
+  };
+
+  public shared ({ caller }) func upload_mainer_llm_canister_wasm_bytes_chunk(model : Types.AvailableModels, chunk : Blob) : async Types.FileUploadResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.appendWasm(artefacts, #LlmWasm(model), chunk);
+  };
+
+  public shared ({ caller }) func start_upload_mainer_llm() : async Types.StatusCodeRecordResult {
+    startUpload(caller, Artefacts.modelUpload);
+  };
+
+  public shared ({ caller }) func upload_mainer_llm_bytes_chunk(chunk : Blob) : async Types.FileUploadResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.append(artefacts, Artefacts.modelUpload, chunk);
+  };
+
+  public shared ({ caller }) func finish_upload_mainer_llm(model : Types.AvailableModels) : async Types.FileUploadResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.finishModel(artefacts, model);
+  };
+
+  public shared ({ caller }) func addModelCreationArtefactsEntry(model : Types.AvailableModels, entry : Types.ModelCreationArtefacts) : async Types.InsertArtefactsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    switch (Artefacts.insert(artefacts, model, entry)) {
+      case (?reason) #Err(#Other(reason));
+      case null #Ok(entry);
+    };
+  };
+
+  // Creation
+
+  public shared ({ caller }) func createCanister(input : Types.CanisterCreationInput) : async Types.CanisterCreationResult {
+    if (not caller.isController() and caller != self() and (masterId == "" or caller.toText() != masterId)) return #Err(#Unauthorized);
+    switch (input.canisterType, input.associatedCanisterAddress) {
+      case (#MainerAgent, serviceId) await* createController(input.owner, input.mainerAgentCanisterType, serviceId);
+      case (#MainerLlm, ?controllerId) await* createLlm(input.owner, controllerId, input.selectedModel);
+      case (#MainerLlm, null) #Err(#Other("associatedCanisterAddress is missing: give the mAIner controller that the LLM is for"));
+      case (_) #Err(#Other("Unsupported: the creator makes canisters of type MainerAgent and MainerLlm"));
+    };
+  };
+
+  public shared ({ caller }) func testCreateMainerControllerCanister(mainerType : Types.MainerAgentCanisterType, serviceId : ?Text) : async Types.CanisterCreationResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    await* createController(caller, mainerType, serviceId);
+  };
+
+  public shared ({ caller }) func testCreateMainerLlmCanister(controllerId : Text) : async Types.CanisterCreationResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    let ?model = artefacts.latestModel else return #Err(#Other("No model file was uploaded yet: upload one, and the LLM wasm for it"));
+    await* createLlm(caller, controllerId, model);
+  };
+
+  /// What a creation has done so far, to be undone when a later step fails.
+  type Progress = { var step : Text; var canister : ?Principal; undo : List.List<(Text, () -> async* ())> };
+
+  func newProgress() : Progress = { var step = ""; var canister = null; undo = List.empty() };
+
+  func missing(target : Types.UploadTarget) : Types.CanisterCreationResult = #Err(#Other("There is no " # Artefacts.targetName(target) # ": upload it first"));
+
+  /// Throws unless `id` is a mAIner of which this canister is a controller; gives its type.
+  func askMainer(id : Text) : async* Types.MainerAgentCanisterType {
+    if (Principals.parseCanister(id) == null) throw Error.reject("\"" # id # "\" is not a canister id");
+    let mainer : Actors.MainerController = actor (id);
+    try {
+      await* Errors.check("health", await mainer.health());
+      await* Errors.check("amiController, asked by the mAIner Creator,", await mainer.amiController());
+      switch (await mainer.getMainerCanisterType()) {
+        case (#Ok(mainerType)) mainerType;
+        case (#Err(error)) throw Error.reject("getMainerCanisterType answered: " # Errors.describe(error));
+      };
+    } catch error throw Error.reject("canister " # id # " is no mAIner that the creator controls: " # error.message());
+  };
+
+  func createController(owner : Principal, mainerType : Types.MainerAgentCanisterType, serviceId : ?Text) : async* Types.CanisterCreationResult {
+    if (mainerType == #NA) return #Err(#Other("A mAIner is of type Own, ShareAgent or ShareService, not NA"));
+    if (masterId == "") return #Err(#Other("The Game State is not known: give it with setMasterCanisterId"));
+    let shareService : ?Text = if (mainerType != #ShareAgent) null else switch serviceId {
+      case (?id) ?id;
+      case null return #Err(#Other("A ShareAgent needs a ShareService: give the address of one"));
+    };
+    switch shareService {
+      case (?id) try {
+        if ((await* askMainer(id)) != #ShareService) return #Err(#Other("Canister " # id # " is not a mAIner of type ShareService"));
+      } catch error return #Err(#Other("step check the ShareService: " # error.message()));
+      case null {};
+    };
+    let ?wasm = Artefacts.get(artefacts, #MainerControllerWasm) else return missing(#MainerControllerWasm);
+    let needed = creationCycles.controller + reserve + wasm.size * cyclesPerByteSent;
+    if (Cycles.balance() < needed) return #Err(#InsuffientCycles(needed));
+
+    BlockStore.retain(wasm.file);
+    let progress = newProgress();
+    try {
+      let id = await* makeController(progress, wasm, owner, mainerType, shareService);
+      mainers.add({ controllerId = id; mainerAgentCanisterType = mainerType; owner; llmIds = []; shareServiceId = shareService; createdAt = Clock.now() });
+      #Ok({
+        creationResult = "Created the mAIner controller canister " # id # " of type " # debug_show mainerType # " and registered it with the Game State " # masterId #
+        (switch shareService { case (?service) " and the ShareService " # service; case null "" });
+        newCanisterId = id;
+      });
+    } catch error {
+      #Err(#Other(await* undone(progress, error.message())));
+    } finally BlockStore.release(artefacts.store, wasm.file);
+  };
+
+  func makeController(progress : Progress, wasm : Artefacts.Artefact, owner : Principal, mainerType : Types.MainerAgentCanisterType, shareService : ?Text) : async* Text {
+    let canister = await* createAndInstall(progress, creationCycles.controller, [self(), owner], wasm);
+    let address = canister.toText();
+    let mainer : Actors.MainerController = actor (address);
+    progress.step := "health";
+    await* Errors.check("health", await mainer.health());
+    progress.step := "setGameStateCanisterId";
+    await* Errors.check("setGameStateCanisterId", await mainer.setGameStateCanisterId(masterId));
+    progress.step := "setMainerCanisterType";
+    await* Errors.check("setMainerCanisterType", await mainer.setMainerCanisterType(mainerType));
+
+    progress.step := "register with the Game State";
+    let gameState : Actors.GameState = actor (masterId);
+    let entry : Types.MainerAgentCanisterInput = { address; canisterType = #MainerAgent; ownedBy = owner; mainerAgentCanisterType = mainerType };
+    progress.undo.add((
+      "remove it from the Game State",
+      func() : async* () { await* unregistered("removeMainerAgentCanister", await gameState.removeMainerAgentCanister({ address })) },
+    ));
+    await* Errors.check("addMainerAgentCanister", await gameState.addMainerAgentCanister(entry));
+
+    switch shareService {
+      case (?id) {
+        let service : Actors.MainerController = actor (id);
+        progress.step := "setShareServiceCanisterId";
+        await* Errors.check("setShareServiceCanisterId", await mainer.setShareServiceCanisterId(id));
+        progress.step := "register with the ShareService";
+        progress.undo.add((
+          "remove it from the ShareService",
+          func() : async* () { await* unregistered("removeMainerShareAgentCanister", await service.removeMainerShareAgentCanister({ address })) },
+        ));
+        await* Errors.check("addMainerShareAgentCanister", await service.addMainerShareAgentCanister(entry));
+      };
+      case null {};
+    };
+    address;
+  };
+
+  /// The answer of a removal is good as well when there was nothing to remove.
+  func unregistered(what : Text, result : Types.StatusCodeRecordResult) : async* () {
+    if (result != #Err(#InvalidId)) await* Errors.check(what, result);
+  };
+
+  func createLlm(owner : Principal, controllerId : Text, model : Types.AvailableModels) : async* Types.CanisterCreationResult {
+    let mainerType = try { await* askMainer(controllerId) } catch error {
+      return #Err(#Other("step check the mAIner controller: " # error.message()));
+    };
+    switch mainerType {
+      case (#Own or #ShareService) {};
+      case (#ShareAgent) return #Err(#Other("ShareAgent type canister is not allowed to control an LLM canister"));
+      case (#NA) return #Err(#Other("The type of mAIner " # controllerId # " is not set: give it with setMainerCanisterType"));
+    };
+    let ?wasm = Artefacts.get(artefacts, #LlmWasm(model)) else return missing(#LlmWasm(model));
+    let ?modelFile = Artefacts.get(artefacts, #LlmModel(model)) else return missing(#LlmModel(model));
+    let needed = creationCycles.llm + reserve + (wasm.size + modelFile.size) * cyclesPerByteSent;
+    if (Cycles.balance() < needed) return #Err(#InsuffientCycles(needed));
+
+    BlockStore.retain(wasm.file);
+    BlockStore.retain(modelFile.file);
+    let progress = newProgress();
+    try {
+      let (id, maxTokens) = await* makeLlm(progress, wasm, modelFile, owner, controllerId, model);
+      noteLlm(controllerId, mainerType, owner, id);
+      #Ok({
+        creationResult = "Created the LLM canister " # id # " with the " # Artefacts.targetName(#LlmModel(model)) # " (" # modelFile.size.toText() # " bytes) for mAIner " # controllerId # "; " # maxTokens;
+        newCanisterId = id;
+      });
+    } catch error {
+      #Err(#Other(await* undone(progress, error.message())));
+    } finally {
+      BlockStore.release(artefacts.store, wasm.file);
+      BlockStore.release(artefacts.store, modelFile.file);
+    };
+  };
+
+  func noteLlm(controllerId : Text, mainerAgentCanisterType : Types.MainerAgentCanisterType, owner : Principal, llmId : Text) {
+    switch (mainers.findIndex(func mainer = mainer.controllerId == controllerId)) {
+      case (?index) {
+        let mainer = mainers.at(index);
+        mainers.put(index, { mainer with llmIds = mainer.llmIds.concat([llmId]) });
+      };
+      case null mainers.add({ controllerId; mainerAgentCanisterType; owner; llmIds = [llmId]; shareServiceId = null; createdAt = Clock.now() });
+    };
+  };
+
+  func makeLlm(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels) : async* (Text, Text) {
+    let mainer : Actors.MainerController = actor (controllerId);
+    let canister = await* createAndInstall(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], wasm);
+    let canister_id = canister.toText();
+    let llm : Actors.Llm = actor (canister_id);
+    progress.step := "health";
+    await* Errors.check("health", await llm.health());
+    progress.step := "log_pause";
+    await* Errors.check("log_pause", await llm.log_pause());
+    progress.step := "copy the model file";
+    await* copyModel(llm, modelFile);
+    progress.step := "load_model";
+    ignore await* Errors.checkOutput("load_model", await llm.load_model({ args = ["--model", modelPath] }));
+    progress.step := "set_max_tokens";
+    let (maxTokens, how) = await* measureMaxTokens(llm);
+    await* Errors.check("set_max_tokens", await llm.set_max_tokens(maxTokens));
+    switch (promptFormats.get(Artefacts.modelName(model))) {
+      case (?format) {
+        progress.step := "setPromptFormat";
+        await* Errors.check("setPromptFormat", await mainer.setPromptFormat(format));
+      };
+      case null {};
+    };
+    progress.step := "add_llm_canister";
+    progress.undo.add((
+      "remove it from the mAIner",
+      func() : async* () { await* unregistered("remove_llm_canister", await mainer.remove_llm_canister({ canister_id })) },
+    ));
+    await* Errors.check("add_llm_canister", await mainer.add_llm_canister({ canister_id }));
+    (canister_id, maxTokens.max_tokens_update.toText() # " tokens per update call, " # how);
+  };
+
+  func createAndInstall(progress : Progress, cycles : Nat, controllers : [Principal], wasm : Artefacts.Artefact) : async* Principal {
+    progress.step := "create canister";
+    let { canister_id } = await (with cycles) ic.create_canister({
+      settings = ?{ controllers = ?controllers; freezing_threshold = null };
+      sender_canister_version = null;
+    });
+    progress.canister := ?canister_id;
+    progress.step := "install code";
+    let hashes : List.List<{ hash : Blob }> = List.empty();
+    for ((offset, size) in BlockStore.parts(wasm.file, wasm.size, installChunkSize).values()) {
+      hashes.add(await ic.upload_chunk({ canister_id; chunk = BlockStore.readPart(artefacts.store, wasm.file, offset, size) }));
+    };
+    await ic.install_chunked_code({
+      mode = #install;
+      target_canister = canister_id;
+      store_canister = null;
+      chunk_hashes_list = hashes.toArray();
+      wasm_module_hash = wasm.sha256;
+      arg = to_candid ();
+      sender_canister_version = null;
+    });
+    await ic.clear_chunk_store({ canister_id });
+    canister_id;
+  };
+
+  /// Copies the model file with several chunks under way at a time; a chunk that fails is sent again.
+  func copyModel(llm : Actors.Llm, modelFile : Artefacts.Artefact) : async* () {
+    let parts = BlockStore.parts(modelFile.file, modelFile.size, BlockStore.blockSize);
+    func input((offset, size) : (Nat, Nat)) : Types.FileUploadInputRecord = {
+      filename = modelPath;
+      chunk = BlockStore.readPart(artefacts.store, modelFile.file, offset, size);
+      chunksize = Nat64.fromNat(size);
+      offset = Nat64.fromNat(offset);
+    };
+    let underWay : Queue.Queue<{ index : Nat; attempt : Nat; answer : async Types.FileUploadRecordResult }> = Queue.empty();
+    var next = 0;
+    var copied = 0;
+    loop {
+      if (next < parts.size() and underWay.size() < uploadsInFlight) {
+        underWay.pushBack({ index = next; attempt = 1; answer = llm.file_upload_chunk(input(parts[next])) });
+        next += 1;
+      } else {
+        let ?{ index; attempt; answer } = underWay.popFront() else {
+          if (copied != modelFile.size) throw Error.reject("the copy has " # copied.toText() # " bytes, the model file has " # modelFile.size.toText());
+          return;
+        };
+        let fault = try {
+          switch (await answer) {
+            case (#Ok({ filesize })) {
+              copied := Nat.max(copied, Nat64.toNat(filesize));
+              null;
+            };
+            case (#Err(error)) ?Errors.describe(error);
+          };
+        } catch error ?error.message();
+        switch fault {
+          case (?reason) {
+            if (attempt == uploadAttempts) throw Error.reject("the chunk at byte " # parts[index].0.toText() # " failed " # attempt.toText() # " times: " # reason);
+            underWay.pushBack({ index; attempt = attempt + 1; answer = llm.file_upload_chunk(input(parts[index])) });
+          };
+          case null {};
+        };
+      };
+    };
+  };
+
+  /// How many tokens the LLM does in a call so that the call stays under the network's instruction limit, and how that is known.
+  func measureMaxTokens(llm : Actors.Llm) : async* (Types.MaxTokensRecord, Text) {
+    let measured = try { await llm.measure_token_cost() } catch error {
+      return (maxTokensUnmeasured, "not measured (measure_token_cost: " # error.message() # ")");
+    };
+    switch measured {
+      case (#Err(error)) throw Error.reject("measure_token_cost answered: " # Errors.describe(error));
+      case (#Ok(cost)) {
+        let perToken = Nat64.max(1, Nat64.max(cost.instructions_per_prompt_token, cost.instructions_per_generated_token));
+        func fitting(instructions : Nat64) : Nat64 {
+          if (instructions <= cost.instructions_fixed) return 1;
+          Nat64.max(1, Nat64.min(maxTokensPerCall, (instructions - cost.instructions_fixed) / perToken));
+        };
+        (
+          { max_tokens_update = fitting(instructionsPerUpdate); max_tokens_query = fitting(instructionsPerQuery) },
+          "measured at " # perToken.toText() # " instructions a token",
+        );
+      };
+    };
+  };
+
+  // Undoing a creation
+
+  /// Undoes what `progress` tells, and says in words what failed, and what could not be undone.
+  func undone(progress : Progress, fault : Text) : async* Text {
+    var text = "step " # progress.step # ": " # fault;
+    for ((what, undo) in progress.undo.reverseValues()) {
+      try { await* undo() } catch error text #= "; could not " # what # ": " # error.message();
+    };
+    switch (progress.canister) {
+      case (?canister) try { await* deleteAndRecover(canister) } catch error {
+        text #= "; canister " # canister.toText() # " is left: " # error.message();
+      };
+      case null {};
+    };
+    text;
+  };
+
+  /// Deletes a canister after bringing back its cycles, which deletion would destroy: its code is replaced by one that
+  /// deposits them here. Throws, and leaves the canister, when they cannot be brought back.
+  func deleteAndRecover(canister_id : Principal) : async* () {
+    await ic.update_settings({
+      canister_id;
+      settings = { controllers = null; freezing_threshold = ?0 }; // else a part of the cycles may not be spent
+      sender_canister_version = null;
+    });
+    await ic.install_code({ mode = #reinstall; canister_id; wasm_module = ReturnCyclesWasm.wasm; arg = ""; sender_canister_version = null });
+    ignore await InternetComputer.call(canister_id, "return_cycles", to_candid ({ canister_id = self() }));
+    await ic.stop_canister({ canister_id });
+    await ic.delete_canister({ canister_id });
+  };
+};

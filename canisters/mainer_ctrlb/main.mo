@@ -1,0 +1,699 @@
+/// A mAIner: takes challenges from the Game State, has them answered by its LLM canisters or by a ShareService, and
+/// submits the answers.
+///
+/// Own          pulls challenges, answers and submits them
+/// ShareAgent   pulls challenges, sends them to its ShareService and submits the answers that come back
+/// ShareService answers what ShareAgents send and sends the answers back
+///
+/// A challenge waits in `queue` until it is answered, its answer in `answers` until it is delivered: to the Game State,
+/// or by a ShareService to the ShareAgent. What fails stays where it is and is tried again at the next run, at most
+/// `maxAttempts` times; every failure is kept in `failures`.
+
+import Array "mo:core/Array";
+import Char "mo:core/Char";
+import Cycles "mo:core/Cycles";
+import Error "mo:core/Error";
+import Int "mo:core/Int";
+import Iter "mo:core/Iter";
+import List "mo:core/List";
+import Map "mo:core/Map";
+import Nat "mo:core/Nat";
+import Nat32 "mo:core/Nat32";
+import Nat64 "mo:core/Nat64";
+import Principal "mo:core/Principal";
+import Queue "mo:core/Queue";
+import Random "mo:core/Random";
+import Set "mo:core/Set";
+import Text "mo:core/Text";
+import Timer "mo:core/Timer";
+import Actors "../common/Actors";
+import Clock "../common/Clock";
+import Errors "../common/Errors";
+import Principals "../common/Principals";
+import Types "../common/Types";
+
+persistent actor MainerController {
+
+  // State
+
+  var mainerType : Types.MainerAgentCanisterType = #NA;
+  var gameStateId = "";
+  var shareServiceId = ""; // of a ShareAgent
+  let shareAgents : Map.Map<Text, Types.OfficialProtocolCanister> = Map.empty(); // of a ShareService
+  let llms : List.List<Text> = List.empty();
+  var roundRobinLLMs = 0; // how many of the LLMs take turns; 0 for all
+  var nextLlm = 0;
+  var promptFormat = Types.plainPromptFormat;
+  let queue : Queue.Queue<Types.ChallengeQueueInput> = Queue.empty(); // oldest first
+  let answers : Queue.Queue<Types.ChallengeResponseSubmissionInput> = Queue.empty(); // not yet delivered, oldest first
+  let attempts : Map.Map<Text, Nat> = Map.empty(); // failed ones of the current step, by challengeQueuedId
+  let submitted : Queue.Queue<Types.ChallengeResponseSubmission> = Queue.empty(); // oldest first
+  let failures : Queue.Queue<Types.FailureRecord> = Queue.empty(); // oldest first
+  var cyclesBurnRate : Types.CyclesBurnRate = { cycles = 1_000_000_000_000; timeInterval = #Daily };
+  var totalCyclesBurnt = 0;
+  var lowCycleBalance = false;
+  var timersStarted = false;
+  var timerIntervalSeconds = 60;
+  let random = Random.seedState(Clock.now());
+  var serial = 0;
+
+  transient var timers : [Timer.TimerId] = [];
+  transient var pulling = false;
+  transient var processing = false;
+  transient let delivering : Set.Set<Text> = Set.empty(); // by challengeQueuedId
+
+  // Rules
+
+  transient let maxQueued = 5;
+  transient let maxAttempts = 3;
+  transient let maxSubmittedKept = 1000;
+  transient let maxFailuresKept = 50;
+  transient let minimumBalance = 250_000_000_000;
+  transient let submissionCycles = 100_000_000_000;
+  transient let shareServiceCycles = 100_000_000_000;
+  transient let maxCalls = 30; // of run_update for one answer
+  transient let maxGeneratingCalls = 6;
+  transient let temperature = "0.3";
+  transient let secondsToFirstRun = 5;
+  transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
+
+  /// What a run of a recurring action came to.
+  type Outcome = { #done : Text; #nothing : Text; #failed : Types.ApiError };
+
+  func self() : Principal = Principal.fromActor(MainerController);
+
+  func gameState() : Actors.GameState = actor (gameStateId);
+
+  func llm(id : Text) : Actors.Llm = actor (id);
+
+  // General
+
+  public query func health() : async Types.StatusCodeRecordResult { ok };
+
+  public shared query ({ caller }) func whoami() : async Principal { caller };
+
+  public shared query ({ caller }) func amiController() : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    ok;
+  };
+
+  // Settings
+
+  public shared ({ caller }) func setMainerCanisterType(newType : Types.MainerAgentCanisterType) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    stopTimers();
+    mainerType := newType;
+    ok;
+  };
+
+  public query func getMainerCanisterType() : async Types.MainerAgentCanisterTypeResult { #Ok(mainerType) };
+
+  public shared ({ caller }) func setGameStateCanisterId(id : Text) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    if (Principals.parseCanister(id) == null) return #Err(#Other(notACanister(id)));
+    gameStateId := id;
+    ok;
+  };
+
+  public query func getGameStateCanisterId() : async Text { gameStateId };
+
+  public shared ({ caller }) func setShareServiceCanisterId(id : Text) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    if (Principals.parseCanister(id) == null) return #Err(#Other(notACanister(id)));
+    shareServiceId := id;
+    ok;
+  };
+
+  public query func getShareServiceCanisterId() : async Text { shareServiceId };
+
+  func notACanister(text : Text) : Text = "\"" # text # "\" is not a canister id";
+
+  public shared ({ caller }) func setPromptFormat(format : Types.PromptFormat) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    promptFormat := format;
+    ok;
+  };
+
+  public shared query ({ caller }) func getPromptFormat() : async Types.PromptFormatResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(promptFormat);
+  };
+
+  public shared ({ caller }) func updateAgentSettings(settings : Types.MainerAgentSettingsInput) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    cyclesBurnRate := settings.cyclesBurnRate;
+    ok;
+  };
+
+  // LLM canisters
+
+  public shared ({ caller }) func add_llm_canister(input : Types.CanisterIDRecord) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    if (mainerType == #ShareAgent) return #Err(#Other("A ShareAgent has no LLM canisters: its ShareService has them"));
+    if (Principals.parseCanister(input.canister_id) == null) return #Err(#Other(notACanister(input.canister_id)));
+    if (not llms.contains(input.canister_id)) llms.add(input.canister_id);
+    ok;
+  };
+
+  public shared ({ caller }) func remove_llm_canister(input : Types.CanisterIDRecord) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    if (not llms.contains(input.canister_id)) return #Err(#InvalidId);
+    llms.retain(func id = id != input.canister_id);
+    ok;
+  };
+
+  public shared ({ caller }) func reset_llm_canisters() : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    llms.clear();
+    nextLlm := 0;
+    ok;
+  };
+
+  public query func getLlmCanisters() : async [Text] { llms.toArray() };
+
+  public shared ({ caller }) func setRoundRobinLLMs(count : Nat) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    roundRobinLLMs := count;
+    ok;
+  };
+
+  /// The LLM whose turn is next, if there is one.
+  func roundRobinLlm() : ?Text {
+    let turns = if (roundRobinLLMs == 0) llms.size() else Nat.min(roundRobinLLMs, llms.size());
+    if (turns == 0) null else llms.get(nextLlm % turns);
+  };
+
+  public query func getRoundRobinCanister() : async Types.CanisterIDRecordResult {
+    switch (roundRobinLlm()) {
+      case (?canister_id) #Ok({ canister_id });
+      case null #Err(#Other(noLlm));
+    };
+  };
+
+  transient let noLlm = "There is no LLM canister: create one with the mAIner Creator, or give one with add_llm_canister";
+
+  public shared ({ caller }) func ready() : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    await* askEveryLlm(func id = llm(id).ready, "ready");
+  };
+
+  public shared ({ caller }) func checkAccessToLLMs() : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    await* askEveryLlm(func id = llm(id).check_access, "check_access");
+  };
+
+  func askEveryLlm(method : Text -> (shared query () -> async Types.StatusCodeRecordResult), name : Text) : async* Types.StatusCodeRecordResult {
+    if (mainerType == #ShareAgent) return ok;
+    if (llms.isEmpty()) return #Err(#Other(noLlm));
+    for (id in llms.toArray().values()) {
+      try {
+        await* Errors.check(name # " of LLM " # id, await method(id)());
+      } catch error return #Err(#Other(error.message()));
+    };
+    ok;
+  };
+
+  // ShareAgents of a ShareService
+
+  public shared ({ caller }) func addMainerShareAgentCanister(input : Types.MainerAgentCanisterInput) : async Types.MainerAgentCanisterResult {
+    addShareAgent(caller, input);
+  };
+
+  public shared ({ caller }) func addMainerShareAgentCanisterAdmin(input : Types.MainerAgentCanisterInput) : async Types.MainerAgentCanisterResult {
+    addShareAgent(caller, input);
+  };
+
+  func addShareAgent(caller : Principal, input : Types.MainerAgentCanisterInput) : Types.MainerAgentCanisterResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (mainerType != #ShareService) return #Err(#Other("This mAIner is not a ShareService"));
+    if (input.canisterType != #MainerAgent or input.mainerAgentCanisterType != #ShareAgent) {
+      return #Err(#Other("Unsupported: only a MainerAgent of type ShareAgent can use a ShareService"));
+    };
+    if (Principals.parseCanister(input.address) == null) return #Err(#Other(notACanister(input.address)));
+    let entry : Types.OfficialProtocolCanister = {
+      address = input.address;
+      canisterType = input.canisterType;
+      creationTimestamp = Clock.now();
+      createdBy = caller;
+      ownedBy = input.ownedBy;
+    };
+    shareAgents.add(input.address, entry);
+    #Ok(entry);
+  };
+
+  public shared ({ caller }) func removeMainerShareAgentCanister(input : Types.CanisterRetrieveInput) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (not shareAgents.delete(input.address)) return #Err(#InvalidId);
+    ok;
+  };
+
+  // What a controller may see
+
+  public shared query ({ caller }) func getMainerStatisticsAdmin() : async Types.StatisticsRetrievalResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok({ totalCyclesBurnt; cycleBalance = Cycles.balance(); cyclesBurnRate });
+  };
+
+  public shared query ({ caller }) func getIssueFlagsAdmin() : async Types.IssueFlagsRetrievalResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok({ lowCycleBalance });
+  };
+
+  public shared query ({ caller }) func getChallengeQueueAdmin() : async Types.ChallengeQueueInputsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(queue.toArray());
+  };
+
+  public shared query ({ caller }) func getSubmittedResponsesAdmin() : async Types.ChallengeResponseSubmissionsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(submitted.toArray());
+  };
+
+  public shared query ({ caller }) func getRecentSubmittedResponsesAdmin() : async Types.ChallengeResponseSubmissionsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(Array.sliceToArray(submitted.toArray(), Int.max(0, submitted.size() - 5), submitted.size()));
+  };
+
+  public shared query ({ caller }) func getRecentFailuresAdmin() : async Types.FailuresResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(failures.toArray());
+  };
+
+  // Failures
+
+  func report(action : Text, challengeId : Text, challengeQueuedId : Text, reason : Text, dropped : Bool) {
+    let failure : Types.FailureRecord = { timestamp = Clock.now(); action; challengeId; challengeQueuedId; reason; dropped };
+    switch (failures.peekBack()) {
+      // The same again, as when each run finds no open challenge: only the time is news.
+      case (?last) if ({ failure with timestamp = last.timestamp } == last) ignore failures.popBack();
+      case null {};
+    };
+    failures.pushBack(failure);
+    if (failures.size() > maxFailuresKept) ignore failures.popFront();
+  };
+
+  func failedAttempts(challengeQueuedId : Text) : Nat {
+    let count = 1 + (switch (attempts.get(challengeQueuedId)) { case (?n) n; case null 0 });
+    attempts.add(challengeQueuedId, count);
+    count;
+  };
+
+  func removeFromQueue(challengeQueuedId : Text) {
+    attempts.remove(challengeQueuedId);
+    keepOnly(queue, func(entry : Types.ChallengeQueueInput) : Bool = entry.challengeQueuedId != challengeQueuedId);
+  };
+
+  func removeAnswer(challengeQueuedId : Text) {
+    attempts.remove(challengeQueuedId);
+    keepOnly(answers, func(answer : Types.ChallengeResponseSubmissionInput) : Bool = answer.challengeQueuedId != challengeQueuedId);
+  };
+
+  func keepOnly<T>(items : Queue.Queue<T>, wanted : T -> Bool) {
+    var left = items.size();
+    while (left > 0) {
+      let ?item = items.popFront() else return;
+      if (wanted(item)) items.pushBack(item);
+      left -= 1;
+    };
+  };
+
+  /// Whether the balance allows to spend `cycles` and still keep the minimum; says so in lowCycleBalance.
+  func canSpend(cycles : Nat) : Types.Result<()> {
+    let needed = minimumBalance + cycles;
+    lowCycleBalance := Cycles.balance() < needed;
+    if (lowCycleBalance) #Err(#InsuffientCycles(needed)) else #Ok;
+  };
+
+  // First recurring action: a challenge from the Game State into the queue
+
+  func pull() : async* Outcome {
+    if (pulling) return #nothing("A challenge is already being pulled");
+    pulling := true;
+    try { await* pullChallenge() } finally { pulling := false };
+  };
+
+  func pullChallenge() : async* Outcome {
+    let spending = switch mainerType {
+      case (#Own) submissionCycles;
+      case (#ShareAgent) shareServiceCycles + submissionCycles;
+      case (_) return #failed(#Other("Only a mAIner of type Own or ShareAgent pulls challenges; set the type with setMainerCanisterType"));
+    };
+    if (gameStateId == "") return #failed(#Other("The Game State is not known: give it with setGameStateCanisterId"));
+    if (mainerType == #ShareAgent) {
+      if (shareServiceId == "") return #failed(#Other("The ShareService is not known: give it with setShareServiceCanisterId"));
+      await* deliverAll();
+    };
+    if (queue.size() >= maxQueued) return #nothing("The queue is full, nothing is pulled");
+    switch (canSpend(spending)) {
+      case (#Err(error)) {
+        report("pull", "", "", Errors.describe(error), true);
+        return #failed(error);
+      };
+      case (#Ok) {};
+    };
+    let challenge = switch (try { await gameState().getRandomOpenChallenge() } catch error #Err(#Other(error.message()))) {
+      case (#Ok(challenge)) challenge;
+      case (#Err(error)) {
+        report("pull", "", "", "getRandomOpenChallenge of the Game State: " # Errors.describe(error), true);
+        return #failed(error);
+      };
+    };
+    serial += 1;
+    let entry : Types.ChallengeQueueInput = {
+      challenge with
+      challengeQueuedId = Clock.id("queued", serial);
+      challengeQueuedBy = self();
+      challengeQueuedTo = switch (if (mainerType == #ShareAgent) Principals.parse(shareServiceId) else null) {
+        case (?service) service;
+        case null self();
+      };
+      challengeQueuedTimestamp = Clock.now();
+    };
+    // Queued before it is sent, so that even an answer that overtakes the acceptance finds it.
+    queue.pushBack(entry);
+    if (mainerType == #ShareAgent) switch (await* sendToShareService(entry)) {
+      case (#Err(error)) {
+        removeFromQueue(entry.challengeQueuedId);
+        report("share", entry.challengeId, entry.challengeQueuedId, "addChallengeToShareServiceQueue of " # shareServiceId # ": " # Errors.describe(error), true);
+        return #failed(error);
+      };
+      case (#Ok(_)) {};
+    };
+    #done("Queued challenge " # entry.challengeId # ".");
+  };
+
+  func sendToShareService(entry : Types.ChallengeQueueInput) : async* Types.ChallengeQueueInputResult {
+    let service : Actors.MainerController = actor (shareServiceId);
+    try {
+      let result = await (with cycles = shareServiceCycles) service.addChallengeToShareServiceQueue(entry);
+      totalCyclesBurnt += shareServiceCycles - Cycles.refunded();
+      result;
+    } catch error #Err(#Other(error.message()));
+  };
+
+  // A ShareService takes challenges of its ShareAgents
+
+  public shared ({ caller }) func addChallengeToShareServiceQueue(entry : Types.ChallengeQueueInput) : async Types.ChallengeQueueInputResult {
+    if (caller.isAnonymous()) return #Err(#Unauthorized);
+    if (mainerType != #ShareService) return #Err(#Unauthorized);
+    if (not shareAgents.containsKey(caller.toText())) return #Err(#Unauthorized);
+    if (entry.challengeQueuedBy != caller or entry.challengeQueuedTo != self()) return #Err(#Unauthorized);
+    if (Cycles.available() < shareServiceCycles) return #Err(#InsuffientCycles(shareServiceCycles));
+    if (queue.any(func(queued) { queued.challengeQueuedId == entry.challengeQueuedId })) return #Err(#Other("This challenge is already queued"));
+    if (queue.size() >= maxQueued) return #Err(#Other("The queue of the ShareService is full, try again later"));
+    ignore Cycles.accept<system>(shareServiceCycles);
+    queue.pushBack(entry);
+    #Ok(entry);
+  };
+
+  // Second recurring action: the oldest challenge of the queue is answered, the answer delivered
+
+  func process() : async* Outcome {
+    if (processing) return #nothing("A challenge is already being answered");
+    processing := true;
+    try { await* processOldest() } finally { processing := false };
+  };
+
+  func processOldest() : async* Outcome {
+    let spending = switch mainerType {
+      case (#Own) submissionCycles;
+      case (#ShareService) 0;
+      case (_) return #failed(#Other("Only a mAIner of type Own or ShareService answers challenges; set the type with setMainerCanisterType"));
+    };
+    await* deliverAll();
+    let ?entry = queue.peekFront() else return #nothing("The challenge queue is empty.");
+    switch (canSpend(spending)) {
+      case (#Err(error)) {
+        report("answer", entry.challengeId, entry.challengeQueuedId, Errors.describe(error), false);
+        return #failed(error);
+      };
+      case (#Ok) {};
+    };
+    let answer = try { await* ask(entry) } catch error {
+      await* answerFailed(entry, error.message());
+      return #failed(#Other(error.message()));
+    };
+    removeFromQueue(entry.challengeQueuedId);
+    answers.pushBack(answer);
+    switch (await* deliver(answer)) {
+      case (#Ok(text)) #done(text);
+      case (#Err(error)) #failed(error);
+    };
+  };
+
+  func answerFailed(entry : Types.ChallengeQueueInput, reason : Text) : async* () {
+    let dropped = failedAttempts(entry.challengeQueuedId) >= maxAttempts;
+    report("answer", entry.challengeId, entry.challengeQueuedId, reason, dropped);
+    if (not dropped) return;
+    removeFromQueue(entry.challengeQueuedId);
+    if (entry.challengeQueuedBy == self()) return;
+    let shareAgent : Actors.MainerController = actor (entry.challengeQueuedBy.toText());
+    try {
+      await* Errors.check("addChallengeFailureToShareAgent", await shareAgent.addChallengeFailureToShareAgent(entry, reason));
+    } catch error report("hand back", entry.challengeId, entry.challengeQueuedId, error.message(), true);
+  };
+
+  /// The answer of the LLM whose turn it is. Throws when there is none.
+  func ask(entry : Types.ChallengeQueueInput) : async* Types.ChallengeResponseSubmissionInput {
+    let ?id = roundRobinLlm() else throw Error.reject(noLlm);
+    nextLlm += 1;
+    let seed = Nat32.fromNat(Nat64.toNat(Random.seedFromState(random).nat64Range(0, 0x1_0000_0000)));
+    let cache = entry.challengeQueuedId # ".cache";
+    let (answer, failure) = try { (await* converse(llm(id), cache, seed, prompt(entry)), null) } catch error ("", ?error.message());
+    try {
+      ignore await* Errors.checkOutput("remove_prompt_cache", await llm(id).remove_prompt_cache({ args = ["--prompt-cache", cache] }));
+    } catch error {
+      if (failure == null) report("clean up", entry.challengeId, entry.challengeQueuedId, "LLM " # id # ": " # error.message(), false);
+    };
+    switch failure {
+      case (?reason) throw Error.reject("LLM " # id # ": " # reason);
+      case null {};
+    };
+    if (answer == "") throw Error.reject("LLM " # id # " generated no text for this challenge");
+    { entry with challengeAnswer = answer; challengeAnswerSeed = seed; submittedBy = entry.challengeQueuedBy };
+  };
+
+  func prompt(entry : Types.ChallengeQueueInput) : Text {
+    promptFormat.prefix # "Give as brief an answer as possible to this question about " # entry.challengeTopic # ": " # entry.challengeQuestion # promptFormat.suffix;
+  };
+
+  /// Feeds the prompt, then generates until the LLM is done; a call does only as many tokens as fit in it.
+  func converse(canister : Actors.Llm, cache : Text, seed : Nat32, prompt : Text) : async* Text {
+    await* Errors.check("health", await canister.health());
+    ignore await* Errors.checkOutput("new_chat", await canister.new_chat({ args = ["--prompt-cache", cache] }));
+    var text = "";
+    var calls = 0;
+    var generatingCalls = 0;
+    var next = prompt;
+    while (calls < maxCalls and generatingCalls < maxGeneratingCalls) {
+      let output = await* Errors.checkOutput("run_update", await canister.run_update({ args = runArguments(cache, seed, next) }));
+      calls += 1;
+      text #= output.output;
+      if (output.prompt_remaining == "") {
+        if (output.generated_eog) return trimmed(text);
+        generatingCalls += 1;
+        next := "";
+      };
+    };
+    if (generatingCalls == 0) throw Error.reject("the prompt was not finished after " # calls.toText() # " calls of run_update");
+    trimmed(text);
+  };
+
+  func runArguments(cache : Text, seed : Nat32, prompt : Text) : [Text] {
+    let fixed = [
+      "--prompt-cache", cache, "--prompt-cache-all", "--simple-io", "--no-display-prompt", "-n", "1024",
+      "--seed", seed.toText(), "--temp", temperature, "-p", prompt,
+    ];
+    fixed.concat(promptFormat.stop.map<Text, [Text]>(func stop = ["--reverse-prompt", stop]).flatten());
+  };
+
+  /// `text` without white space around it and up to the first stop.
+  func trimmed(text : Text) : Text {
+    let whiteSpace : Text.Pattern = #predicate(func c = c.isWhitespace());
+    var answer = text.trim(whiteSpace);
+    for (stop in promptFormat.stop.values()) {
+      if (stop != "") switch (answer.split(#text stop).next()) {
+        case (?part) answer := part.trim(whiteSpace);
+        case null {};
+      };
+    };
+    answer;
+  };
+
+  // Answers on their way
+
+  func deliverAll() : async* () {
+    for (answer in answers.toArray().values()) ignore await* deliver(answer);
+  };
+
+  /// Hands over `answer` and takes it out of `answers`, unless it is to be tried again.
+  func deliver(answer : Types.ChallengeResponseSubmissionInput) : async* Types.Result<Text> {
+    let id = answer.challengeQueuedId;
+    if (delivering.contains(id)) return #Err(#Other("This answer is already being delivered"));
+    delivering.add(id);
+    try {
+      if (mainerType == #ShareService) await* sendToShareAgent(answer) else await* submit(answer);
+    } finally { delivering.remove(id) };
+  };
+
+  func deliveryRefused(action : Text, answer : Types.ChallengeResponseSubmissionInput, error : Types.ApiError) : Types.Result<Text> {
+    report(action, answer.challengeId, answer.challengeQueuedId, Errors.describe(error), true);
+    removeAnswer(answer.challengeQueuedId);
+    #Err(error);
+  };
+
+  func deliveryFailed(action : Text, answer : Types.ChallengeResponseSubmissionInput, reason : Text) : Types.Result<Text> {
+    if (failedAttempts(answer.challengeQueuedId) >= maxAttempts) return deliveryRefused(action, answer, #Other(reason));
+    report(action, answer.challengeId, answer.challengeQueuedId, reason, false);
+    #Err(#Other(reason));
+  };
+
+  func sendToShareAgent(answer : Types.ChallengeResponseSubmissionInput) : async* Types.Result<Text> {
+    let id = answer.challengeQueuedBy.toText();
+    let shareAgent : Actors.MainerController = actor (id);
+    let result = try { await shareAgent.addChallengeResponseToShareAgent(answer) } catch error {
+      return deliveryFailed("send", answer, error.message());
+    };
+    switch result {
+      case (#Err(error)) deliveryRefused("send", answer, error);
+      case (#Ok(_)) {
+        removeAnswer(answer.challengeQueuedId);
+        #Ok("Sent the answer to challenge " # answer.challengeId # " to ShareAgent " # id # ".");
+      };
+    };
+  };
+
+  func submit(answer : Types.ChallengeResponseSubmissionInput) : async* Types.Result<Text> {
+    let cycles = answer.submissionCyclesRequired;
+    switch (canSpend(cycles)) {
+      case (#Err(error)) {
+        report("submit", answer.challengeId, answer.challengeQueuedId, Errors.describe(error), false);
+        return #Err(error);
+      };
+      case (#Ok) {};
+    };
+    let result = try {
+      let result = await (with cycles) gameState().submitChallengeResponse(answer);
+      totalCyclesBurnt += cycles - Cycles.refunded();
+      result;
+    } catch error return deliveryFailed("submit", answer, error.message());
+    switch result {
+      case (#Err(error)) deliveryRefused("submit", answer, error);
+      case (#Ok(metadata)) {
+        removeAnswer(answer.challengeQueuedId);
+        submitted.pushBack({ answer and metadata });
+        if (submitted.size() > maxSubmittedKept) ignore submitted.popFront();
+        #Ok("Submitted the answer to challenge " # answer.challengeId # " as " # metadata.submissionId # ".");
+      };
+    };
+  };
+
+  // A ShareAgent gets back what its ShareService made of a challenge
+
+  func checkShareService(caller : Principal, entry : { challengeQueuedId : Text; challengeQueuedBy : Principal; challengeQueuedTo : Principal }) : Types.Result<Types.ChallengeQueueInput> {
+    if (mainerType != #ShareAgent or caller.toText() != shareServiceId) return #Err(#Unauthorized);
+    if (entry.challengeQueuedBy != self() or entry.challengeQueuedTo != caller) return #Err(#Unauthorized);
+    switch (queue.values().find(func(queued) { queued.challengeQueuedId == entry.challengeQueuedId })) {
+      case (?queued) #Ok(queued);
+      case null #Err(#InvalidId);
+    };
+  };
+
+  /// Status code 200: submitted; 202: taken, and to be submitted as soon as that is possible.
+  public shared ({ caller }) func addChallengeResponseToShareAgent(response : Types.ChallengeResponseSubmissionInput) : async Types.StatusCodeRecordResult {
+    let entry = switch (checkShareService(caller, response)) {
+      case (#Ok(entry)) entry;
+      case (#Err(error)) return #Err(error);
+    };
+    removeFromQueue(entry.challengeQueuedId);
+    let answer : Types.ChallengeResponseSubmissionInput = {
+      entry with
+      challengeAnswer = response.challengeAnswer;
+      challengeAnswerSeed = response.challengeAnswerSeed;
+      submittedBy = self();
+    };
+    answers.pushBack(answer);
+    switch (await* deliver(answer)) {
+      case (#Ok(_)) ok;
+      case (#Err(error)) {
+        let waiting = answers.any(func(kept) { kept.challengeQueuedId == answer.challengeQueuedId });
+        if (waiting) #Ok({ status_code = 202 }) else #Err(error);
+      };
+    };
+  };
+
+  /// The ShareService could not answer a challenge and gives it up.
+  public shared ({ caller }) func addChallengeFailureToShareAgent(failed : Types.ChallengeQueueInput, reason : Text) : async Types.StatusCodeRecordResult {
+    switch (checkShareService(caller, failed)) {
+      case (#Err(error)) #Err(error);
+      case (#Ok(entry)) {
+        removeFromQueue(entry.challengeQueuedId);
+        report("share", entry.challengeId, entry.challengeQueuedId, "the ShareService gave up: " # reason, true);
+        ok;
+      };
+    };
+  };
+
+  // Running the actions
+
+  public shared ({ caller }) func triggerChallengeResponseAdmin() : async Types.AuthRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    let pulled : Outcome = if (mainerType == #ShareService) #nothing("") else await* pull();
+    let processed : Outcome = if (mainerType == #ShareAgent) #nothing("") else await* process();
+    switch (pulled, processed) {
+      case (_, #failed(error)) #Err(error);
+      case (#failed(_), #done(text)) #Ok({ auth = text });
+      case (#failed(error), #nothing(_)) #Err(error);
+      case (#nothing(first), #nothing(second)) #Err(#Other((first # " " # second).trim(#char ' ')));
+      case (#done(first) or #nothing(first), #done(second) or #nothing(second)) #Ok({ auth = (first # " " # second).trim(#char ' ') });
+    };
+  };
+
+  public shared ({ caller }) func startTimerExecutionAdmin() : async Types.AuthRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (mainerType == #NA) return #Err(#Other("The type of this mAIner is not set: give it with setMainerCanisterType"));
+    startTimers<system>();
+    #Ok({ auth = "You started the timers." });
+  };
+
+  public shared ({ caller }) func stopTimerExecutionAdmin() : async Types.AuthRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    stopTimers();
+    #Ok({ auth = "You stopped the timers." });
+  };
+
+  public shared ({ caller }) func setTimerIntervalAdmin(seconds : Nat) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (seconds == 0) return #Err(#Other("The interval must be at least one second"));
+    timerIntervalSeconds := seconds;
+    if (timersStarted) startTimers<system>();
+    ok;
+  };
+
+  func stopTimers() {
+    for (id in timers.values()) Timer.cancelTimer(id);
+    timers := [];
+    timersStarted := false;
+  };
+
+  func startTimers<system>() {
+    stopTimers();
+    timersStarted := true;
+    if (mainerType != #ShareService) startAction<system>(func() : async () { ignore await* pull() });
+    if (mainerType != #ShareAgent) startAction<system>(func() : async () { ignore await* process() });
+  };
+
+  func startAction<system>(action : () -> async ()) {
+    let first = Timer.setTimer<system>(
+      #seconds secondsToFirstRun,
+      func() : async () {
+        timers := timers.concat([Timer.recurringTimer<system>(#seconds timerIntervalSeconds, action)]);
+        await action();
+      },
+    );
+    timers := timers.concat([first]);
+  };
+
+  // Timers end with an upgrade; those that were running are started again.
+  if (timersStarted) startTimers<system>();
+};
