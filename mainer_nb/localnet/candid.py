@@ -461,7 +461,12 @@ class _EncoderCompiler:
 
 def _shown(value: object) -> str:
     """A value in an error: its type and as much of it as is readable."""
-    text = repr(value[:40] if isinstance(value, (str, bytes)) else value)
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"int of {value.bit_length()} bits"
+    try:
+        text = repr(value[:40] if isinstance(value, (str, bytes)) else value)
+    except (ValueError, RecursionError):  # a huge number or a cycle inside
+        text = "(not printable)"
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 

@@ -126,7 +126,7 @@ def _hash(value: Any) -> bytes:
             return hash_of_map(value)
         case Sequence():
             return hashlib.sha256(b"".join(map(_hash, value))).digest()
-    raise BadRequest(f"the request contains a {type(value).__name__}, which has no hash: {str(value)[:80]}")
+    raise BadRequest(f"the request contains a negative number or a {type(value).__name__}, which has no hash")
 
 
 # Form
@@ -217,7 +217,7 @@ def _principal(content: Mapping[str, Any], name: str) -> bytes:
 def _natural(content: Mapping[str, Any], name: str) -> int:
     number: int = _field(content, name, int)
     if isinstance(number, bool) or not 0 <= number < 1 << 64:
-        raise BadRequest(f"{name} must be a natural number below 2^64, not {number}")
+        raise BadRequest(f"{name} must be a natural number below 2^64")
     return number
 
 

@@ -279,6 +279,8 @@ def test_principals_become_what_the_caller_wants() -> None:
         ("nat", [True], "argument 1: expected nat, got bool True"),
         ("nat", ["1"], "argument 1: expected nat, got str '1'"),
         ("text, nat8", ["", 256], "argument 2: expected nat8, got int 256"),
+        ("nat8", [10**5000], "expected nat8, got int of 16610 bits"),
+        ("nat", [[10**5000]], "expected nat, got list \\(not printable\\)"),
         ("nat64", [1.0], "expected nat64, got float 1.0"),
         ("float32", [1e300], "too large for float32"),
         ("bool", [1], "expected bool, got int 1"),
