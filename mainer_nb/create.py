@@ -149,4 +149,4 @@ def _creator(net: Network, target: str) -> Canister:
 
 def _mainer(record: dict[str, Any]) -> Mainer:
     kind: Any = case(record["mainerAgentCanisterType"])
-    return Mainer(kind, record["address"], record["ownedBy"], tuple(record["llmCanisters"]), record["shareService"])
+    return Mainer(kind, record["controllerId"], record["owner"], tuple(record["llmIds"]), record["shareServiceId"])
