@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import cbor2
@@ -24,7 +24,6 @@ import httpx
 import ic
 from ic.agent import sign_request
 from ic.candid import decode
-from ic.certificate import lookup
 from ic.constants import IC_ROOT_KEY
 
 from .errors import (
@@ -35,7 +34,8 @@ from .errors import (
     RejectError,
     TransportError,
 )
-from .localnet import certificate, principal
+from .localnet import certificate, hash_tree, principal
+from .localnet.hash_tree import Node
 
 PrincipalLike: TypeAlias = ic.Principal | str | bytes
 
@@ -200,7 +200,7 @@ class Agent(ic.Agent):
         answer = self._submit(effective, envelope)
         if answer is not None and "certificate" not in answer:
             raise self._rejection(canister_id, method, answer)
-        state: dict[str, Any] = self._verified(answer["certificate"], effective) if answer else {}
+        state = self._verified(answer["certificate"], effective) if answer else None
         pauses = _pauses()
         while True:
             status = _text(_status_field(state, request_id, "status"))
@@ -217,7 +217,7 @@ class Agent(ic.Agent):
                     request_id,
                 )
             time.sleep(next(pauses))
-            state = self.read_state_raw(effective, [[b"request_status", request_id]])
+            state = self._read_state(effective, [[b"request_status", request_id]])
 
     def read_state_raw(self, canister_id: PrincipalLike, paths: Sequence[Sequence[bytes]]) -> dict[str, Any]:
         """The verified certificate (decoded: `tree`, `signature`, …) with these paths of the state tree.
@@ -225,17 +225,9 @@ class Agent(ic.Agent):
         Raises CertificateError, TransportError.
         """
         effective = to_principal(canister_id)
-        request = {
-            "request_type": "read_state",
-            "sender": self.identity.sender().bytes,
-            "paths": [list(path) for path in paths],
-            "ingress_expiry": self.get_expiry_date(),
-        }
-        _, envelope = sign_request(request, self.identity)
-        answer = _decoded(self.client.read_state(effective, envelope), "read_state")
-        if "certificate" not in answer:
-            raise TransportError(f"{self.url} answered read_state without a certificate: {answer!r}")
-        return self._verified(answer["certificate"], effective)
+        encoded = self._read_certificate(effective, paths)
+        self._verified(encoded, effective)
+        return _decoded(encoded, "read_state")
 
     def read_canister(self, canister_id: PrincipalLike, name: str) -> bytes | None:
         """A certified fact of a canister that everybody may read: `module_hash` (32 bytes) or `controllers` (CBOR);
@@ -243,8 +235,7 @@ class Agent(ic.Agent):
         """
         effective = to_principal(canister_id)
         path = [b"canister", effective.bytes, name.encode()]
-        value = lookup(path, self.read_state_raw(effective, [path]))
-        return None if value is None else bytes(value)
+        return _value(self._read_state(effective, [path]), path)
 
     # --- ic-py's interface ---
 
@@ -308,15 +299,31 @@ class Agent(ic.Agent):
             return None if answer.status_code == 202 else _decoded(answer.content, "call")
         return None
 
-    def _verified(self, encoded: bytes, effective: ic.Principal) -> dict[str, Any]:
+    def _read_state(self, effective: ic.Principal, paths: Sequence[Sequence[bytes]]) -> Node:
+        return self._verified(self._read_certificate(effective, paths), effective)
+
+    def _read_certificate(self, effective: ic.Principal, paths: Sequence[Sequence[bytes]]) -> bytes:
+        request = {
+            "request_type": "read_state",
+            "sender": self.identity.sender().bytes,
+            "paths": [list(path) for path in paths],
+            "ingress_expiry": self.get_expiry_date(),
+        }
+        _, envelope = sign_request(request, self.identity)
+        answer = _decoded(self.client.read_state(effective, envelope), "read_state")
+        if "certificate" not in answer:
+            raise TransportError(f"{self.url} answered read_state without a certificate: {answer!r}")
+        return bytes(answer["certificate"])
+
+    def _verified(self, encoded: bytes, effective: ic.Principal) -> Node:
+        """The part of the state tree in a certificate, once it is known to be the network's."""
         try:
-            certificate.verify(encoded, self.root_key, effective.bytes or None)
+            return certificate.verify(encoded, self.root_key, effective.bytes or None)
         except ValueError as error:
             raise CertificateError(
                 f"{self.url} answered with a certificate that its root key does not vouch for: {error}. "
                 "Check that the network's root key belongs to this network."
             ) from error
-        return _decoded(encoded, "certificate")
 
     def _rejection(self, canister_id: PrincipalLike, method: str, answer: dict[str, Any]) -> Exception:
         if "reject_code" not in answer:
@@ -337,22 +344,26 @@ def _decoded(body: bytes, what: str) -> dict[str, Any]:
         raise TransportError(f"the answer to {what} is not CBOR: {body[:200]!r}") from error
     if isinstance(value, cbor2.CBORTag):  # self-described CBOR
         value = value.value
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise TransportError(f"the answer to {what} is not a CBOR map: {value!r}")
-    return value
+    return dict(value)
+
+
+def _value(state: Node, path: Sequence[bytes]) -> bytes | None:
+    """What a certified part of the state tree has at `path`; None if it has nothing there."""
+    value = hash_tree.lookup_value(path, state)
+    return value if isinstance(value, bytes) else None
+
+
+def _status_field(state: Node | None, request_id: bytes, name: str) -> bytes | None:
+    return None if state is None else _value(state, [b"request_status", request_id, name.encode()])
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else bytes(value).decode()
+    return None if value is None else value.decode(errors="replace")
 
 
-def _status_field(state: dict[str, Any], request_id: bytes, name: str) -> bytes | None:
-    """A field of the request's status in a certified part of the state tree; None if it is not there."""
-    value = lookup([b"request_status", request_id, name.encode()], state) if state else None
-    return None if value is None else bytes(value)
-
-
-def _certified_rejection(state: dict[str, Any], request_id: bytes) -> dict[str, Any]:
+def _certified_rejection(state: Node | None, request_id: bytes) -> dict[str, Any]:
     return {
         "reject_code": int.from_bytes(
             _status_field(state, request_id, "reject_code") or b"", "little"

@@ -1,6 +1,6 @@
 """The command `mainer-nb`: the embedded network from a shell.
 
-    mainer-nb net start | status | stop
+    mainer-nb net start | status | stop | reset
 
 Where its state is kept, and how to have it elsewhere: see `places`.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import places
+from . import network, places
 from .errors import MainerError
 from .localnet import server
 
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.do(arguments))
-    except MainerError as error:
+    except (MainerError, server.ServerError) as error:
         print(f"mainer-nb: {error}", file=sys.stderr)
         return 1
 
@@ -35,12 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     start.set_defaults(do=_net_start)
     actions.add_parser("status", help="say where it runs").set_defaults(do=_net_status)
     actions.add_parser("stop", help="stop it; its state is kept").set_defaults(do=_net_stop)
+    actions.add_parser("reset", help="stop it and remove its state: all canisters").set_defaults(do=_net_reset)
     return parser
 
 
 def _net_start(arguments: argparse.Namespace) -> int:
-    info = server.start(places.state(), arguments.port)
-    print(f"network local runs at {info.url} (process {info.pid}, state in {places.state()})")
+    print(_where(network.start_embedded(arguments.port)))
     return 0
 
 
@@ -49,15 +49,21 @@ def _net_status(_: argparse.Namespace) -> int:
     if info is None:
         print("network local is not running; start it with `mainer-nb net start`")
         return 1
-    print(f"network local runs at {info.url} (process {info.pid}, state in {places.state()})")
-    print(f"root key: {info.root_key.hex()}")
+    print(f"{_where(info)}\nroot key: {info.root_key}")
     return 0
 
 
 def _net_stop(_: argparse.Namespace) -> int:
-    if server.status(places.state()) is None:
-        print("network local is not running")
-        return 0
-    server.stop(places.state())
-    print("network local is stopped; its state is kept")
+    stopped = server.stop(places.state())
+    print("network local is stopped; its state is kept" if stopped else "network local is not running")
     return 0
+
+
+def _net_reset(_: argparse.Namespace) -> int:
+    server.reset(places.state())
+    print("network local is stopped and its state removed, canister ids included")
+    return 0
+
+
+def _where(info: server.Info) -> str:
+    return f"network local runs at {info.url} (process {info.pid}, state in {info.folder})"

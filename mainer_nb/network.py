@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -113,10 +113,10 @@ class Network:
     name: str
     source: Source
     url: str
-    root_key: bytes
+    root_key: bytes = field(repr=False)
     mainnet: bool
-    agent: Agent
-    ids: CanisterIds
+    agent: Agent = field(repr=False)
+    ids: CanisterIds = field(repr=False)
 
     @property
     def caller(self) -> str:
@@ -218,8 +218,20 @@ def _embedded(config: Config, start: bool) -> Config:
     if info is None and not start:
         raise NetworkNotRunning("network 'local' is not running: start it with `mainer-nb net start`")
     if info is None:
-        info = server.start(state)
-    return replace(config, url=info.url, root_key=info.root_key)
+        info = start_embedded()
+    return replace(config, url=info.url, root_key=bytes.fromhex(info.root_key))
+
+
+def start_embedded(port: int = 0) -> server.Info:
+    """Start the embedded network as a background process, if it is not running; where it runs.
+
+    `port`: 0 for the one it had last time, or any free one.
+    Raises NetworkError, saying for example which process holds the port.
+    """
+    try:
+        return server.start(places.state(), port)
+    except server.ServerError as error:
+        raise NetworkError(f"the embedded network cannot be started: {error}") from error
 
 
 def _status(config: Config) -> dict[str, Any]:

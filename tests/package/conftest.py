@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gguf
 import numpy
 import pytest
+import wasmtime
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from probe_canister import PROBE_WAT
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from mainer_nb import management
+from mainer_nb.agent import Agent
+from mainer_nb.identity import Identity
+from mainer_nb.localnet import server
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +95,36 @@ def write_gguf() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Info]:
+    """An embedded network for all tests of the session that do not change the network itself."""
+    folder = tmp_path_factory.mktemp("network")
+    yield server.start(folder)
+    server.stop(folder)
+
+
+@pytest.fixture
+def caller() -> Identity:
+    """Somebody new."""
+    return Identity(Ed25519PrivateKey.generate(), "caller")
+
+
+@pytest.fixture
+def agent(running: server.Info, caller: Identity) -> Agent:
+    """Somebody new on the session's network."""
+    return Agent(caller, running.url, bytes.fromhex(running.root_key))
+
+
+@pytest.fixture(scope="session")
+def probe_wasm() -> bytes:
+    return bytes(wasmtime.wat2wasm(PROBE_WAT))
+
+
+@pytest.fixture
+def probe(agent: Agent, probe_wasm: bytes) -> str:
+    """A small canister of the caller's own; its id."""
+    canister_id = management.create_canister(agent, 10 * management.TRILLION)
+    management.install_code(agent, canister_id, probe_wasm, "install")
+    return canister_id

@@ -1,0 +1,208 @@
+"""Calls over HTTP to a real canister: what is answered, rejected, sent again, and what is not believed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+import ic
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from ic.constants import IC_ROOT_KEY
+from probe_canister import PROBE_DID
+
+from mainer_nb.agent import Agent
+from mainer_nb.canister import Canister
+from mainer_nb.errors import CallTimeout, CertificateError, NetworkNotRunning, RejectError, TransportError
+from mainer_nb.identity import Identity
+from mainer_nb.localnet import server
+
+NOTHING = b"DIDL\0\0"
+
+
+def test_bytes_go_in_and_come_out(agent: Agent, probe: str) -> None:
+    assert agent.query_bytes(probe, "echo", b"hello") == b"hello"
+    assert agent.update_bytes(probe, "echo_update", b"hello") == b"hello"
+    large = bytes(range(256)) * 7000
+    assert agent.update_bytes(probe, "echo_update", large) == large
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_updates_are_answered_at_once_or_by_polling(agent: Agent, probe: str, synchronous: bool) -> None:
+    agent._synchronous = synchronous
+    assert Canister(agent, probe, PROBE_DID).increment() == 1
+
+
+def test_equal_calls_are_two_calls(agent: Agent, probe: str) -> None:
+    canister = Canister(agent, probe, PROBE_DID)
+    assert [canister.increment(), canister.increment()] == [1, 2]
+
+
+def test_calls_from_many_threads_are_each_carried_out_once(agent: Agent, probe: str) -> None:
+    canister = Canister(agent, probe, PROBE_DID)
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda _: canister.increment(), range(40)))
+    assert sorted(counts) == list(range(1, 41))
+
+
+def test_a_secp256k1_identity_is_accepted(running: server.Info, probe: str) -> None:
+    identity = Identity(ec.generate_private_key(ec.SECP256K1()))
+    other = Agent(identity, running.url, bytes.fromhex(running.root_key))
+    assert Canister(other, probe, PROBE_DID).increment() == 1
+
+
+def test_the_anonymous_identity_is_accepted(running: server.Info, probe: str) -> None:
+    other = Agent(Identity(None), running.url, bytes.fromhex(running.root_key))
+    assert Canister(other, probe, PROBE_DID).increment() == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "text"),
+    [
+        ("refuse", 4, "no such luck"),
+        ("refuse_update", 4, "no such luck"),
+        ("fall", 5, "no such luck"),
+    ],
+)
+def test_rejections_are_typed(agent: Agent, probe: str, method: str, code: int, text: str) -> None:
+    with pytest.raises(RejectError, match=text) as caught:
+        getattr(Canister(agent, probe, PROBE_DID), method)()
+    assert (caught.value.reject_code, caught.value.method, caught.value.canister_id) == (code, method, probe)
+    assert text in caught.value.reject_message
+
+
+@pytest.mark.parametrize("call", ["query_bytes", "update_bytes"])
+def test_unknown_canisters_and_methods_are_rejected_by_name(agent: Agent, probe: str, call: str) -> None:
+    with pytest.raises(RejectError, match="nowhere") as caught:
+        getattr(agent, call)(probe, "nowhere", NOTHING)
+    assert caught.value.error_code
+    with pytest.raises(RejectError, match="n2m2m-wyaaa-aaaaa-p777a-cai") as caught:
+        getattr(agent, call)("n2m2m-wyaaa-aaaaa-p777a-cai", "echo", NOTHING)
+    assert caught.value.reject_code == 3
+
+
+def test_a_call_is_too_large(agent: Agent, probe: str) -> None:
+    with pytest.raises(TransportError, match="413"):
+        agent.update_bytes(probe, "echo_update", bytes(3_000_000))
+
+
+def test_an_answer_under_another_root_key_is_not_believed(running: server.Info, caller: Identity, probe: str) -> None:
+    stranger = Agent(caller, running.url, IC_ROOT_KEY)
+    with pytest.raises(CertificateError, match="root key does not vouch"):
+        stranger.update_bytes(probe, "echo_update", b"hello")
+    with pytest.raises(CertificateError):
+        stranger.read_canister(probe, "module_hash")
+
+
+def test_a_late_answer_names_the_request(agent: Agent, probe: str) -> None:
+    agent._synchronous = False
+    with pytest.raises(CallTimeout, match="no answer within 0 s") as caught:
+        agent.update_bytes(probe, "increment", NOTHING, timeout=0)
+    assert len(caught.value.request_id) == 32
+
+
+def test_nothing_listens(caller: Identity) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(NetworkNotRunning, match=f"127.0.0.1:{port}.*mainer-nb net start"):
+        Agent(caller, f"http://127.0.0.1:{port}").query_bytes("aaaaa-aa", "echo", NOTHING)
+
+
+def test_another_kind_of_server_is_recognised(caller: Identity) -> None:
+    with serving(lambda _: b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello") as url:
+        agent = Agent(caller, url)
+        with pytest.raises(TransportError, match="HTTP 404: hello"):
+            agent.query_bytes("aaaaa-aa", "echo", NOTHING)
+        with pytest.raises(TransportError, match="not an Internet Computer's answer"):
+            agent.client.get_status()
+
+
+def test_a_call_whose_answer_is_lost_is_sent_again_and_carried_out_once(
+    running: server.Info, caller: Identity, probe: str
+) -> None:
+    """The first two connections break after the network has the request, before its answer is passed on."""
+    with lossy(running.url, losses=2) as url:
+        canister = Canister(Agent(caller, url, bytes.fromhex(running.root_key)), probe, PROBE_DID)
+        assert canister.increment() == 1
+        assert canister.value() == 1
+
+
+def test_a_query_is_sent_again_too(running: server.Info, caller: Identity, probe: str) -> None:
+    with lossy(running.url, losses=2) as url:
+        assert Agent(caller, url).query_bytes(probe, "echo", b"hello") == b"hello"
+
+
+def test_a_network_that_is_busy_is_asked_again(caller: Identity) -> None:
+    answers = iter([b"429 Too Many Requests", b"503 Service Unavailable", b"400 Bad Request"])
+    busy = serving(lambda _: b"HTTP/1.1 " + next(answers) + b"\r\nContent-Length: 0\r\n\r\n")
+    with busy as url, pytest.raises(TransportError, match="HTTP 400"):
+        Agent(caller, url).query_bytes("aaaaa-aa", "echo", NOTHING)
+    assert next(answers, None) is None
+
+
+def test_ic_pys_own_canister_works_on_this_agent(agent: Agent, probe: str) -> None:
+    theirs = ic.Canister(agent, probe, PROBE_DID)
+    assert theirs.increment() == [1]
+    assert theirs.value() == [1]
+    with pytest.raises(RejectError):
+        theirs.refuse()
+
+
+def test_certified_facts_of_a_canister(agent: Agent, probe: str, probe_wasm: bytes) -> None:
+    assert agent.read_canister(probe, "module_hash") == hashlib.sha256(probe_wasm).digest()
+    assert agent.read_canister("n2m2m-wyaaa-aaaaa-p777a-cai", "module_hash") is None
+
+
+@contextmanager
+def serving(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """A server that reads one request a connection, answers with these bytes and closes it; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.sendall(answer(read_request(connection)))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def read_request(connection: socket.socket) -> bytes:
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(65536)
+    head, _, body = request.partition(b"\r\n\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    length = int(headers.get(b"content-length", 0))
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def lossy(upstream: str, losses: int) -> Iterator[str]:
+    """A way to the network on which the first answers are lost; its address."""
+    target = urlsplit(upstream)
+    left = [losses]
+
+    def pass_on(request: bytes) -> bytes:
+        with socket.create_connection((target.hostname, target.port)) as onward:
+            onward.sendall(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", request))
+            reply = b"".join(iter(lambda: onward.recv(65536), b""))
+        if left[0]:
+            left[0] -= 1
+            return b""
+        return reply
+
+    with serving(pass_on) as url:
+        yield url
