@@ -25,7 +25,7 @@ persistent actor GameState {
 
   // State
 
-  let officials : Map.Map<Text, Types.OfficialProtocolCanister> = Map.empty(); // Challengers, Judges, MainerCreators
+  let officials : Map.Map<Text, Types.OfficialProtocolCanister> = Map.empty(); // by role and address
   let mainers : Map.Map<Text, Types.OfficialProtocolCanister> = Map.empty();
   let topics : Map.Map<Text, Types.ChallengeTopic> = Map.empty();
   let challenges : Map.Map<Text, Types.Challenge> = Map.empty(); // Open and Closed
@@ -59,12 +59,9 @@ persistent actor GameState {
     Clock.id(kind, serial);
   };
 
-  func isOfficial(caller : Principal, canisterType : Types.ProtocolCanisterType) : Bool {
-    switch (officials.get(caller.toText())) {
-      case (?entry) entry.canisterType == canisterType;
-      case null false;
-    };
-  };
+  func role(canisterType : Types.ProtocolCanisterType, address : Text) : Text = debug_show canisterType # " " # address;
+
+  func isOfficial(caller : Principal, canisterType : Types.ProtocolCanisterType) : Bool = officials.containsKey(role(canisterType, caller.toText()));
 
   func isMainer(caller : Principal) : Bool = mainers.containsKey(caller.toText());
 
@@ -107,7 +104,7 @@ persistent actor GameState {
       case (_) return #Err(#Other("Unsupported: only a Challenger, a Judge or a MainerCreator can be an official canister"));
     };
     officials.add(
-      input.address,
+      role(input.canisterType, input.address),
       { input with creationTimestamp = Clock.now(); createdBy = caller; ownedBy = Principal.fromActor(GameState) },
     );
     ok;
