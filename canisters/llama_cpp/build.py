@@ -116,7 +116,7 @@ DEFINES = (
 C_FLAGS = ("-std=gnu11",)
 CPP_FLAGS = ("-std=c++17", "-fexceptions", "-fignore-exceptions", "-frtti")
 LINK_FLAGS = (
-    "-mexec-model=reactor", "-O3", "-s", "-Wl,--gc-sections", "-Wl,-z,stack-size=1048576", "-Wl,--wrap=abort",
+    "-mexec-model=reactor", "-O3", "-s", "-Wl,--gc-sections", "-Wl,-z,stack-size=4194304", "-Wl,--wrap=abort",
     "-lwasi-emulated-signal", "-lwasi-emulated-process-clocks",
 )  # fmt: skip
 

@@ -191,12 +191,11 @@ void save_chat(const std::string & conversation) {
 std::optional<std::string> load(const model::Settings & settings) {
     session::leave_context();
     std::optional<std::string> problem = model::load(settings);
-    kept.n_ctx = settings.n_ctx;
-    kept.type_k = settings.type_k;
+    const model::Settings & loaded = model::settings(); // the model of before, if this one has a problem
+    kept.n_ctx = loaded.n_ctx;
+    kept.type_k = loaded.type_k;
     std::memset(kept.model, 0, sizeof kept.model);
-    if (!problem) {
-        std::memcpy(kept.model, settings.file.data(), settings.file.size());
-    }
+    std::memcpy(kept.model, loaded.file.data(), loaded.file.size());
     save_kept();
     return problem;
 }
@@ -207,18 +206,18 @@ void run_call(bool is_update) {
         return;
     }
     if (!arguments.model.empty()) {
-        reply_run_error(400, "--model belongs to load_model");
-        return;
+        return reply_run_error(400, "--model belongs to load_model");
+    }
+    if (!arguments.log_file.empty() && !is_controller()) {
+        return reply_run_error(401, "--log-file is for controllers only");
     }
     if (!model::is_loaded()) {
-        reply_run_error(503, "no model is loaded: call load_model");
-        return;
+        return reply_run_error(503, "no model is loaded: call load_model");
     }
     std::optional<std::string> problem;
     std::string cache = arguments.prompt_cache.empty() ? "" : cache_path(arguments.prompt_cache, problem);
     if (problem) {
-        reply_run_error(400, *problem);
-        return;
+        return reply_run_error(400, *problem);
     }
     RunLimits limits = is_update ? RunLimits{kept.max_tokens_update, update_instructions, true}
                                  : RunLimits{kept.max_tokens_query, query_instructions, false};

@@ -55,6 +55,11 @@ std::optional<std::string> problem_with_content(const gguf_context * gguf, const
     if (std::find(std::begin(kept), std::end(kept), llm_arch_from_string(name)) == std::end(kept)) {
         return "its architecture '" + name + "' is not among those this canister is built with";
     }
+    for (const char * needed : {"context_length", "embedding_length", "block_count", "attention.head_count"}) {
+        if (gguf_find_key(gguf, (name + "." + needed).c_str()) < 0) {
+            return "it does not say its " + name + "." + needed;
+        }
+    }
     if (gguf_find_key(gguf, "tokenizer.ggml.model") < 0 || gguf_find_key(gguf, "tokenizer.ggml.tokens") < 0) {
         return "it has no vocabulary (tokenizer.ggml.model, tokenizer.ggml.tokens)";
     }

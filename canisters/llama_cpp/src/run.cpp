@@ -303,6 +303,8 @@ private:
             n_keep = std::min<size_t>(n_keep, static_cast<size_t>(differing.first - prompt.begin()));
             session_.tokens = std::move(prompt);
             session_.held.clear();
+        } else if (session_.tokens.size() > model::n_ctx()) {
+            return failed(413, "the context of " + std::to_string(model::n_ctx()) + " tokens is full");
         }
         n_keep = std::min(n_keep, session_.tokens.size() - 1); // the last one is evaluated, for its logits
         if (session_.n_past > n_keep) {
@@ -343,10 +345,6 @@ private:
             ended_ = cut_at_stop(token) || ended_;
             bool context_full = session_.tokens.size() > model::n_ctx();
             bool enough = !unlimited && generated >= arguments_.n_predict;
-            if (context_full && !ended_ && n_generated_ == 1 && budget_.used() <= 1) {
-                error_ = "the context of " + std::to_string(model::n_ctx()) + " tokens is full";
-                return false;
-            }
             if (ended_ || enough || context_full || budget_.allowed(1) == 0) {
                 break;
             }

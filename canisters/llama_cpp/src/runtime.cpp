@@ -29,12 +29,24 @@ namespace {
 std::string last_error;
 std::string standard_error; // the line being written
 
+void print(std::string_view text) {
+    for (char c : text) {
+        if (c != '\n') {
+            standard_error.push_back(c);
+        } else {
+            ic0_debug_print(standard_error.data(), standard_error.size());
+            standard_error.clear();
+        }
+    }
+}
+
 void keep_error(ggml_log_level level, const char * text, void *) {
     if (level == GGML_LOG_LEVEL_ERROR) {
-        last_error += text;
+        const char * after_function = std::strstr(text, ": "); // "function: what went wrong"
+        last_error += after_function ? after_function + 2 : text;
     }
-    if (level >= GGML_LOG_LEVEL_WARN) {
-        ic0_debug_print(text, std::strlen(text));
+    if (level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR) {
+        print(text);
     }
 }
 
@@ -65,12 +77,9 @@ void * __cxa_allocate_exception(size_t size) { return std::malloc(size); }
 void __cxa_free_exception(void * exception) { std::free(exception); }
 
 [[noreturn]] void __cxa_throw(void * exception, std::type_info * type, void (*)(void *)) {
-    std::string message = type->name();
-    bool is_standard = message.rfind("St", 0) == 0; // "std::…": all of them derive from std::exception alone
-    if (is_standard) {
-        message += std::string(": ") + static_cast<std::exception *>(exception)->what();
-    }
-    trap("llama.cpp threw " + message);
+    std::string name = type->name();
+    bool is_standard = name.rfind("St", 0) == 0; // one of std::, which all derive from std::exception alone
+    trap("llama.cpp threw " + (is_standard ? static_cast<std::exception *>(exception)->what() : name));
 }
 
 [[noreturn]] void __cxa_rethrow() { trap("llama.cpp threw again"); }
@@ -141,17 +150,6 @@ uint64_t read_some(OpenFile & open, char * target, uint64_t count) {
     count = std::min<uint64_t>(count, open.buffer.size() - within);
     std::memcpy(target, open.buffer.data() + within, count);
     return count;
-}
-
-void print(std::string_view text) {
-    for (char c : text) {
-        if (c != '\n') {
-            standard_error.push_back(c);
-        } else {
-            ic0_debug_print(standard_error.data(), standard_error.size());
-            standard_error.clear();
-        }
-    }
 }
 
 struct Stat { // "fdstat"

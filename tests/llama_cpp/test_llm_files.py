@@ -1,0 +1,202 @@
+"""Files, models and settings: what is checked, who may, and what survives an upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_gguf
+from llm_canister import MODEL, load, seen_by, upload
+
+from mainer_nb import management
+from mainer_nb.agent import Agent
+from mainer_nb.canister import Canister
+from mainer_nb.errors import CanisterError
+
+
+def download(llm: Canister, name: str, chunk: int) -> bytes:
+    data, done = b"", False
+    while not done:
+        part = llm.file_download_chunk({"filename": name, "chunksize": chunk, "offset": len(data)})
+        assert part["offset"] == len(data)
+        assert part["chunksize"] == len(part["chunk"])
+        data, done = data + part["chunk"], part["done"]
+    assert part["filesize"] == len(data)
+    return data
+
+
+def refused(call: Callable[..., Any], argument: dict[str, Any]) -> str:
+    with pytest.raises(CanisterError) as caught:
+        call(argument)
+    value = caught.value.value
+    return str(value["error"] if isinstance(value, dict) else value)
+
+
+def chunk(name: str, data: bytes, offset: int, size: int | None = None) -> dict[str, Any]:
+    return {"filename": name, "chunk": data, "chunksize": len(data) if size is None else size, "offset": offset}
+
+
+def test_what_is_uploaded_can_be_downloaded(llm: Canister, tiny: bytes) -> None:
+    assert upload(llm, tiny, "a file", chunk=100_003) == len(tiny)
+    assert upload(llm, tiny[::-1], "another", chunk=70_001) == len(tiny)
+    assert download(llm, "a file", 65_537) == tiny
+    assert download(llm, "another", 2_000_000) == tiny[::-1]
+
+
+def test_an_upload_begun_anew_replaces_the_file(llm: Canister) -> None:
+    upload(llm, b"long ago" * 10_000, "replaced")
+    assert upload(llm, b"now", "replaced") == 3
+    assert download(llm, "replaced", 10) == b"now"
+
+
+def test_a_chunk_may_be_sent_again(llm: Canister) -> None:
+    llm.file_upload_chunk(chunk("twice", b"abc", 0))
+    for _ in range(2):
+        assert llm.file_upload_chunk(chunk("twice", b"def", 3)) == {"filesize": 6}
+    assert download(llm, "twice", 10) == b"abcdef"
+
+
+def test_a_bad_chunk_is_refused_and_changes_nothing(llm: Canister) -> None:
+    llm.file_upload_chunk(chunk("sound", b"abc", 0))
+    assert "has 3 bytes so far" in refused(llm.file_upload_chunk, chunk("sound", b"def", 4))
+    assert "chunksize is 7" in refused(llm.file_upload_chunk, chunk("sound", b"def", 3, size=7))
+    assert "1 to 223 bytes" in refused(llm.file_upload_chunk, chunk("", b"def", 0))
+    assert "1 to 223 bytes" in refused(llm.file_upload_chunk, chunk("x" * 224, b"def", 0))
+    assert download(llm, "sound", 10) == b"abc"
+    missing = {"filename": "missing", "chunksize": 10, "offset": 0}
+    assert "no file 'missing'" in refused(llm.file_download_chunk, missing)
+    assert "at most" in refused(llm.file_download_chunk, {"filename": "sound", "chunksize": 3_000_000, "offset": 0})
+
+
+def test_a_file_that_is_no_model_is_refused_with_the_reason(llm: Canister, tiny: bytes, tmp_path: Path) -> None:
+    unknown = tiny_gguf.write(tmp_path / "unknown.gguf", architecture="mamba").read_bytes()
+    cases = {
+        b"": "failed to read magic",
+        b"not a model": "invalid magic",
+        tiny[:4] + b"\x63" + tiny[5:]: "version",
+        tiny[:5000]: "failed to read key-value pairs",
+        tiny[:-100_000]: "it is truncated: tensor",
+        tiny.replace(b"llama.block_count", b"llama.block_cOunt"): "does not say its llama.block_count",
+        unknown: "its architecture 'mamba' is not among those",
+    }
+    for data, why in cases.items():
+        llm.file_upload_chunk(chunk("bad.gguf", data, 0))
+        assert why in refused(llm.load_model, {"args": ["--model", "bad.gguf"]})
+        assert llm.ready() == {"status_code": 200}, "the model of before is still there"
+    assert "no file 'none.gguf'" in refused(llm.load_model, {"args": ["--model", "none.gguf"]})
+    assert "give --model FILE" in refused(llm.load_model, {"args": []})
+
+
+def test_a_model_can_be_loaded_again_and_replaced(llm: Canister, tmp_path: Path) -> None:
+    def say() -> str:
+        return llm.run_update({"args": ["-p", "abc", "-n", "12", "--temp", "0", "--ignore-eos"]})["output"]
+
+    first = say()
+    upload(llm, tiny_gguf.write(tmp_path / "other.gguf", seed=1).read_bytes(), "other.gguf")
+    load(llm, "other.gguf")
+    assert say() != first
+    load(llm)
+    assert say() == first
+
+
+def test_a_prompt_cache_of_another_model_is_refused(llm: Canister, tmp_path: Path) -> None:
+    args = ["--prompt-cache", "of another", "--prompt-cache-all", "-n", "3"]
+    llm.run_update({"args": [*args, "-p", "abc"]})
+    upload(llm, tiny_gguf.write(tmp_path / "other.gguf", seed=1).read_bytes(), "other.gguf")
+    load(llm, "other.gguf")
+    assert "made with another model" in refused(llm.run_update, {"args": [*args, "-p", ""]})
+    load(llm)
+
+
+def test_nothing_works_without_a_model_and_it_says_so(install: Callable[[], Canister]) -> None:
+    llm = install()
+    assert llm.health() == {"status_code": 200}
+    with pytest.raises(CanisterError, match="call load_model"):
+        llm.ready()
+    assert "no model is loaded" in refused(llm.run_update, {"args": ["-p", "a"]})
+    with pytest.raises(CanisterError, match="no model is loaded"):
+        llm.measure_token_cost()
+
+
+def test_an_upgrade_keeps_files_model_settings_and_conversations(
+    install: Callable[[], Canister], owner: Agent, wasm: bytes, tiny: bytes
+) -> None:
+    llm = install()
+    upload(llm, tiny)
+    load(llm, MODEL, "--ctx-size", "256")
+    llm.set_max_tokens({"max_tokens_update": 11, "max_tokens_query": 5})
+    llm.set_access({"level": 1})
+    args = ["--prompt-cache", "kept", "--prompt-cache-all", "--seed", "4"]
+    llm.new_chat({"args": args[:2]})
+    llm.run_update({"args": [*args, "-p", "Hello, wide world"]})
+    llm.copy_prompt_cache({"from": "kept", "to": "twin"})
+    chats = llm.get_chats()
+    expected = llm.run_update({"args": ["--prompt-cache", "twin", *args[2:], "-p", ""]})
+
+    management.install_code(owner, llm.canister_id, wasm, "upgrade")
+
+    assert llm.ready() == {"status_code": 200}
+    assert llm.get_max_tokens() == {"max_tokens_update": 11, "max_tokens_query": 5}
+    assert llm.get_access()["level"] == 1
+    assert llm.get_chats()["chats"][0]["timestamp"] == chats["chats"][0]["timestamp"]
+    assert download(llm, MODEL, 2_000_000) == tiny
+    assert llm.run_update({"args": [*args, "-p", ""]}) == expected
+
+
+def test_the_cost_of_a_token_is_measured(llm: Canister) -> None:
+    cost = llm.measure_token_cost()
+    assert 10**5 < cost["instructions_per_prompt_token"] < 10**8
+    assert cost["instructions_per_generated_token"] > cost["instructions_per_prompt_token"]
+    assert 0 < cost["instructions_fixed"] < 10**9
+
+
+def test_who_may_do_what(llm: Canister, new_agent: Callable[[], Agent]) -> None:
+    somebody = seen_by(new_agent(), llm.canister_id)
+    assert somebody.whoami() == str(somebody.agent.get_principal())
+    assert somebody.health() == {"status_code": 200}
+    assert somebody.ready() == {"status_code": 200}
+    run = {"args": ["-p", "abc", "-n", "2"]}
+    for level, explanation in ((0, "Only controllers"), (1, "All except anonymous")):
+        assert llm.set_access({"level": level}) == {"level": level, "explanation": explanation}
+        assert llm.get_access() == {"level": level, "explanation": explanation}
+        assert llm.check_access() == {"status_code": 200}
+        if level == 0:
+            with pytest.raises(CanisterError, match="Access Denied"):
+                somebody.check_access()
+            assert refused(somebody.run_update, run) == "Access Denied"
+            assert refused(somebody.run_query, run) == "Access Denied"
+            assert refused(somebody.new_chat, {"args": ["--prompt-cache", "c"]}) == "Access Denied"
+        else:
+            assert somebody.check_access() == {"status_code": 200}
+            assert somebody.run_update(run)["status_code"] == 200
+    assert "Invalid access level 2" in refused(llm.set_access, {"level": 2})
+    for method, argument in (
+        ("load_model", {"args": ["--model", MODEL]}),
+        ("set_max_tokens", {"max_tokens_update": 1, "max_tokens_query": 1}),
+        ("file_upload_chunk", chunk("theirs", b"abc", 0)),
+        ("file_download_chunk", {"filename": MODEL, "chunksize": 1, "offset": 0}),
+        ("remove_log_file", {"args": ["--log-file", "main.log"]}),
+        ("set_access", {"level": 1}),
+        ("run_update", {"args": ["-p", "abc", "--log-file", MODEL]}),
+    ):
+        assert "controllers only" in (error := refused(getattr(somebody, method), argument)) or error == "Access Denied"
+    for method in ("log_pause", "log_resume", "measure_token_cost", "get_access"):
+        with pytest.raises(CanisterError, match="Access Denied"):
+            getattr(somebody, method)()
+
+
+def test_a_log_is_written_paused_and_removed(llm: Canister) -> None:
+    run = {"args": ["-p", "abc", "-n", "3", "--log-file", "main.log"]}
+    llm.remove_log_file({"args": ["--log-file", "main.log"]})
+    llm.log_resume()
+    llm.run_update(run)
+    log = download(llm, "main.log", 10_000).decode()
+    assert "status 200, evaluated" in log
+    assert str(llm.agent.get_principal()) in log
+    llm.log_pause()
+    llm.run_update(run)
+    assert download(llm, "main.log", 10_000).decode() == log
+    assert "deleted" in llm.remove_log_file({"args": ["--log-file", "main.log"]})["output"]
+    assert "no file" in refused(llm.file_download_chunk, {"filename": "main.log", "chunksize": 1, "offset": 0})
