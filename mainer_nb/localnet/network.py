@@ -106,13 +106,13 @@ class Network:
         """
         if call.request_id in self.scheduler.requests:
             return None
-        refusal = await asyncio.get_running_loop().run_in_executor(self._threads, self._inspect, call)
+        refusal = await asyncio.get_running_loop().run_in_executor(self._threads, self.inspect, call)
         if refusal is None:
-            self._accept(call)
+            self.accept(call)
         return refusal
 
-    def _inspect(self, call: Call) -> Reject | None:
-        """Whether the callee wants this message: it exists, runs, can pay, and ``canister_inspect_message`` accepts."""
+    def inspect(self, call: Call) -> Reject | None:
+        """Why the callee does not take this message: it must exist, run, be able to pay, and accept it if asked."""
         if call.canister_id == principal.MANAGEMENT:
             return self._inspect_management(call)
         name = principal.to_text(call.canister_id)
@@ -155,7 +155,8 @@ class Network:
             return Reject(int(RejectCode.CANISTER_REJECT), "Canister rejected the message", "IC0406")
         return None
 
-    def _accept(self, call: Call) -> None:
+    def accept(self, call: Call) -> None:
+        """Takes responsibility for a message that `inspect` found nothing against."""
         scheduler = self.scheduler
         with scheduler.lock:
             if call.request_id in scheduler.requests:
@@ -205,9 +206,9 @@ class Network:
     async def query(self, query: Query) -> Response:
         """Executes a query call on the committed state."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._query, query)
+        return await loop.run_in_executor(self._threads, self.execute_query, query)
 
-    def _query(self, query: Query) -> Response:
+    def execute_query(self, query: Query) -> Response:
         if query.canister_id == principal.MANAGEMENT:
             return self._query_management(query)
         name = principal.to_text(query.canister_id)

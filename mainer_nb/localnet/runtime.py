@@ -79,6 +79,7 @@ class Runtime:
         config.wasm_threads = False
         config.wasm_relaxed_simd = False
         config.consume_fuel = True
+        ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)  # memories are ours: no images of wasmtime's own
         ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * _STACK)  # else the next line is refused
         config.max_wasm_stack = _STACK
         # Keeps references: wasmtime calls back into these for as long as the engine lives.
@@ -377,7 +378,7 @@ class _MemoryCreator:
         self._grow = ffi.wasmtime_memory_grow_callback_t(self._grow_memory)
         self._final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._finalize)
         self._new = ffi.wasmtime_new_memory_callback_t(self._new_memory)
-        self.raw: Any = ffi.wasmtime_memory_creator_t()
+        self.raw = cast(Any, ffi.wasmtime_memory_creator_t())
         self.raw.env = None
         self.raw.new_memory = self._new
         self.raw.finalizer = _NO_FINALIZER

@@ -88,7 +88,8 @@ class Scheduler:
         self._workers = workers
         self._threads: list[threading.Thread] = []
         self._next_message = 1
-        self._load()
+        with self.lock:
+            self._load()
         clock.changed = self._time_moved
 
     # Starting, stopping, loading.
@@ -182,6 +183,11 @@ class Scheduler:
             self._ready.append(who)
             self._work.notify()
 
+    def release(self, who: Canister | Subnet) -> None:
+        """`who` is not executing anything any more. With the lock held."""
+        who.busy = False
+        self._make_ready(who)
+
     def respond(self, origin: Origin, response: Response, refund: int = 0) -> None:
         """Answers whoever opened a call context. With the lock held."""
         if isinstance(origin, FromUser):
@@ -226,9 +232,8 @@ class Scheduler:
                     self.flush()
             finally:
                 with self.lock:
-                    who.busy = False
                     self._running -= 1
-                    self._make_ready(who)
+                    self.release(who)
                     if not self._ready and not self._running:
                         self._tick.notify_all()
 

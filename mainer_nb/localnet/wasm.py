@@ -200,8 +200,6 @@ def _inspect(module: bytes) -> ModuleInfo:
 def _check_exports(exports: list[str]) -> None:
     methods: set[str] = set()
     for name in exports:
-        if name.startswith(EXPORT_PREFIX):
-            raise InvalidModule(f"export name {name!r} is reserved")
         if not name.startswith("canister_") or name in _HOOKS:
             continue
         for prefix in _METHOD_KINDS:
@@ -234,6 +232,8 @@ def _exports(module: bytes, offset: int) -> list[str]:
     found = []
     for _ in range(count):
         name, offset = _read_name(module, offset)
+        if name.startswith(EXPORT_PREFIX):
+            raise InvalidModule(f"export name {name!r} is reserved")
         kind = module[offset]
         _, offset = _read_uleb(module, offset + 1)
         if kind == _FUNC_KIND:

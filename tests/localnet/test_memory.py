@@ -1,0 +1,98 @@
+"""Copy-on-write memories, on the fast path and on the one that works everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mainer_nb.localnet import journal, memory
+from mainer_nb.localnet.memory import PAGE, CowMemory, page_ranges, write_ranges
+
+
+@pytest.fixture(params=["native", "portable"], autouse=True)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test on this system's fast path, and on the comparison of mapping and file that needs none."""
+    if request.param == "portable":
+        monkeypatch.setattr(memory, "_LINUX", False)
+
+
+@pytest.fixture
+def cow(tmp_path: Path) -> Iterator[CowMemory]:
+    """Sixteen pages in a reserve of 32."""
+    mapped = CowMemory(tmp_path / "base", 16 * PAGE, reserve=32 * PAGE, guard=PAGE)
+    yield mapped
+    mapped.close()
+
+
+def test_only_written_pages_are_dirty(cow: CowMemory) -> None:
+    assert cow.dirty() == []
+    assert cow.read(5 * PAGE, 4) == bytes(4)
+    assert cow.dirty() == []
+    cow.write(3 * PAGE - 2, b"abcd")
+    cow.write(10 * PAGE, b"x")
+    assert cow.dirty() == [(2 * PAGE, 2 * PAGE), (10 * PAGE, PAGE)]
+
+
+def test_discarded_pages_read_as_the_base_file(cow: CowMemory) -> None:
+    cow.write(PAGE, b"abcd")
+    cow.discard(cow.dirty())
+    assert cow.read(PAGE, 4) == bytes(4)
+    assert cow.dirty() == []
+
+
+def test_committed_pages_are_seen_by_all_who_map_the_file(cow: CowMemory) -> None:
+    other = CowMemory(cow.base, 16 * PAGE, reserve=32 * PAGE)
+    cow.write(7 * PAGE + 5, b"kept")
+    assert other.read(7 * PAGE + 5, 4) == bytes(4)
+    ranges = cow.dirty()
+    write_ranges(cow.base, ranges, cow.views(ranges))
+    cow.discard(ranges)
+    assert cow.read(7 * PAGE + 5, 4) == other.read(7 * PAGE + 5, 4) == b"kept"
+    assert cow.dirty() == other.dirty() == []
+    other.close()
+
+
+def test_growing_keeps_what_is_not_committed_and_adds_zeros(cow: CowMemory) -> None:
+    address = cow.address
+    cow.write(0, b"private")
+    cow.grow(20 * PAGE)
+    assert (cow.address, cow.size) == (address, 20 * PAGE)
+    assert cow.read(0, 7) == b"private"
+    assert cow.read(19 * PAGE, PAGE) == bytes(PAGE)
+    with pytest.raises(MemoryError):
+        cow.grow(33 * PAGE)
+
+
+def test_a_memory_without_reserve_moves_when_it_grows(tmp_path: Path) -> None:
+    moving = CowMemory(tmp_path / "stable", 0)
+    assert moving.dirty() == []
+    moving.grow(2 * PAGE)
+    moving.write(PAGE, b"private")
+    moving.grow(400 * PAGE)
+    assert moving.read(PAGE, 7) == b"private"
+    assert moving.dirty() == [(PAGE, PAGE)]
+    moving.close()
+
+
+def test_ranges_are_widened_to_pages_and_merged() -> None:
+    size = 10 * PAGE
+    assert page_ranges([], size) == []
+    assert page_ranges([(1, 1), (PAGE + 1, 2), (5 * PAGE - 1, 2)], size) == [(0, 2 * PAGE), (4 * PAGE, 2 * PAGE)]
+    assert page_ranges([(0, 3 * PAGE), (PAGE, 1)], size) == [(0, 3 * PAGE)]
+    assert page_ranges([(9 * PAGE, PAGE)], size - 7) == [(9 * PAGE, PAGE - 7)]
+
+
+def test_a_journal_is_applied_exactly_for_its_commit(cow: CowMemory, tmp_path: Path) -> None:
+    cow.write(2 * PAGE, b"new")
+    ranges = cow.dirty()
+    record = tmp_path / "journal"
+    journal.write(record, 5, [journal.FileChange(cow.base, cow.size, ranges, cow.views(ranges))])
+    for commit, applied in ((4, False), (6, False), (5, True), (5, True)):
+        assert journal.recover(record, commit) is applied
+        assert (cow.base.read_bytes()[2 * PAGE : 2 * PAGE + 3] == b"new") is applied
+    record.write_bytes(record.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="cut short"):
+        journal.recover(record, 5)
+    assert journal.recover(tmp_path / "none", 5) is False

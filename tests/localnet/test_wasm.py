@@ -1,0 +1,83 @@
+"""Modules as bytes: what is a canister module and what is not."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+from localnet.driver import INSTALL, Driver, module
+from wasmtime import wat2wasm
+
+from mainer_nb.localnet import wasm
+from mainer_nb.localnet.errors import Reject
+
+
+def test_what_a_module_declares() -> None:
+    text = """(module
+      (import "ic0" "msg_reply" (func $reply))
+      (memory i64 3 9) (table 1 funcref)
+      (global (mut i32) (i32.const 1)) (global i64 (i64.const 2)) (global (mut f64) (f64.const 3))
+      (start $main) (func $main)
+      (func (export "canister_query get")) (func (export "canister_composite_query all")) (func (export "other")))"""
+    info = wasm.inspect(bytes(wat2wasm(text)))
+    assert info.memory64
+    assert info.memory_pages == (3, 9)
+    assert info.has_table
+    assert info.imports == (("ic0", "msg_reply"),)
+    assert info.mutable_globals == (0, 2)
+    assert info.start == 1
+    assert info.method_kind("get") == "query"
+    assert info.method_kind("all") == "composite_query"
+    assert info.method_kind("other") is None
+
+
+def test_custom_sections_are_metadata() -> None:
+    def section(name: bytes, content: bytes) -> bytes:
+        body = bytes([len(name)]) + name + content
+        return b"\0" + bytes([len(body)]) + body
+
+    plain = bytes(wat2wasm("(module)"))
+    info = wasm.inspect(plain + section(b"icp:public candid:service", b"service") + section(b"icp:private x", b"y"))
+    assert info.metadata() == {"candid:service": (True, b"service"), "x": (False, b"y")}
+
+
+def test_an_instrumented_module_keeps_its_meaning() -> None:
+    plain = bytes(wat2wasm('(module (memory 1) (global (mut i32) (i32.const 1)) (func (export "f")))'))
+    again = wasm.inspect(plain)
+    instrumented = wasm.instrument(plain, again)
+    with pytest.raises(wasm.InvalidModule, match="reserved"):
+        wasm.inspect(instrumented)
+    without_exports = bytes(wat2wasm('(module (memory 1) (func $f) (start $f) (data (i32.const 0) "x"))'))
+    changed = wasm.instrument(without_exports, wasm.inspect(without_exports))
+    assert b"ic:memory" in changed
+    assert b"ic:start" in changed
+
+
+@pytest.mark.parametrize(
+    ("module_bytes", "why"),
+    [
+        (b"not wasm", "wasm magic"),
+        (gzip.compress(b"not wasm either"), "wasm magic"),
+        (gzip.compress(bytes(wat2wasm("(module)")))[:-6], "cannot unpack"),
+        (bytes(wat2wasm('(module (func (export "canister_update f")))'))[:-3], "earlier"),
+        (bytes(wat2wasm('(module (import "env" "f" (func)))')), "env.f"),
+        (bytes(wat2wasm('(module (import "ic0" "nope" (func)))')), "ic0.nope"),
+        (bytes(wat2wasm('(module (import "ic0" "msg_reply" (func (param i32))))')), "incompatible import type"),
+        (bytes(wat2wasm('(module (import "ic0" "m" (memory 1)))')), "not a function"),
+        (bytes(wat2wasm('(module (func (export "canister_update f")) (func (export "canister_query f")))')), "twice"),
+        (bytes(wat2wasm('(module (func (export "canister_foo")))')), "entry point"),
+        (bytes(wat2wasm('(module (func (export "ic:x")))')), "reserved"),
+    ],
+)
+def test_invalid_modules_are_refused_and_nothing_is_installed(ic: Driver, module_bytes: bytes, why: str) -> None:
+    canister = ic.create()
+    outcome = ic.install(canister, module_bytes, INSTALL)
+    assert isinstance(outcome, Reject)
+    assert outcome.error_code == "IC0505"
+    assert why in outcome.message
+    assert ic.manage("canister_status", {"canister_id": canister})["module_hash"] is None
+
+
+def test_gzipped_modules_can_be_installed(ic: Driver) -> None:
+    plain = module('(func (export "canister_query five") (call $reply_i64 (i64.const 5)))')
+    assert ic.number(ic.create(gzip.compress(plain)), "five") == 5
