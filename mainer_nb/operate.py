@@ -72,6 +72,17 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A step of a mAIner that went wrong. `action`: what it was; `dropped`: whether the challenge was given up."""
+
+    action: str
+    challenge_id: str
+    reason: str
+    dropped: bool
+    time: datetime
+
+
+@dataclass(frozen=True)
 class Statistics:
     """A mAIner's cycles: burnt so far, its balance, and whether it paused for lack of them."""
 
@@ -181,6 +192,11 @@ def submitted(net: Network, controller_id: str) -> list[Submission]:
     return [_submission(one) for one in mainer_canister(net, controller_id).getSubmittedResponsesAdmin()]
 
 
+def failures(net: Network, controller_id: str) -> list[Failure]:
+    """What went wrong in a mAIner recently, oldest first."""
+    return [_failure(one) for one in mainer_canister(net, controller_id).getRecentFailuresAdmin()]
+
+
 def statistics(net: Network, controller_id: str) -> Statistics:
     """A mAIner's cycles."""
     controller = mainer_canister(net, controller_id)
@@ -239,6 +255,7 @@ def _nothing_came(net: Network, controller_id: str | None, found: list[Submissio
         parts.append(f"the mAIner has {len(queue(net, controller_id))} queued and {numbers.cycle_balance:,} cycles")
         if numbers.low_cycle_balance:
             parts.append("it paused for lack of cycles: operate.top_up(net, controller_id, cycles)")
+        parts += [f"{one.action}: {one.reason}" for one in failures(net, controller_id)[-3:]]
     return "; ".join(parts)
 
 
@@ -272,6 +289,12 @@ def _queued(record: dict[str, Any]) -> Queued:
         queued_by=record["challengeQueuedBy"],
         queued_to=record["challengeQueuedTo"],
         queued=_time(record["challengeQueuedTimestamp"]),
+    )
+
+
+def _failure(record: dict[str, Any]) -> Failure:
+    return Failure(
+        record["action"], record["challengeId"], record["reason"], record["dropped"], _time(record["timestamp"])
     )
 
 

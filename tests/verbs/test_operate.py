@@ -1,0 +1,173 @@
+"""Challenges answered: by hand, by timers, and what happens when they cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mainer_nb import create, management, operate
+from mainer_nb.create import Mainer
+from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError, RejectError, WaitTimeout
+from mainer_nb.network import CREATOR, Network
+from mainer_nb.operate import Challenge, Submission
+
+
+@pytest.fixture
+def challenge(uploaded: Network, mainers: list[Mainer]) -> Iterator[Challenge]:
+    """An open challenge, the only one; closed again after the test, with nothing left to judge."""
+    opened = operate.open_challenge(uploaded, "arithmetic", "What is one and one?", seed=7)
+    yield opened
+    close(uploaded, mainers[0])
+
+
+def close(net: Network, own: Mainer) -> None:
+    """Have the open challenges answered and judged until none is open."""
+    while operate.challenges(net):
+        if operate.judge_next(net, score=3) is None:
+            operate.trigger(net, own.controller_id)
+    while operate.queue(net, own.controller_id):
+        operate.trigger(net, own.controller_id)
+
+
+def by(submissions: list[Submission], mainer: Mainer) -> list[Submission]:
+    return [one for one in submissions if one.submitted_by == mainer.controller_id]
+
+
+def test_a_challenge_is_opened(uploaded: Network, challenge: Challenge) -> None:
+    assert (challenge.topic, challenge.question, challenge.seed) == ("arithmetic", "What is one and one?", 7)
+    assert challenge.status == "Open"
+    assert challenge.closed is None
+    assert challenge in operate.challenges(uploaded)
+
+
+def test_an_own_mainer_answers_and_submits(uploaded: Network, own: Mainer, challenge: Challenge) -> None:
+    before = operate.submission_ids(uploaded)
+    said = operate.trigger(uploaded, own.controller_id)
+    assert challenge.challenge_id in said
+    (submission,) = [one for one in operate.submissions(uploaded) if one.submission_id not in before]
+    assert (submission.challenge_id, submission.question) == (challenge.challenge_id, challenge.question)
+    assert submission.submitted_by == own.controller_id
+    assert submission.answer
+    assert submission.submission_id in {one.submission_id for one in operate.submitted(uploaded, own.controller_id)}
+
+
+def test_a_share_agent_has_its_service_answer(
+    uploaded: Network, service: Mainer, agents: list[Mainer], challenge: Challenge
+) -> None:
+    for agent in agents:
+        before = operate.submissions(uploaded)
+        operate.trigger(uploaded, agent.controller_id)
+        (queued,) = operate.queue(uploaded, agent.controller_id)
+        assert (queued.queued_by, queued.queued_to) == (agent.controller_id, service.controller_id)
+        assert [one.queued_id for one in operate.queue(uploaded, service.controller_id)] == [queued.queued_id]
+
+        operate.trigger(uploaded, service.controller_id)
+        assert operate.queue(uploaded, agent.controller_id) == operate.queue(uploaded, service.controller_id) == []
+        found = operate.wait_for_submission(
+            uploaded, agent.controller_id, {one.submission_id for one in before}, timeout=30
+        )
+        assert found.challenge_id == challenge.challenge_id
+        assert found.answer
+
+
+def test_timers_bring_a_submission_that_nobody_triggered(uploaded: Network, own: Mainer, challenge: Challenge) -> None:
+    known = operate.submission_ids(uploaded)
+    operate.mainer_canister(uploaded, own.controller_id).setTimerIntervalAdmin(1)
+    operate.start_timers(uploaded, own.controller_id)
+    try:
+        found = operate.wait_for_submission(uploaded, own.controller_id, known, timeout=60)
+    finally:
+        operate.stop_timers(uploaded, own.controller_id)
+    assert found.challenge_id == challenge.challenge_id
+    assert found.submission_id not in known
+
+
+def test_a_challenge_that_was_closed_meanwhile_is_not_answered(
+    uploaded: Network, own: Mainer, service: Mainer, agents: list[Mainer], challenge: Challenge
+) -> None:
+    agent = agents[0]
+    operate.trigger(uploaded, agent.controller_id)
+    assert operate.queue(uploaded, agent.controller_id)
+    close(uploaded, own)
+    before = operate.submission_ids(uploaded)
+
+    operate.trigger(uploaded, service.controller_id)
+    assert operate.submission_ids(uploaded) == before
+    assert operate.queue(uploaded, agent.controller_id) == operate.queue(uploaded, service.controller_id) == []
+    assert "InvalidId" in operate.failures(uploaded, agent.controller_id)[-1].reason
+
+
+def test_a_mainer_below_its_minimum_balance_pauses_and_says_so(uploaded: Network, challenge: Challenge) -> None:
+    creator = uploaded.canister(CREATOR)
+    usual = creator.getCreationCycles()
+    creator.setCreationCycles({**usual, "controller": 650 * 10**9})  # creation itself costs 500 of them
+    try:
+        poor = create.create_mainer(uploaded, "Own")
+    finally:
+        creator.setCreationCycles(usual)
+    before = operate.submission_ids(uploaded)
+    assert operate.statistics(uploaded, poor.controller_id).cycle_balance < 250 * 10**9
+    with pytest.raises(CanisterError, match=r"InsuffientCycles.*top_up"):
+        operate.trigger(uploaded, poor.controller_id)
+    assert operate.statistics(uploaded, poor.controller_id).low_cycle_balance
+    with pytest.raises(WaitTimeout, match="it paused for lack of cycles"):
+        operate.wait_for_submission(uploaded, poor.controller_id, before, timeout=0)
+
+    operate.top_up(uploaded, poor.controller_id, 5 * management.TRILLION)
+    create.add_llm(uploaded, poor.controller_id)
+    operate.trigger(uploaded, poor.controller_id)
+    assert by(operate.submissions(uploaded), poor)
+    assert not operate.statistics(uploaded, poor.controller_id).low_cycle_balance
+
+
+def test_waiting_in_vain_says_what_there_is(uploaded: Network, own: Mainer) -> None:
+    with pytest.raises(WaitTimeout, match=f"no new submission by {own.controller_id} within 0 s; the Game State has"):
+        operate.wait_for_submission(uploaded, own.controller_id, operate.submission_ids(uploaded), timeout=0)
+
+
+def test_limits_are_read_and_set(uploaded: Network) -> None:
+    from dataclasses import replace
+
+    usual = operate.thresholds(uploaded)
+    assert (usual.max_open_challenges, usual.scored_responses_per_challenge) == (2, 3)
+    operate.set_thresholds(uploaded, replace(usual, max_open_challenges=9))
+    assert operate.thresholds(uploaded).max_open_challenges == 9
+    operate.set_thresholds(uploaded, usual)
+
+
+def test_too_many_challenges_are_refused(uploaded: Network, own: Mainer, challenge: Challenge) -> None:
+    operate.open_challenge(uploaded, "arithmetic", "And two and two?")
+    with pytest.raises(CanisterError, match="open challenges"):
+        operate.open_challenge(uploaded, "arithmetic", "And three and three?")
+
+
+def test_somebody_else_may_neither_open_nor_trigger(
+    uploaded: Network, own: Mainer, as_stranger: Callable[[Network], Network]
+) -> None:
+    stranger = as_stranger(uploaded)
+    for act in (
+        lambda: operate.open_challenge(stranger, "arithmetic", "What is one and one?"),
+        lambda: operate.trigger(stranger, own.controller_id),
+        lambda: operate.queue(stranger, own.controller_id),
+        lambda: operate.submissions(stranger),
+    ):
+        with pytest.raises(CanisterError, match=r"Unauthorized|401") as caught:
+            act()
+        assert "use an identity that is a controller" in str(caught.value)
+
+
+def test_malformed_and_unknown_ids_are_named(uploaded: Network) -> None:
+    with pytest.raises(ArgumentError, match="id of the mAIner controller: 'mainer' is not a principal"):
+        operate.trigger(uploaded, "mainer")
+    with pytest.raises(RejectError, match="n2m2m-wyaaa-aaaaa-p777a-cai"):
+        operate.trigger(uploaded, "n2m2m-wyaaa-aaaaa-p777a-cai")
+    with pytest.raises(RejectError, match="n2m2m-wyaaa-aaaaa-p777a-cai"):
+        operate.top_up(uploaded, "n2m2m-wyaaa-aaaaa-p777a-cai", 1)
+
+
+def test_on_mainnet_cycles_are_not_given_away(uploaded: Network) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(PreconditionError, match="cycles cost money"):
+        operate.top_up(replace(uploaded, mainnet=True), "aaaaa-aa", 1)
