@@ -18,6 +18,7 @@
     · RejectError             the network or the canister rejected it
     · CanisterError           the canister answered with its `Err`
   + WaitTimeout               something awaited on the network did not happen in time
+  + ExpectationFailed         what a step was to bring about is not so (also an AssertionError)
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from typing import Any
 
 class MainerError(Exception):
     """Base of all errors of this package."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows (a protocol of IPython's): the text says it all, where it was raised says nothing."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class PreconditionError(MainerError):
@@ -127,7 +132,7 @@ class RejectError(CallError):
 REMEDIES = {
     "Unauthorized": "use an identity that is a controller of this canister, or is registered for this role",
     "InsuffientCycles": "top the canister up: operate.top_up(net, canister_id, cycles)",
-    "InvalidId": "check the id: it names nothing that is open and known there",
+    "InvalidId": "check the id: nothing of this id is known there, or the challenge was closed meanwhile",
 }
 
 
@@ -151,3 +156,7 @@ class CanisterError(CallError):
 
 class WaitTimeout(MainerError):
     """Something awaited on the network did not happen in time; the text says what was there instead."""
+
+
+class ExpectationFailed(MainerError, AssertionError):
+    """What a step was to bring about is not so; the text says what was found instead."""

@@ -12,8 +12,9 @@ Times are UTC datetimes; ids and principals are text.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from .upload import CONTROLLER
 TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
 WAIT_TIMEOUT = 600.0
 WAIT_INTERVAL = 1.0
+TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def open_challenge(net: Network, topic: str, question: str, seed: int = 1) -> Ch
 
 def challenges(net: Network) -> list[Challenge]:
     """The current challenges of the Game State."""
-    return [_challenge(one) for one in net.canister(GAME_STATE).getCurrentChallengesAdmin()]
+    return _challenges(net.canister(GAME_STATE))
 
 
 def submissions(net: Network) -> list[Submission]:
@@ -151,6 +153,23 @@ def set_thresholds(net: Network, limits: Thresholds) -> None:
     net.canister(GAME_STATE).setGameStateThresholdsAdmin(record)
 
 
+def make_room(net: Network, challenges: int, submissions: int) -> Thresholds:
+    """Raise the Game State's limits, if need be, so that this many more challenges and submissions can be open; the
+    limits then. They are never lowered.
+    """
+    limits, game_state = thresholds(net), net.canister(GAME_STATE)
+    fitting = replace(
+        limits,
+        max_open_challenges=max(
+            limits.max_open_challenges, challenges + sum(one.status == "Open" for one in _challenges(game_state))
+        ),
+        max_open_submissions=max(limits.max_open_submissions, submissions + game_state.getNumOpenSubmissionsAdmin()),
+    )
+    if fitting != limits:
+        set_thresholds(net, fitting)
+    return fitting
+
+
 THRESHOLDS = {
     "archive_closed_challenges": "thresholdArchiveClosedChallenges",
     "max_open_challenges": "thresholdMaxOpenChallenges",
@@ -172,6 +191,34 @@ def trigger(net: Network, controller_id: str, progress: Progress | None = None) 
     return str(answer["auth"])
 
 
+def work_off(net: Network, controller_id: str, progress: Progress | None = None) -> int:
+    """Trigger an Own mAIner or a ShareService once for every challenge in its queue; how many there were.
+
+    Raises CanisterError when an answer fails; the challenge then stays queued.
+    """
+    waiting = queue(net, controller_id)
+    for _ in waiting:
+        trigger(net, controller_id, progress)
+    return len(waiting)
+
+
+@contextmanager
+def timers(net: Network, controller_id: str, interval: int = TIMER_INTERVAL) -> Iterator[None]:
+    """Have a mAIner work by itself every `interval` seconds as long as the `with` block lasts.
+
+    with operate.timers(net, own.controller_id, interval=10):
+        operate.wait_for_submission(net, own.controller_id, known)
+    """
+    controller = mainer_canister(net, controller_id)
+    controller.setTimerIntervalAdmin(interval)
+    try:
+        start_timers(net, controller_id)
+        yield
+    finally:
+        stop_timers(net, controller_id)
+        controller.setTimerIntervalAdmin(TIMER_INTERVAL)
+
+
 def start_timers(net: Network, controller_id: str) -> str:
     """Have a mAIner work by itself, first in some seconds, then every minute; what it says."""
     return str(mainer_canister(net, controller_id).startTimerExecutionAdmin()["auth"])
@@ -180,6 +227,11 @@ def start_timers(net: Network, controller_id: str) -> str:
 def stop_timers(net: Network, controller_id: str) -> str:
     """Have a mAIner work no more by itself; what it says."""
     return str(mainer_canister(net, controller_id).stopTimerExecutionAdmin()["auth"])
+
+
+def queues(net: Network, controller_ids: Iterable[str]) -> dict[str, list[Queued]]:
+    """The challenges waiting in several mAIners, by controller id."""
+    return {controller_id: queue(net, controller_id) for controller_id in controller_ids}
 
 
 def queue(net: Network, controller_id: str) -> list[Queued]:
@@ -260,6 +312,10 @@ def _nothing_came(net: Network, controller_id: str | None, found: list[Submissio
 
 
 # --- records to dataclasses ---
+
+
+def _challenges(game_state: Canister) -> list[Challenge]:
+    return [_challenge(one) for one in game_state.getCurrentChallengesAdmin()]
 
 
 def _time(nanoseconds: int) -> datetime:

@@ -1,0 +1,169 @@
+"""What must hold after each step, said out loud when it does not: the notebooks' expectations.
+
+    expect.deployed(deploy.deploy(net))
+    expect.refused(lambda: create.add_llm(net, agent.controller_id), because="ShareAgent")
+
+Each function returns a sentence that says what was found, or raises ExpectationFailed, which names what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from .artifacts import Item
+from .check import Check
+from .create import Mainer, Plan
+from .deploy import Deployed
+from .errors import CallError, ExpectationFailed, PreconditionError
+from .network import CREATOR, GAME_STATE, Network
+from .operate import Challenge, Queued, Submission
+from .tables import names
+from .upload import Artefact, Uploaded
+
+
+def that(condition: object, message: str) -> None:
+    """Raises ExpectationFailed with `message` unless the condition holds."""
+    if not condition:
+        raise ExpectationFailed(message)
+
+
+def whole(items: Sequence[Item]) -> str:
+    """Every file of the project is there and is what the manifest says."""
+    wrong = [one.problem for one in items if one.problem]
+    that(not wrong, "; ".join(wrong))
+    return f"All {len(items)} files are whole."
+
+
+def deployed(canisters: Sequence[Deployed]) -> str:
+    """Both canisters answer and are healthy."""
+    roles = {one.role for one in canisters}
+    that(roles == {GAME_STATE, CREATOR}, f"expected {GAME_STATE} and {CREATOR}, found {', '.join(roles) or 'none'}")
+    for one in canisters:
+        that(one.health == 200, f"{one.role} ({one.canister_id}) answers health with {one.health} instead of 200")
+        that(one.module_hash, f"{one.role} ({one.canister_id}) has no code")
+    return "Both canisters are installed and healthy."
+
+
+def registered(net: Network) -> str:
+    """The creator's master is the Game State."""
+    game_state, master = net.canister_id(GAME_STATE), net.canister(CREATOR).getMasterCanisterId()
+    that(
+        master == game_state, f"the creator's master canister is {master or 'not set'}, not the Game State {game_state}"
+    )
+    return f"The creator's master is the Game State {game_state}, which knows it as an official creator."
+
+
+def uploaded(files: Sequence[Uploaded], artefacts: Sequence[Artefact]) -> str:
+    """The creator lists every uploaded file with the sha256 of the file here."""
+    there = {one.sha256 for one in artefacts}
+    missing = [one.file for one in files if one.sha256 not in there]
+    that(not missing, f"the creator does not list {', '.join(missing)} with the sha256 of the file here")
+    return f"The creator has {len(files)} files with the sha256 they have here."
+
+
+def population(mainers: Sequence[Mainer], plan: Plan) -> str:
+    """The mAIners are those of the plan, with their LLMs, each ShareAgent with a ShareService that exists."""
+    wanted = {
+        "Own": (plan.own, plan.llms_per_own),
+        "ShareService": (plan.services, plan.llms_per_service),
+        "ShareAgent": (plan.agents, 0),
+    }
+    for kind, (count, llms) in wanted.items():
+        found = [one for one in mainers if one.kind == kind]
+        that(len(found) == count, f"expected {count} mAIners of type {kind}, found {len(found)}")
+        for one in found:
+            that(len(one.llm_ids) >= llms, f"{kind} {one.controller_id} has {len(one.llm_ids)} LLMs, not {llms}")
+    services = {one.controller_id for one in mainers if one.kind == "ShareService"}
+    for one in mainers:
+        that(
+            one.kind != "ShareAgent" or one.share_service_id in services,
+            f"ShareAgent {one.controller_id} uses {one.share_service_id or 'nothing'}, which is no ShareService",
+        )
+    return f"{len(mainers)} mAIners with {sum(len(one.llm_ids) for one in mainers)} LLMs are there."
+
+
+def refused(action: Callable[[], object], because: str) -> str:
+    """The action is refused by a canister, and the reason speaks of `because`; the reason."""
+    try:
+        action()
+    except CallError as error:
+        that(because.lower() in str(error).lower(), f"refused, but not because of '{because}': {error}")
+        return f"Refused, as it should be: {error}"
+    raise ExpectationFailed(f"this should have been refused because of '{because}', but it was carried out")
+
+
+def healthy(checks: Sequence[Check]) -> str:
+    """Every helper endpoint of every mAIner answered as it should."""
+    called = names(one.mainer for one in checks)
+    wrong = [
+        f"{called[one.mainer.controller_id]} ({one.mainer.controller_id}) {endpoint}: {text}"
+        for one in checks
+        for endpoint, text in one.problems.items()
+    ]
+    that(not wrong, "; ".join(wrong))
+    return f"All endpoints of {len(checks)} mAIners answer as they should."
+
+
+def everybody(mainers: Sequence[Mainer], network_name: str) -> None:
+    """There is at least one mAIner of each type, ready to be tested. Raises PreconditionError otherwise."""
+    missing = [kind for kind in ("Own", "ShareService", "ShareAgent") if kind not in {one.kind for one in mainers}]
+    silent = [one for one in mainers if one.kind != "ShareAgent" and not one.llm_ids]
+    if missing or silent:
+        lacking = [f"no {kind} mAIner" for kind in missing]
+        lacking += [f"no LLM for {one.kind} {one.controller_id}" for one in silent]
+        raise PreconditionError(
+            f"there is {' and '.join(lacking)} on network {network_name}: run notebooks/03_create.ipynb first "
+            "(in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
+        )
+
+
+def opened(challenges: Sequence[Challenge], number: int) -> str:
+    """So many challenges were opened and are open."""
+    closed = [one.challenge_id for one in challenges if one.status != "Open"]
+    that(len(challenges) == number, f"expected {number} new challenges, found {len(challenges)}")
+    that(not closed, f"these challenges are not open: {', '.join(closed)}")
+    return f"{number} challenges are open."
+
+
+def queued(queues: Mapping[str, Sequence[Queued]], service: str, agents: Sequence[str]) -> str:
+    """Each ShareAgent waits for an answer, and its ShareService has the challenge of each."""
+    held = {(one.challenge_id, one.queued_by) for one in queues[service]}
+    for agent in agents:
+        that(queues[agent], f"the queue of ShareAgent {agent} is empty after it was triggered")
+        for one in queues[agent]:
+            that(
+                (one.challenge_id, agent) in held,
+                f"challenge {one.challenge_id} waits in ShareAgent {agent}, but not in its ShareService {service}",
+            )
+    return f"{len(held)} challenges of {len(agents)} ShareAgents wait in the ShareService."
+
+
+def emptied(queues: Mapping[str, Sequence[Queued]]) -> str:
+    """No challenge waits any more."""
+    full = [f"{len(waiting)} in {address}" for address, waiting in queues.items() if waiting]
+    that(not full, f"challenges still wait: {', '.join(full)}")
+    return "No challenge waits any more."
+
+
+def answered(new: Sequence[Submission], by: Sequence[str]) -> str:
+    """Each of these mAIners submitted an answer in words."""
+    for address in by:
+        answers = [one for one in new if one.submitted_by == address]
+        that(answers, f"the Game State has no new submission by {address}")
+        that(all(one.answer.strip() for one in answers), f"an answer by {address} is empty")
+    return f"{len(new)} new submissions, by each of {len(by)} mAIners."
+
+
+def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[Submission]) -> str:
+    """What mAIners keep as submitted is what the Game State got from them, word for word."""
+    there = {one.submission_id: one for one in at_game_state}
+    for address, answers in submitted.items():
+        for one in answers:
+            found = there.get(one.submission_id)
+            if found is None:
+                continue  # of a challenge that the Game State has archived
+            that(
+                (found.answer, found.submitted_by) == (one.answer, address),
+                f"submission {one.submission_id} of {address} reads {one.answer!r}, at the Game State {found.answer!r}",
+            )
+    return f"{sum(map(len, submitted.values()))} submissions in the mAIners read as in the Game State."

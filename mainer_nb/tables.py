@@ -1,0 +1,293 @@
+"""What the verbs return, as tables for people.
+
+    tables.canisters(deploy.deployed(net))
+    tables.submissions(operate.submissions(net), create.mainers(net)).data     # the DataFrame behind it
+
+Each function takes records and returns a pandas Styler, which a notebook shows. Ids are given in full, so that they can
+be copied; cycles are in T (10^12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from . import identity, network
+from .artifacts import Item
+from .check import ENDPOINTS, Check
+from .create import Mainer
+from .deploy import Deployed
+from .models import Model, variant_text
+from .network import Network
+from .operate import Challenge, Queued, Statistics, Submission
+from .progress import amount
+from .upload import Artefact, Uploaded
+
+# Colours are left to the theme, so that tables can be read in light and dark ones.
+STYLES: Any = [
+    {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal; padding: 0.3em 0.8em"},
+    {"selector": "th", "props": "font-weight: 600; border-bottom: 1px solid #8888"},
+    {"selector": "td", "props": "overflow-wrap: anywhere"},
+    {"selector": "code", "props": "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"},
+]
+
+
+def names(mainers: Iterable[Mainer]) -> dict[str, str]:
+    """What to call each mAIner, by controller id: its type and a number, "ShareAgent 2"."""
+    counts: dict[str, int] = {}
+    found = {}
+    for one in mainers:
+        counts[one.kind] = counts.get(one.kind, 0) + 1
+        found[one.controller_id] = f"{one.kind} {counts[one.kind]}"
+    return found
+
+
+def trillions(cycles: float) -> str:
+    """Cycles for people: 1_234_000_000_000 is "1.234 T"."""
+    return f"{cycles / 1e12:,.3f} T"
+
+
+def networks(configs: Iterable[network.Config] | None = None) -> Styler:
+    """The networks that can be chosen (None: all that are known here)."""
+    found = network.known() if configs is None else configs
+    rows = [
+        {
+            "network": one.name,
+            "known from": one.source,
+            "address": one.url or "127.0.0.1, any free port",
+            "cycles": "cost money" if one.mainnet else "free",
+        }
+        for one in found
+    ]
+    return table(rows)
+
+
+def identities() -> Styler:
+    """The identities that can be chosen."""
+    return table(
+        {"identity": one.name, "kept by": one.tool, "usable": "yes" if one.path else "not in a plain file"}
+        for one in identity.known()
+    )
+
+
+def connection(net: Network) -> Styler:
+    """Where we are connected, as whom, with what rights."""
+    return facts({"network": net.name, "address": net.url, "caller": _id(net.caller), "rights": net.rights})
+
+
+def files(items: Iterable[Item]) -> Styler:
+    """What lies in files/."""
+    return table(
+        {
+            "file": one.name,
+            "size": amount(one.size, "B"),
+            "sha256": _hash(one.sha256),
+            "from": one.origin,
+            "problem": one.problem or "none",
+        }
+        for one in items
+    )
+
+
+def canisters(deployed: Iterable[Deployed]) -> Styler:
+    """The protocol's canisters as they are."""
+    return table(
+        {
+            "canister": one.role,
+            "id": _id(one.canister_id),
+            "done": one.action,
+            "health": one.health,
+            "balance": trillions(one.cycles),
+            "memory": amount(one.memory, "B"),
+            "module": _hash(one.module_hash),
+        }
+        for one in deployed
+    )
+
+
+def model(described: Model) -> Styler:
+    """What a model's file says of it."""
+    return facts(
+        {
+            "file": described.file.name,
+            "name": described.name,
+            "known to the creator as": variant_text(described.variant),
+            "architecture": described.architecture,
+            "size": amount(described.size, "B"),
+            "parameters": f"{described.parameters / 1e6:,.0f} million, {described.quantization}",
+            "context": f"{described.context:,} tokens",
+            "asked as": _code(f"{described.prompt.prefix}…{described.prompt.suffix}"),
+            "form": "its own chat template" if described.chat else "question and answer (it has no chat template)",
+        }
+    )
+
+
+def uploads(uploaded: Iterable[Uploaded]) -> Styler:
+    """What was sent to the creator and verified by it."""
+    return table(
+        {
+            "file": one.file,
+            "as": f"{one.target} {one.model}".strip(),
+            "size": amount(one.size, "B"),
+            "sent now": "nothing, it was there" if one.skipped else amount(one.sent, "B"),
+            "seconds": f"{one.seconds:.1f}",
+            "throughput": "" if one.skipped else f"{amount(one.bytes_per_second, 'B')}/s",
+            "sha256, computed by the creator": _hash(one.sha256),
+        }
+        for one in uploaded
+    )
+
+
+def artefacts(found: Iterable[Artefact]) -> Styler:
+    """What the creator has to make mAIners of."""
+    return table(
+        {
+            "artefact": one.target,
+            "model": one.model,
+            "size": amount(one.size, "B"),
+            "sha256": _hash(one.sha256),
+            "finished": _time(pd.Timestamp(one.created_at, tz="UTC")),
+        }
+        for one in found
+    )
+
+
+def mainers(found: Sequence[Mainer]) -> Styler:
+    """The mAIners, with their LLMs or the ShareService they use."""
+    called = names(found)
+    return table(
+        {
+            "mAIner": called[one.controller_id],
+            "controller": _id(one.controller_id),
+            "LLMs": _lines(_id(llm) for llm in one.llm_ids) or "none",
+            "uses": called.get(one.share_service_id or "", one.share_service_id or ""),
+        }
+        for one in found
+    )
+
+
+def checks(checked: Sequence[Check]) -> Styler:
+    """What every mAIner's helper endpoints answered."""
+    called = names(one.mainer for one in checked)
+    return table(
+        {
+            "mAIner": called[one.mainer.controller_id],
+            "controller": _id(one.mainer.controller_id),
+            **{name: _mark(one.answers[name].ok, one.answers[name].text) for name in ENDPOINTS},
+        }
+        for one in checked
+    )
+
+
+def challenges(found: Iterable[Challenge]) -> Styler:
+    """Challenges of the Game State."""
+    return table(
+        {
+            "challenge": _short(one.challenge_id),
+            "topic": one.topic,
+            "question": one.question,
+            "status": one.status,
+            "costs an answer": trillions(one.cycles_required),
+            "opened": _time(one.created),
+        }
+        for one in found
+    )
+
+
+def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> Styler:
+    """The queues of mAIners, given by controller id."""
+    called = names(mainers)
+    return table(
+        {
+            "mAIner": called[one.controller_id],
+            "queued": len(found[one.controller_id]),
+            "questions": _lines(escape(entry.question) for entry in found[one.controller_id]),
+            "queued by": _lines(called.get(entry.queued_by, entry.queued_by) for entry in found[one.controller_id]),
+        }
+        for one in mainers
+        if one.controller_id in found
+    )
+
+
+def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Styler:
+    """Submissions in words: who was asked what and answered what."""
+    called = names(mainers)
+    return table(
+        {
+            "mAIner": called.get(one.submitted_by, one.submitted_by),
+            "question": one.question,
+            "answer": one.answer,
+            "status": one.status,
+            "submitted": _time(one.submitted),
+            "submission": _short(one.submission_id),
+        }
+        for one in sorted(found, key=lambda one: one.submitted)
+    )
+
+
+def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> Styler:
+    """What mAIners have spent and have left, given by controller id."""
+    called = names(mainers)
+    return table(
+        {
+            "mAIner": called[address],
+            "spent on the protocol": trillions(one.cycles_burnt),
+            "balance": trillions(one.cycle_balance),
+            "paused for lack of cycles": "yes" if one.low_cycle_balance else "no",
+        }
+        for address, one in statistics.items()
+    )
+
+
+def facts(values: Mapping[str, object]) -> Styler:
+    """A table of one record: name and value, a line each."""
+    styler = table({"": name, " ": value} for name, value in values.items())
+    return styler.hide(axis="columns")
+
+
+def table(rows: Iterable[Mapping[str, object]]) -> Styler:
+    """A table of rows that have the same keys. Values are shown as text, `Markup` as the HTML that it is."""
+    frame = pd.DataFrame(list(rows))
+    if frame.empty:
+        return pd.DataFrame({"": ["nothing yet"]}).style.hide(axis="index").hide(axis="columns")
+    return frame.style.hide(axis="index").set_table_styles(STYLES).format(_cell)
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+
+def _cell(value: object) -> str:
+    return value if isinstance(value, Markup) else escape(str(value))
+
+
+def _id(text: str) -> Markup:
+    return Markup(f"<code>{escape(text)}</code>")
+
+
+def _code(text: str) -> Markup:
+    return Markup(f"<code>{escape(repr(text))}</code>")
+
+
+def _hash(text: str) -> Markup:
+    return Markup(f'<code title="{escape(text)}">{escape(text[:16])}…</code>' if text else "")
+
+
+def _short(identifier: str) -> Markup:
+    return Markup(f'<code title="{escape(identifier)}">{escape(identifier)}</code>')
+
+
+def _lines(parts: Iterable[str]) -> Markup:
+    return Markup("<br>".join(parts))
+
+
+def _mark(ok: bool, text: str) -> Markup:
+    return Markup(f"{'✓' if ok else '✗'} {escape(text)}")
+
+
+def _time(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
