@@ -27,6 +27,7 @@ Kind = Literal["Own", "ShareService", "ShareAgent"]
 KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
 
 CREATION_TIMEOUT = 1800.0  # seconds: an LLM gets its model in hundreds of messages between canisters
+CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, Plan()))"
 UPLOAD_STEP = "notebooks/02_upload.ipynb (in Python: mainer_nb.upload.upload_all(net))"
 
 
@@ -99,6 +100,19 @@ def add_llm(net: Network, controller_id: str, model: Variant | None = None, prog
 def mainers(net: Network) -> list[Mainer]:
     """The mAIners that the creator made, in the order of their making."""
     return [_mainer(one) for one in net.canister(CREATOR).getMainers()]
+
+
+def required(net: Network, *kinds: Kind) -> list[Mainer]:
+    """The mAIners that the creator made, with at least one of each of these types (none given: at least one).
+
+    Raises PreconditionError if there is none, saying what to run.
+    """
+    found = mainers(net)
+    missing = [kind for kind in kinds if kind not in {one.kind for one in found}]
+    if missing or not found:
+        what = " and no ".join(f"mAIner of type {kind}" for kind in missing) or "mAIner"
+        raise PreconditionError(f"no {what} on network {net.name}: run {CREATE_STEP} first")
+    return found
 
 
 def mainer(net: Network, controller_id: str) -> Mainer:

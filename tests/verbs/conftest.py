@@ -11,6 +11,7 @@ import tiny_gguf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mainer_nb import artifacts, create, deploy, network, places, upload
+from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
@@ -84,11 +85,26 @@ def uploaded(deployed: Network, project: Path) -> Network:
 
 
 @pytest.fixture(scope="session")
-def mainers(uploaded: Network, project: Path) -> list[Mainer]:
+def keep_it_short(project: Path) -> Callable[[Network, str], None]:
+    """The tiny model never comes to an end by itself: a mAIner asks it six times for this many tokens."""
+
+    def limit(net: Network, llm_id: str) -> None:
+        interface = project / "files" / "llama_cpp.did"
+        llm = Canister(net.agent, llm_id, interface, "llama_cpp")
+        llm.set_max_tokens({"max_tokens_update": 50, "max_tokens_query": 50})
+
+    return limit
+
+
+@pytest.fixture(scope="session")
+def mainers(uploaded: Network, project: Path, keep_it_short: Callable[[Network, str], None]) -> list[Mainer]:
     """An Own mAIner with two LLMs, a ShareService with one and two ShareAgents, on the same network."""
     with pytest.MonkeyPatch.context() as patch:
         set_places(patch, project, project)
-        return create.ensure(uploaded, Plan())
+        mainers = create.ensure(uploaded, Plan())
+        for llm_id in [llm_id for one in mainers for llm_id in one.llm_ids]:
+            keep_it_short(uploaded, llm_id)
+    return mainers
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mainer_nb import check, create, management
+from mainer_nb import check, create, deploy, management
 from mainer_nb.create import Mainer, Plan
-from mainer_nb.errors import ArgumentError, CanisterError, RejectError
+from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError, RejectError
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 
 UNKNOWN = "n2m2m-wyaaa-aaaaa-p777a-cai"  # a well-formed id of no canister
@@ -133,3 +133,15 @@ class TestRefused:
 def test_an_unknown_mainer_lists_those_there_are(uploaded: Network, own: Mainer) -> None:
     with pytest.raises(ArgumentError, match=f"no mAIner {UNKNOWN}.*{own.controller_id} \\(Own\\)"):
         create.mainer(uploaded, UNKNOWN)
+
+
+def test_before_the_creation_the_next_step_says_what_to_run(empty: Network) -> None:
+    deploy.deploy(empty)
+    with pytest.raises(PreconditionError, match=r"no mAIner on network local: run notebooks/03_create\.ipynb"):
+        create.required(empty)
+    with pytest.raises(PreconditionError, match="no mAIner of type Own and no mAIner of type ShareAgent on"):
+        create.required(empty, "Own", "ShareAgent")
+
+
+def test_what_is_required_is_found(uploaded: Network, mainers: list[Mainer]) -> None:
+    assert set(mainers) <= set(create.required(uploaded, "Own", "ShareService", "ShareAgent"))
