@@ -14,7 +14,7 @@ from .artifacts import Item
 from .check import Check
 from .create import Mainer, Plan
 from .deploy import Deployed
-from .errors import CallError, ExpectationFailed, PreconditionError
+from .errors import CallError, ExpectationFailed
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
 from .tables import names
@@ -102,19 +102,6 @@ def healthy(checks: Sequence[Check]) -> str:
     ]
     that(not wrong, "; ".join(wrong))
     return f"All endpoints of {len(checks)} mAIners answer as they should."
-
-
-def everybody(mainers: Sequence[Mainer], network_name: str) -> None:
-    """There is at least one mAIner of each type, ready to be tested. Raises PreconditionError otherwise."""
-    missing = [kind for kind in ("Own", "ShareService", "ShareAgent") if kind not in {one.kind for one in mainers}]
-    silent = [one for one in mainers if one.kind != "ShareAgent" and not one.llm_ids]
-    if missing or silent:
-        lacking = [f"no {kind} mAIner" for kind in missing]
-        lacking += [f"no LLM for {one.kind} {one.controller_id}" for one in silent]
-        raise PreconditionError(
-            f"there is {' and '.join(lacking)} on network {network_name}: run notebooks/03_create.ipynb first "
-            "(in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
-        )
 
 
 def opened(challenges: Sequence[Challenge], number: int) -> str:

@@ -12,7 +12,7 @@ Times are UTC datetimes; ids and principals are text.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,9 @@ from typing import Any
 from . import management
 from .agent import to_principal
 from .canister import Canister, case
+from .create import Mainer
 from .errors import PreconditionError, WaitTimeout
+from .management import TRILLION
 from .network import GAME_STATE, Network
 from .progress import Progress, Silent
 from .upload import CONTROLLER
@@ -29,6 +31,7 @@ from .upload import CONTROLLER
 TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
 WAIT_TIMEOUT = 600.0
 WAIT_INTERVAL = 1.0
+CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
 TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
 
 
@@ -61,7 +64,9 @@ class Queued:
 
 @dataclass(frozen=True)
 class Submission:
-    """An answer that was submitted. `submitted_by`: the mAIner; `status`: Submitted, Judging, Judged, …"""
+    """An answer that was submitted. `submitted_by`: the mAIner; `status`: Submitted, Judging, Judged, …; `queued`: when
+    the mAIner took the challenge.
+    """
 
     submission_id: str
     challenge_id: str
@@ -70,6 +75,7 @@ class Submission:
     answer: str
     submitted_by: str
     status: str
+    queued: datetime
     submitted: datetime
 
 
@@ -103,6 +109,19 @@ class Thresholds:
     scored_responses_per_challenge: int
 
 
+@dataclass(frozen=True)
+class Team:
+    """An Own mAIner, and a ShareService with its ShareAgents."""
+
+    own: Mainer
+    service: Mainer
+    agents: tuple[Mainer, ...]
+
+    @property
+    def members(self) -> list[Mainer]:
+        return [self.own, self.service, *self.agents]
+
+
 # --- the Game State ---
 
 
@@ -129,6 +148,11 @@ def submissions(net: Network) -> list[Submission]:
 def submission_ids(net: Network) -> set[str]:
     """The ids of all submissions that the Game State has."""
     return {one.submission_id for one in submissions(net)}
+
+
+def new_submissions(net: Network, known: Collection[str]) -> list[Submission]:
+    """The submissions that the Game State has and that are not among the `known` ids."""
+    return [one for one in submissions(net) if one.submission_id not in known]
 
 
 def judge_next(net: Network, score: int) -> Submission | None:
@@ -178,7 +202,36 @@ THRESHOLDS = {
 }
 
 
-# --- a mAIner ---
+# --- mAIners ---
+
+
+def team(net: Network, mainers: Sequence[Mainer]) -> Team:
+    """One of each type out of these mAIners, able to work together.
+
+    Raises PreconditionError if a type, an LLM or the tie between ShareAgent and ShareService is missing.
+    """
+    able = [one for one in mainers if one.llm_ids]
+    for own in able:
+        for service in able:
+            agents = tuple(one for one in mainers if one.share_service_id == service.controller_id)
+            if (own.kind, service.kind) == ("Own", "ShareService") and agents:
+                return Team(own, service, agents)
+    raise PreconditionError(
+        f"network {net.name} lacks an Own mAIner with an LLM, or a ShareService with an LLM and a ShareAgent: "
+        f"run {CREATE_STEP} first"
+    )
+
+
+def fund(net: Network, mainers: Iterable[Mainer], minimum: int = TRILLION) -> dict[str, int]:
+    """Top up the controllers and LLMs of these mAIners that have less than `minimum` cycles to twice as much; the
+    cycles given, by canister id. On mainnet, where cycles cost money, nothing is done.
+    """
+    given = {}
+    for canister_id in () if net.mainnet else [one for each in mainers for one in (each.controller_id, *each.llm_ids)]:
+        balance = management.status(net.agent, canister_id).cycles
+        if balance < minimum:
+            given[canister_id] = top_up(net, canister_id, 2 * minimum - balance)
+    return given
 
 
 def trigger(net: Network, controller_id: str, progress: Progress | None = None) -> str:
@@ -200,6 +253,14 @@ def work_off(net: Network, controller_id: str, progress: Progress | None = None)
     for _ in waiting:
         trigger(net, controller_id, progress)
     return len(waiting)
+
+
+def settle(net: Network, team: Team, progress: Progress | None = None) -> None:
+    """Stop the timers of a team and work off what waits in its queues."""
+    for one in team.members:
+        stop_timers(net, one.controller_id)
+    for one in (team.own, team.service):
+        work_off(net, one.controller_id, progress)
 
 
 @contextmanager
@@ -363,5 +424,6 @@ def _submission(record: dict[str, Any]) -> Submission:
         answer=record["challengeAnswer"],
         submitted_by=record["submittedBy"],
         status=case(record["submissionStatus"]),
+        queued=_time(record["challengeQueuedTimestamp"]),
         submitted=_time(record["submittedTimestamp"]),
     )

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from .create import Mainer
-from .operate import Challenge, Queued, Submission
+from .operate import Queued, Submission
 from .progress import amount
 from .tables import names, trillions
 from .upload import Uploaded
@@ -29,6 +29,7 @@ PLAIN = "#56B4E9"
 GREY = "#555555"
 WIDTH = 9.0  # inches
 DPI = 100
+MOST_LINES = 12  # of a timeline
 
 
 class Picture(Figure):
@@ -142,30 +143,27 @@ def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequen
     return picture
 
 
-def timeline(submissions: Sequence[Submission], challenges: Sequence[Challenge], mainers: Sequence[Mainer]) -> Picture:
-    """From a challenge's opening to its answers: a line for each submission, with question and answer in words."""
+def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Picture:
+    """The last submissions, a line each from the taking of the challenge to the submission of its answer."""
     called, kinds = names(mainers), {one.controller_id: one.kind for one in mainers}
-    opened = {one.challenge_id: one.created for one in challenges}
-    shown = sorted((one for one in submissions if one.challenge_id in opened), key=lambda one: one.submitted)[-12:]
+    shown = sorted(submissions, key=lambda one: one.submitted)[-MOST_LINES:]
+    start = min((one.queued for one in shown), default=None)
     picture = Picture(0.55 * max(len(shown), 1) + 1.0)
     axes = picture.add_subplot()
-    start = min((opened[one.challenge_id] for one in shown), default=None)
+    last = 1.0
     for row, one in enumerate(shown):
         assert start is not None
-        begun = (opened[one.challenge_id] - start).total_seconds()
-        ended = (one.submitted - start).total_seconds()
+        begun, last = (one.queued - start).total_seconds(), (one.submitted - start).total_seconds()
         colour = COLOURS.get(kinds.get(one.submitted_by, ""), GREY)
-        axes.plot([begun, ended], [row, row], color=colour, linewidth=2, solid_capstyle="round")
-        axes.plot([ended], [row], "o", color=colour)
+        axes.plot([begun, last], [row, row], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot([last], [row], "o", color=colour)
         axes.text(begun, row - 0.14, shorten(one.question, 70), va="bottom", fontsize=8, color=GREY)
-        axes.annotate(
-            shorten(one.answer, 38, placeholder=" …"), (ended, row), (8, 0), textcoords="offset points", va="center"
-        )
+        answer = shorten(one.answer, 38, placeholder=" …")
+        axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(shown)), [called.get(one.submitted_by, "another mAIner") for one in shown])
     axes.set_ylim(len(shown) - 0.5, -0.7)
-    last = max(((one.submitted - start).total_seconds() for one in shown if start), default=1.0)
     axes.set_xlim(-0.02 * last, last * 1.5)
-    axes.set_xlabel("seconds since the first of these challenges was opened")
+    axes.set_xlabel("seconds since the first of these challenges was taken by a mAIner")
     _plain(axes)
     return picture
 
