@@ -117,19 +117,15 @@ class Client(ic.Client):
 
         Raises NetworkNotRunning or TransportError.
         """
+        url = self.url + "/api/v2/status"
         try:
-            answer = self.http.get(self.url + "/api/v2/status")
+            answer = self.http.get(url)
             answer.raise_for_status()
-            status = cbor2.loads(answer.content)
         except httpx.ConnectError as error:
             raise NetworkNotRunning(f"nothing answers at {self.url} ({error})") from error
-        except (httpx.HTTPError, cbor2.CBORDecodeError, ValueError) as error:
-            raise TransportError(f"{self.url}/api/v2/status is not an Internet Computer's answer: {error}") from error
-        if isinstance(status, cbor2.CBORTag):  # self-described CBOR
-            status = status.value
-        if not isinstance(status, dict):
-            raise TransportError(f"{self.url}/api/v2/status is not an Internet Computer's answer: {status!r}")
-        return status
+        except httpx.HTTPError as error:
+            raise TransportError(f"{url} does not answer as an Internet Computer does: {error}") from error
+        return _decoded(answer.content, url)
 
     def query(self, canister_id: PrincipalLike, data: bytes) -> bytes:
         return self._checked(f"/api/v2/canister/{to_principal(canister_id)}/query", data).content
@@ -364,10 +360,9 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _certified_rejection(state: Node | None, request_id: bytes) -> dict[str, Any]:
+    code = _status_field(state, request_id, "reject_code") or b""
     return {
-        "reject_code": int.from_bytes(
-            _status_field(state, request_id, "reject_code") or b"", "little"
-        ),  # LEB128, < 128
+        "reject_code": int.from_bytes(code, "little"),  # LEB128, which for 1 to 6 is one byte
         "reject_message": _text(_status_field(state, request_id, "reject_message")),
         "error_code": _text(_status_field(state, request_id, "error_code")),
     }

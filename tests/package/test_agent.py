@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
+import cbor2
 import ic
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -120,7 +121,7 @@ def test_another_kind_of_server_is_recognised(caller: Identity) -> None:
         agent = Agent(caller, url)
         with pytest.raises(TransportError, match="HTTP 404: hello"):
             agent.query_bytes("aaaaa-aa", "echo", NOTHING)
-        with pytest.raises(TransportError, match="not an Internet Computer's answer"):
+        with pytest.raises(TransportError, match="does not answer as an Internet Computer does"):
             agent.client.get_status()
 
 
@@ -160,6 +161,23 @@ def test_certified_facts_of_a_canister(agent: Agent, probe: str, probe_wasm: byt
     assert agent.read_canister("n2m2m-wyaaa-aaaaa-p777a-cai", "module_hash") is None
 
 
+def test_a_network_without_synchronous_calls_is_polled(running: server.Info, caller: Identity, probe: str) -> None:
+    def older(request: bytes) -> bytes:
+        if request.startswith(b"POST /api/v3/"):
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        return forwarded(request, running.url)
+
+    with serving(older) as url:
+        canister = Canister(Agent(caller, url, bytes.fromhex(running.root_key)), probe, PROBE_DID)
+        assert [canister.increment(), canister.increment()] == [1, 2]
+
+
+def test_self_described_cbor_is_understood(caller: Identity) -> None:
+    body = cbor2.dumps(cbor2.CBORTag(55799, {"root_key": b"key", "replica_health_status": "healthy"}))
+    with serving(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
+        assert Agent(caller, url).client.get_status()["root_key"] == b"key"
+
+
 @contextmanager
 def serving(answer: Callable[[bytes], bytes]) -> Iterator[str]:
     """A server that reads one request a connection, answers with these bytes and closes it; its address."""
@@ -189,16 +207,21 @@ def read_request(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
+def forwarded(request: bytes, upstream: str) -> bytes:
+    """The network's answer to this request."""
+    target = urlsplit(upstream)
+    with socket.create_connection((target.hostname, target.port)) as onward:
+        onward.sendall(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", request))
+        return b"".join(iter(lambda: onward.recv(65536), b""))
+
+
 @contextmanager
 def lossy(upstream: str, losses: int) -> Iterator[str]:
     """A way to the network on which the first answers are lost; its address."""
-    target = urlsplit(upstream)
     left = [losses]
 
     def pass_on(request: bytes) -> bytes:
-        with socket.create_connection((target.hostname, target.port)) as onward:
-            onward.sendall(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", request))
-            reply = b"".join(iter(lambda: onward.recv(65536), b""))
+        reply = forwarded(request, upstream)
         if left[0]:
             left[0] -= 1
             return b""

@@ -61,3 +61,17 @@ def test_a_pipe_gets_lines_a_terminal_bars_and_the_environment_decides(monkeypat
 )
 def test_amounts_for_people(value: float, unit: str, text: str) -> None:
     assert progress.amount(value, unit) == text
+
+
+def test_a_notebook_gets_a_bar_that_fills(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Widgets().task("upload", 2_000_000, "B") as task:
+        task.advance(1_000_000)
+        assert (task.bar.value, task.bar.max) == (1_000_000, 2_000_000)
+        task.note("being verified")
+        assert "1.0 MB of 2.0 MB" in task.label.value
+        assert "being verified" in task.label.value
+        task.advance(1_000_000)
+    assert task.bar.bar_style == "success"
+    with pytest.raises(RuntimeError), progress.Widgets().task("deploy") as failing:
+        raise RuntimeError
+    assert failing.bar.bar_style == "danger"
