@@ -14,6 +14,7 @@ once. ic-py's `query_raw`, `update_raw`, … work on top of it, so that ic-py's 
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,6 +127,19 @@ class Client(ic.Client):
         except httpx.HTTPError as error:
             raise TransportError(f"{url} does not answer as an Internet Computer does: {error}") from error
         return _decoded(answer.content, url)
+
+    def default_effective_canister_id(self) -> ic.Principal:
+        """Where to send calls that are about no canister yet, such as creating one.
+
+        Networks of several subnets (those of dfx and icp-cli, made by PocketIC) name an id in their topology; elsewhere
+        it is the management canister.
+        """
+        try:
+            answer = self.http.get(self.url + "/_/topology")
+            encoded = answer.json()["default_effective_canister_id"]["canister_id"] if answer.is_success else ""
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            encoded = ""
+        return ic.Principal(base64.b64decode(encoded))
 
     def query(self, canister_id: PrincipalLike, data: bytes) -> bytes:
         return self._checked(f"/api/v2/canister/{to_principal(canister_id)}/query", data).content

@@ -105,7 +105,9 @@ def create_canister(agent: Agent, cycles: int, controllers: Sequence[PrincipalLi
     `controllers`: the caller alone unless given. Raises RejectError where cycles are not given away.
     """
     settings = {"controllers": [to_principal(one, "controller") for one in controllers]} if controllers else None
-    answer = _management(agent).provisional_create_canister_with_cycles({"amount": cycles, "settings": settings})
+    create = _management(agent).provisional_create_canister_with_cycles
+    where = agent.client.default_effective_canister_id()
+    answer = create({"amount": cycles, "settings": settings}, effective_canister_id=where)
     return str(answer["canister_id"])
 
 

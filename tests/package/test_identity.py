@@ -28,7 +28,11 @@ def ed25519_v2(key: ed25519.Ed25519PrivateKey) -> bytes:
         + bytes.fromhex("a123032100")
         + key.public_key().public_bytes_raw()
     )
-    return b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(der) + b"-----END PRIVATE KEY-----\n"
+    return pem_block(b"PRIVATE KEY", der)
+
+
+def pem_block(label: bytes, der: bytes) -> bytes:
+    return b"-----BEGIN %s-----\n%s-----END %s-----\n" % (label, base64.encodebytes(der), label)
 
 
 def test_ed25519_signs_as_ic_py_does() -> None:
@@ -86,7 +90,7 @@ def _prime256v1() -> ec.EllipticCurvePrivateKey:
 
 def _with_parameters(sec1: bytes) -> bytes:
     """As `dfx identity export` writes it: a block with the curve's object identifier first."""
-    return b"-----BEGIN EC PARAMETERS-----\nBgUrgQQACg==\n-----END EC PARAMETERS-----\n" + sec1
+    return pem_block(b"EC PARAMETERS", bytes.fromhex("06052b8104000a")) + sec1
 
 
 def test_v1_and_v2_of_one_ed25519_key_are_one_identity() -> None:
@@ -156,7 +160,7 @@ def test_no_secret_is_shown() -> None:
             id="P-384",
         ),
         pytest.param(
-            lambda: b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            lambda: pem_block(b"PRIVATE KEY", bytes(3)),
             "is not a key that can be read",
             id="damaged",
         ),

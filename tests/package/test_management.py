@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from http_in_between import forwarded, serving
 from probe_canister import PROBE_DID
 
 from mainer_nb import management
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import RejectError
-from mainer_nb.localnet import server
+from mainer_nb.identity import Identity
+from mainer_nb.localnet import principal, server
 from mainer_nb.management import TRILLION
 
 
@@ -83,12 +88,27 @@ def test_a_deleted_canister_is_gone(agent: Agent, probe: str) -> None:
 def test_only_controllers_may_look_and_install(
     running: server.Info, agent: Agent, probe: str, probe_wasm: bytes
 ) -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from mainer_nb.identity import Identity
-
     stranger = Agent(Identity(Ed25519PrivateKey.generate()), running.url, bytes.fromhex(running.root_key))
     with pytest.raises(RejectError, match="controller"):
         management.status(stranger, probe)
     with pytest.raises(RejectError, match="controller"):
         management.install_code(stranger, probe, probe_wasm, "reinstall")
+
+
+def test_a_network_of_several_subnets_says_where_to_create(running: server.Info, caller: Identity) -> None:
+    """As PocketIC, behind dfx and icp-cli, does: in its topology; the calls themselves go to the real network."""
+    default = principal.canister_id(7)
+    topology = json.dumps({"default_effective_canister_id": {"canister_id": base64.b64encode(default).decode()}})
+    asked: list[bytes] = []
+
+    def gateway(request: bytes) -> bytes:
+        asked.append(request.split(b" ")[1])
+        if asked[-1] == b"/_/topology":
+            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(topology), topology.encode())
+        return forwarded(request, running.url)
+
+    with serving(gateway) as url:
+        agent = Agent(caller, url, bytes.fromhex(running.root_key))
+        canister_id = management.create_canister(agent, TRILLION)
+        assert management.status(agent, canister_id).controllers == (str(agent.get_principal()),)
+    assert asked[1] == f"/api/v3/canister/{principal.to_text(default)}/call".encode()
