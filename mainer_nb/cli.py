@@ -1,6 +1,7 @@
-"""The command `mainer-nb`: the embedded network from a shell.
+"""The command `mainer-nb`: the embedded network and the notebooks from a shell.
 
     mainer-nb net start | status | stop | reset
+    mainer-nb run [NOTEBOOK ...] [--network NAME] [--model NAME] [-p NAME VALUE] …
 
 Where its state is kept, and how to have it elsewhere: see `places`.
 """
@@ -9,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from . import network, places
+import yaml
+
+from . import network, places, progress
 from .errors import MainerError
 from .localnet import server
 
@@ -36,6 +40,20 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("status", help="say where it runs").set_defaults(do=_net_status)
     actions.add_parser("stop", help="stop it; its state is kept").set_defaults(do=_net_stop)
     actions.add_parser("reset", help="stop it and remove its state: all canisters").set_defaults(do=_net_reset)
+    run = commands.add_parser("run", help="run the notebooks and leave a report")
+    run.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_create or 03 (default: all, in order)"
+    )
+    run.add_argument("--network", help="network to use (default: local, the embedded one)")
+    run.add_argument("--identity", help="identity of icp-cli or dfx, or a PEM file")
+    run.add_argument("--model", help="a gguf in files/ or its path (default: Gemma 3 270M)")
+    run.add_argument("--mode", help="of 01_deploy: auto, install, reinstall or upgrade")
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="any parameter of the notebooks; the value is YAML",
+    )  # fmt: skip
+    run.add_argument("--output", type=Path, help="folder for the runs (default: runs/)")
+    run.set_defaults(do=_run)
     return parser
 
 
@@ -63,6 +81,21 @@ def _net_reset(_: argparse.Namespace) -> int:
     server.reset(places.state())
     print("network local is stopped and its state removed, canister ids included")
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from . import run  # loads papermill, which the network's commands need not wait for
+
+    named = ("network", "identity", "model", "mode")
+    parameters = {name: yaml.safe_load(value) for name, value in arguments.parameter}
+    parameters |= {name: value for name in named if (value := getattr(arguments, name)) is not None}
+    result = run.run(arguments.notebooks, parameters, arguments.output, progress.auto())
+    for one in result.notebooks:
+        print(f"{one.name:<12} {one.status:<8} {one.seconds:6.1f} s")
+    print(f"report: {result.folder / run.REPORT}")
+    if not result.ok:
+        print(f"mainer-nb: {result.failure}", file=sys.stderr)
+    return 0 if result.ok else 1
 
 
 def _where(info: server.Info) -> str:
