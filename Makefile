@@ -1,0 +1,70 @@
+# The workbench's commands. They need Python 3.11 or newer and make; everything else is installed into .venv.
+#
+#   make run            set up, start the embedded network, run all notebooks, leave a report in runs/latest
+#   make lab            set up, open JupyterLab on the notebooks
+#   make test           set up, run the whole test suite
+#   make check          style and types
+#   make rebuild-check  rebuild the Motoko canisters and compare them with files/ (needs Node)
+#   make clean          remove what was made here: .venv, runs, the embedded network's state
+#
+# Options of `mainer-nb run` go into RUN, such as: make run RUN="--model qwen2.5-0.5b-instruct-q8_0"
+
+.PHONY: run lab test check rebuild-check clean
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?=
+TEST ?=
+
+run: $(VENV)/installed
+	$(BIN)/mainer-nb run $(RUN)
+
+lab: $(VENV)/installed
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(TEST)
+
+check: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+rebuild-check:
+	@if command -v npm >/dev/null 2>&1; then \
+		cd canisters && npm ci --no-audit --no-fund && npm run check; \
+	elif [ -n "$$CI" ]; then \
+		echo "rebuild-check: npm is not installed, but is needed here" >&2; exit 1; \
+	else \
+		echo "rebuild-check: skipped, since npm is not installed"; \
+	fi
+
+clean:
+	@if [ -x $(BIN)/mainer-nb ]; then $(BIN)/mainer-nb net reset; fi
+	rm -rf $(VENV) runs .localnet build mainer_nb.egg-info
+
+# What is needed to run: the package. What is needed to test: the tools, and the sources that the LLM canister is built
+# from, so that the tests need no network.
+$(VENV)/installed: $(VENV)/created pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[test]"
+	$(BIN)/python canisters/llama_cpp/build.py --fetch
+	@touch $@
+
+# PYTHON chooses another interpreter: make run PYTHON=/opt/python3.12/bin/python3
+$(VENV)/created:
+	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.14 python; do \
+		[ -n "$$python" ] || continue; \
+		if "$$python" -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; then \
+			echo "using $$python: `$$python --version`"; \
+			"$$python" -m venv $(VENV) && touch $@ && exit 0; \
+			exit 1; \
+		fi; \
+	done; \
+	echo "No Python 3.11 or newer with venv was found. Install one (on Debian with python3-venv)," >&2; \
+	echo "or name one: make run PYTHON=/path/to/python3" >&2; \
+	exit 1
