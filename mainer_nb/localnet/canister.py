@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import cycles, journal
-from .errors import CanisterTrap
+from .errors import CanisterTrap, Failure, RejectCode
 from .memory import WASM_PAGE, CowMemory, page_ranges
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, Message
@@ -255,13 +255,8 @@ class Canister:
                 path.unlink(missing_ok=True)
 
     def uninstall(self) -> None:
-        """Drops instances and memories; the state already says that no module is installed."""
-        with self.memory_lock:
-            self._close_instances()
-            if self._stable is not None:
-                self._stable.close()
-                self._stable = None
-            self._close_query_stable()
+        """Drops the code, instances and memories; the state already has new generations of the memories."""
+        self.forget()
         self._remove_old_files()
 
     # Queries. Any thread; one at a time by `memory_lock`.
@@ -272,14 +267,19 @@ class Canister:
         """Runs the exported function `export` on the committed state and forgets all its changes.
 
         `prepare` fills in what the execution should see (caller, argument, …).
+
+        Raises:
+            Failure: the canister does not have the function (any more).
         """
         with self.memory_lock:
             state = self.state
+            if self.compiled is None or export not in self.compiled.info.exports:
+                # It was there when the caller looked, but an installation or deletion came first.
+                raise Failure(RejectCode.CANISTER_ERROR, "IC0536", f"the canister has no {export!r} any more")
             if self._query_instance is not None and not self._query_instance.reset(state.heap_pages, state.globals):
                 self._query_instance.close()
                 self._query_instance = None
             if self._query_instance is None:
-                assert self.compiled is not None
                 self._query_instance = Instance(
                     self._runtime, self.compiled, self._heap_file(state.heap_generation), state.heap_pages
                 )
@@ -317,7 +317,9 @@ class Canister:
 
     def remove(self) -> None:
         """The canister is deleted: nothing of it stays."""
-        self.close()
+        with self.memory_lock:
+            self.compiled = None
+            self.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def log(self, entries: list[tuple[int, bytes]]) -> None:

@@ -20,7 +20,7 @@ from .memory import Range, write_ranges
 _HEADER = struct.Struct("<8sQQ")
 _FILE = struct.Struct("<HQQ")
 _RANGE = struct.Struct("<QQ")
-_MAGIC = b"icjrnl01"
+_PENDING, _DONE = b"icjrnl01", b"icdone01"
 #: A larger journal is cut to nothing once it is applied, so that it does not hold the disk.
 _KEEP = 4 * 1024 * 1024
 _IOV_MAX = 512
@@ -53,15 +53,21 @@ def write(journal: Path, commit: int, changes: Iterable[FileChange]) -> None:
     length = sum(len(part) for part in parts)
     fd = os.open(journal, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        _write_all(fd, [_HEADER.pack(_MAGIC, commit, length), *parts])
+        _write_all(fd, [_HEADER.pack(_PENDING, commit, length), *parts])
     finally:
         os.close(fd)
 
 
 def applied(journal: Path) -> None:
-    """The memory files have the changes: the journal need not keep them if they are large."""
-    if journal.stat().st_size > _KEEP:
-        os.truncate(journal, 0)
+    """The memory files have the changes: the journal is marked as done, and emptied if it is large."""
+    fd = os.open(journal, os.O_WRONLY)
+    try:
+        if os.fstat(fd).st_size > _KEEP:
+            os.ftruncate(fd, 0)
+        else:
+            os.pwrite(fd, _DONE, 0)
+    finally:
+        os.close(fd)
 
 
 def recover(journal: Path, commit: int) -> bool:
@@ -76,7 +82,7 @@ def recover(journal: Path, commit: int) -> bool:
     if len(data) < _HEADER.size:
         return False
     magic, number, length = _HEADER.unpack_from(data)
-    if magic != _MAGIC or number != commit:
+    if magic != _PENDING or number != commit:
         return False
     if len(data) < _HEADER.size + length:
         raise ValueError(f"{journal} is cut short: {len(data)} bytes of {_HEADER.size + length}")
@@ -97,6 +103,7 @@ def recover(journal: Path, commit: int) -> bool:
             os.ftruncate(fd, size)
         os.close(fd)
         FileChange(path, size, ranges, views).apply()
+    applied(journal)
     return True
 
 

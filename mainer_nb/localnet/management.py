@@ -504,7 +504,7 @@ def _trapped(network: Scheduler, canister: Canister, outcome: Outcome) -> Failur
 def uninstall_code(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
     canister = _only_controllers(canister, message)
     state = canister.state
-    with network.lock:
+    with canister.memory_lock, network.lock:  # in this order: a commit takes them so
         for context in state.contexts.values():
             if not context.responded:
                 reject = Reject(int(RejectCode.CANISTER_REJECT), "Canister has been uninstalled", "IC0511")

@@ -147,7 +147,10 @@ class Network:
             execution.caller, execution.arg, execution.method = call.sender, call.arg, call.method
 
         around, now = self.scheduler.around, self.now()
-        outcome = canister.query("F", around, now, limits.INSPECT_LIMIT, "canister_inspect_message", prepare)
+        try:
+            outcome = canister.query("F", around, now, limits.INSPECT_LIMIT, "canister_inspect_message", prepare)
+        except Failure as failure:
+            return failure.reject
         if outcome.trap is not None:
             with self.scheduler.lock:
                 return self.scheduler.trap(canister, outcome)
@@ -233,7 +236,10 @@ class Network:
 
         entry = "CQ" if kind == "composite_query" else "NRQ"
         export = f"canister_{kind} {query.method}"
-        outcome = canister.query(entry, self.scheduler.around, self.now(), limits.QUERY_LIMIT, export, prepare)
+        try:
+            outcome = canister.query(entry, self.scheduler.around, self.now(), limits.QUERY_LIMIT, export, prepare)
+        except Failure as failure:
+            return failure.reject
         execution = outcome.execution
         with self.scheduler.lock:
             canister.log(execution.logs)

@@ -83,7 +83,7 @@ def start(folder: Path, port: int = 0) -> Info:
                 " use it, or stop it first (mainer-nb net stop)"
             )
         return running
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "server.log"
     reader, writer = os.pipe()
     command = [sys.executable, "-m", "mainer_nb.localnet", "serve", "--state", str(folder), "--port", str(port)]
@@ -202,7 +202,7 @@ def _read(fd: int, seconds: float) -> bytes:
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "server.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ def module(body: str, memory: str = "(memory 1)") -> bytes:
     return bytes(wat2wasm(f"(module {IMPORTS} {memory} {HELPERS} {body})"))
 
 
+def eventually(condition: Callable[[], object], timeout: float = 30) -> None:
+    """Waits until `condition` holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the condition does not hold after {timeout} s")
+        time.sleep(0.001)
+
+
 class Driver:
     """A network in `folder` and its users."""
 
@@ -94,13 +104,10 @@ class Driver:
 
     def response(self, request_id: bytes, timeout: float = 60) -> Response:
         """Waits for the outcome of a request."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            response = self.network.scheduler.requests[request_id].response
-            if response is not None:
-                return response
-            time.sleep(0.001)
-        raise TimeoutError(f"no response within {timeout} s")
+        request = self.network.scheduler.requests[request_id]
+        eventually(lambda: request.response, timeout)
+        assert request.response is not None
+        return request.response
 
     def update(self, canister_id: bytes, method: str, arg: bytes = b"", sender: bytes = ALICE) -> Response:
         """Calls a method and waits for the outcome."""
@@ -148,6 +155,16 @@ class Driver:
         """Installs `wasm`; None, or the `Reject`."""
         args = {"mode": mode, "canister_id": canister_id, "wasm_module": wasm, "arg": arg}
         return self.manage("install_code", args, sender)
+
+    def hold(self, canister_id: bytes) -> None:
+        """Keeps a canister from executing anything until `go_on`."""
+        assert self.network.scheduler.wait_until_idle(30)
+        self.network.scheduler.canisters[canister_id].busy = True
+
+    def go_on(self, canister_id: bytes) -> None:
+        """Lets a canister that was held execute what waits for it."""
+        with self.network.scheduler.lock:
+            self.network.scheduler.release(self.network.scheduler.canisters[canister_id])
 
     def cycles(self, canister_id: bytes) -> int:
         """The balance of a canister."""

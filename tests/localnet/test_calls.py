@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from localnet.driver import ALICE, BOB, INSTALL, UPGRADE, Driver, module
+from localnet.driver import ALICE, BOB, INSTALL, UPGRADE, Driver, eventually, module
 
 from mainer_nb.localnet import candid, principal
 from mainer_nb.localnet.errors import Reject, Reply
@@ -133,21 +133,19 @@ def test_a_call_that_was_answered_early_is_not_answered_again(ic: Driver) -> Non
 
 def test_stopping_waits_for_open_calls(ic: Driver) -> None:
     caller, slow = ic.create(CALLER), ic.create(ECHO)
-    ic.network.scheduler.canisters[slow].busy = True  # the callee is kept from running
+    ic.hold(slow)
     request = ic.submit(caller, "go", slow)
     assert isinstance(request, bytes)
-    while not ic.network.scheduler.canisters[caller].state.callbacks:
-        pass
+    state = ic.network.scheduler.canisters[caller].state
+    eventually(lambda: state.callbacks)
     stop = candid.encode([candid.record({"canister_id": candid.PRINCIPAL})], [{"canister_id": caller}])
     stopping = ic.submit(principal.MANAGEMENT, "stop_canister", stop)
     assert isinstance(stopping, bytes)
-    while ic.network.scheduler.canisters[caller].state.status != "stopping":
-        pass
+    eventually(lambda: state.status == "stopping")
     refused = ic.submit(caller, "go", slow)
     assert isinstance(refused, Reject)
     assert refused.error_code == "IC0509"
-    with ic.network.scheduler.lock:
-        ic.network.scheduler.release(ic.network.scheduler.canisters[slow])
+    ic.go_on(slow)
     assert ic.response(request) == Reply(b"hello")
     assert isinstance(ic.response(stopping), Reply)
     assert ic.manage("canister_status", {"canister_id": caller})["status"] == {"stopped": None}

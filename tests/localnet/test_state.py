@@ -146,7 +146,7 @@ def test_a_restarted_network_goes_on_where_it_was(ic: Driver) -> None:
 
 def test_messages_that_wait_are_executed_after_a_restart(ic: Driver) -> None:
     canister = ic.create(KEEPER)
-    ic.network.scheduler.canisters[canister].busy = True  # it is kept from running
+    ic.hold(canister)
     request = ic.submit(canister, "add")
     assert isinstance(request, bytes)
     ic.restart()
