@@ -18,22 +18,21 @@ module {
 
   public func new() : State = { hash = Array.toVarArray(Block.initialHash); var length = 0 };
 
-  /// Takes `data`, whose size must be a multiple of `blockSize`.
-  public func absorb(state : State, data : Blob) {
-    let size = data.size();
-    assert size % blockSize == 0;
-    var at = 0;
-    while (at < size) {
+  /// Takes the bytes of `data` from `start` on, as many whole blocks as there are up to `end`.
+  public func absorb(state : State, data : Blob, start : Nat, end : Nat) {
+    var at = start;
+    while (at + blockSize <= end) {
       Block.compress(state.hash, data, at);
       at += blockSize;
     };
-    state.length += size;
+    state.length += at - start : Nat;
   };
 
   /// The digest of all that was absorbed, followed by `tail` of any size. `state` may go on absorbing.
   public func digest(state : State, tail : Blob) : Blob {
     let end : State = { hash = VarArray.clone(state.hash); var length = state.length };
-    absorb(end, padded(tail, state.length + tail.size()));
+    let last = padded(tail, state.length + tail.size());
+    absorb(end, last, 0, last.size());
     Blob.fromArray(Array.flatten(Array.map<Nat32, [Nat8]>(Array.fromVarArray(end.hash), bigEndian32)));
   };
 

@@ -78,7 +78,7 @@ module {
     switch model {
       case (#Qwen2_5_500M) "Qwen2_5_500M";
       case (#Gemma3_270M) "Gemma3_270M";
-      case (#Other(name)) "Other " # name;
+      case (#Other(name)) "\"" # name # "\"";
     };
   };
 
@@ -176,7 +176,7 @@ module {
       upload.received[index] := true;
       upload.receivedCount += 1;
       while (upload.receivedInOrder < upload.received.size() and upload.received[upload.receivedInOrder]) upload.receivedInOrder += 1;
-      hash(state.store, upload.file, upload.hasher, bytesInOrder(upload), hashedPerChunk);
+      hash(state.store, upload.file, upload.hasher, bytesInOrder(upload), hashedPerChunk, (offset, input.chunk));
     };
     #Ok(statusOfUpload(upload));
   };
@@ -193,7 +193,7 @@ module {
       return #Err(#Other(missing.toText() # " chunks of the " # targetName(input.target) # " are missing, the first at " # (upload.receivedInOrder * chunkSize).toText() # ": send them, then finish"));
     };
     let file = upload.file;
-    hash(state.store, file, upload.hasher, file.size, hashedPerFinish);
+    hash(state.store, file, upload.hasher, file.size, hashedPerFinish, (0, ""));
     if (file.size - upload.hasher.length : Nat >= Sha256.blockSize) return #Ok(statusOfUpload(upload));
 
     let sha256 = digest(state.store, file, upload.hasher);
@@ -236,7 +236,7 @@ module {
     #unknown;
   };
 
-  func notBegun(target : Types.UploadTarget, sha256 : Blob) : Text = "No upload of a " # targetName(target) # " with sha256 " # hex(sha256) # " is under way: begin it with uploadBegin";
+  func notBegun(target : Types.UploadTarget, sha256 : Blob) : Text = "No upload of the " # targetName(target) # " with sha256 " # hex(sha256) # " is under way: begin it with uploadBegin";
 
   func drop(state : State, upload : CheckedUpload) {
     state.checked.remove(targetName(upload.target));
@@ -285,7 +285,7 @@ module {
   };
 
   public func append(state : State, name : Text, data : Blob) : Types.FileUploadResult {
-    let ?upload = state.appending.get(name) else return #Err(#Other("No upload of a " # name # " was started"));
+    let ?upload = state.appending.get(name) else return #Err(#Other("No upload of the " # name # " was started"));
     switch (appendTo(state.store, upload, data)) {
       case (?reason) #Err(#Other(reason));
       case null #Ok({ creationResult = upload.file.size.toText() # " bytes of the " # name # " received" });
@@ -296,15 +296,16 @@ module {
     if (data.size() == 0) return ?"The chunk is empty";
     if (data.size() > BlockStore.blockSize) return ?("A chunk has at most " # BlockStore.blockSize.toText() # " bytes, this has " # data.size().toText());
     if (not BlockStore.addPiece(store, upload.file, data.size())) return ?"There is no stable memory left";
-    BlockStore.writePiece(store, upload.file, upload.file.pieces.size() - 1, data);
-    hash(store, upload.file, upload.hasher, upload.file.size, data.size() + Sha256.blockSize);
+    let index = upload.file.pieces.size() - 1 : Nat;
+    BlockStore.writePiece(store, upload.file, index, data);
+    hash(store, upload.file, upload.hasher, upload.file.size, data.size() + Sha256.blockSize, (upload.file.pieces.at(index).offset, data));
     null;
   };
 
   /// Appends to the upload of a wasm, which has no announced end: it is put into use each time it is a whole module.
   public func appendWasm(state : State, target : Types.UploadTarget, data : Blob) : Types.FileUploadResult {
     let name = targetName(target);
-    let ?upload = state.appending.get(name) else return #Err(#Other("No upload of a " # name # " was started"));
+    let ?upload = state.appending.get(name) else return #Err(#Other("No upload of the " # name # " was started"));
     switch (appendTo(state.store, upload, data)) {
       case (?reason) return #Err(#Other(reason));
       case null {};
@@ -328,7 +329,7 @@ module {
 
   /// Ends the appending upload of a model file.
   public func finishModel(state : State, model : Types.AvailableModels) : Types.FileUploadResult {
-    let ?upload = state.appending.take(modelUpload) else return #Err(#Other("No upload of a model file was started: begin with start_upload_mainer_llm"));
+    let ?upload = state.appending.take(modelUpload) else return #Err(#Other("No upload of the model file was started: begin with start_upload_mainer_llm"));
     switch (checkStructure(state.store, upload.file, #LlmModel(model))) {
       case (#Err(reason)) {
         BlockStore.release(state.store, upload.file);
@@ -370,16 +371,18 @@ module {
   // Hashing
 
   /// Goes on hashing `file` up to its first `available` bytes, by whole blocks, about `limit` bytes at most.
-  func hash(store : BlockStore.Store, file : BlockStore.File, hasher : Sha256.State, available : Nat, limit : Nat) {
+  /// `newest` is a piece of the file and its offset: what just arrived need not be read back.
+  func hash(store : BlockStore.Store, file : BlockStore.File, hasher : Sha256.State, available : Nat, limit : Nat, (newestOffset : Nat, newest : Blob)) {
     let end = Nat.min(available, hasher.length + limit);
     while (hasher.length + Sha256.blockSize <= end) {
       let offset = hasher.length;
-      let part = BlockStore.readPart(store, file, offset, Nat.min(hashedAtOnce, end - offset) / Sha256.blockSize * Sha256.blockSize);
-      let whole = part.size() / Sha256.blockSize * Sha256.blockSize;
-      if (whole == part.size()) { Sha256.absorb(hasher, part) } else if (whole > 0) {
-        Sha256.absorb(hasher, BlockStore.readPart(store, file, offset, whole));
+      if (offset >= newestOffset and offset + Sha256.blockSize <= newestOffset + newest.size()) {
+        Sha256.absorb(hasher, newest, offset - newestOffset, Nat.min(newest.size(), end - newestOffset));
       } else {
-        Sha256.absorb(hasher, BlockStore.read(store, file, offset, Sha256.blockSize));
+        let part = BlockStore.readPart(store, file, offset, Nat.min(hashedAtOnce, end - offset));
+        if (part.size() >= Sha256.blockSize) Sha256.absorb(hasher, part, 0, part.size()) else {
+          Sha256.absorb(hasher, BlockStore.read(store, file, offset, Sha256.blockSize), 0, Sha256.blockSize);
+        };
       };
     };
   };
