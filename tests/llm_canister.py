@@ -28,5 +28,3 @@ def upload(llm: Canister, data: bytes, name: str = MODEL, chunk: int = CHUNK) ->
 
 def load(llm: Canister, name: str = MODEL, *more: str) -> dict[str, Any]:
     return llm.load_model({"args": ["--model", name, *more]})
-
-

@@ -1,7 +1,7 @@
 """A gguf with random weights: small enough to load and run in an instant, whole enough to be a model.
 
-Llama architecture, 2 layers of width 64, and a vocabulary in which any text can be written: printable ASCII characters
-one by one, everything else byte by byte. What it says is noise, but the same noise each time.
+Llama architecture, 2 layers of width 64 (or more), and a vocabulary in which any text can be written: printable ASCII
+characters one by one, everything else byte by byte. What it says is noise, but the same noise each time.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-LAYERS, WIDTH, HIDDEN, HEADS, KV_HEADS = 2, 64, 128, 4, 2
-HEAD_WIDTH = WIDTH // HEADS
+LAYERS, HEADS, KV_HEADS = 2, 4, 2
 TokenType = gguf.TokenType
+Quantization = gguf.GGMLQuantizationType
 
 
 def write(
@@ -24,20 +24,25 @@ def write(
     context: int = 512,
     chat_template: str | None = None,
     architecture: str = "llama",
+    width: int = 64,
+    quantization: Quantization = Quantization.F32,
+    as_float: bool = False,
 ) -> Path:
-    """Write the model to `path` (some 0.4 MB). Equal arguments give equal bytes.
+    """Write the model to `path` (some 0.5 MB). Equal arguments give equal bytes.
 
-    `context`: tokens; `architecture`: what the file says it is, whatever its tensors are.
+    `context`: tokens; `architecture`: what the file says it is, whatever its tensors are; `quantization` of the
+    matrices, whose `width` must be a multiple of its block; with `as_float` the same numbers as floats.
     """
+    head_width = width // HEADS
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
     writer.add_context_length(context)
-    writer.add_embedding_length(WIDTH)
+    writer.add_embedding_length(width)
     writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(HIDDEN)
+    writer.add_feed_forward_length(2 * width)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(HEAD_WIDTH)
+    writer.add_rope_dimension_count(head_width)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     tokens, types = _vocabulary()
@@ -52,8 +57,16 @@ def write(
     writer.add_add_space_prefix(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    for tensor, shape in _shapes(len(tokens)).items():
-        writer.add_tensor(tensor, _weights(tensor, shape, seed))
+    for tensor, shape in _shapes(len(tokens), width).items():
+        weights = _weights(tensor, shape, seed)
+        if len(shape) == 1 or quantization == Quantization.F32:
+            writer.add_tensor(tensor, weights)
+            continue
+        packed = _quantized(weights, quantization, seed)
+        if as_float:
+            writer.add_tensor(tensor, gguf.quants.dequantize(packed, quantization))
+        else:
+            writer.add_tensor(tensor, packed, raw_dtype=quantization)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -73,23 +86,23 @@ def _vocabulary() -> tuple[list[str], list[gguf.TokenType]]:
     return tokens, types
 
 
-def _shapes(vocabulary: int) -> dict[str, tuple[int, ...]]:
+def _shapes(vocabulary: int, width: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (vocabulary, WIDTH),
-        "output.weight": (vocabulary, WIDTH),
-        "output_norm.weight": (WIDTH,),
+        "token_embd.weight": (vocabulary, width),
+        "output.weight": (vocabulary, width),
+        "output_norm.weight": (width,),
     }
     for layer in range(LAYERS):
         block = {
-            "attn_norm": (WIDTH,),
-            "attn_q": (HEADS * HEAD_WIDTH, WIDTH),
-            "attn_k": (KV_HEADS * HEAD_WIDTH, WIDTH),
-            "attn_v": (KV_HEADS * HEAD_WIDTH, WIDTH),
-            "attn_output": (WIDTH, HEADS * HEAD_WIDTH),
-            "ffn_norm": (WIDTH,),
-            "ffn_gate": (HIDDEN, WIDTH),
-            "ffn_up": (HIDDEN, WIDTH),
-            "ffn_down": (WIDTH, HIDDEN),
+            "attn_norm": (width,),
+            "attn_q": (width, width),
+            "attn_k": (width // HEADS * KV_HEADS, width),
+            "attn_v": (width // HEADS * KV_HEADS, width),
+            "attn_output": (width, width),
+            "ffn_norm": (width,),
+            "ffn_gate": (2 * width, width),
+            "ffn_up": (2 * width, width),
+            "ffn_down": (width, 2 * width),
         }
         shapes |= {f"blk.{layer}.{part}.weight": shape for part, shape in block.items()}
     return shapes
@@ -104,3 +117,21 @@ def _weights(tensor: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         values[3:259] *= 0.2
         values[2] *= 0.2
     return values
+
+
+def _quantized(weights: np.ndarray, quantization: Quantization, seed: int) -> np.ndarray:
+    """The matrix in blocks; of types that gguf cannot make, random blocks with values of the same spread."""
+    if quantization not in (Quantization.Q4_K, Quantization.Q6_K):
+        return gguf.quants.quantize(weights, quantization)
+    block, size = gguf.GGML_QUANT_SIZES[quantization]
+    rows, columns = weights.shape
+    blocks = np.random.default_rng([seed, rows, columns]).integers(
+        0, 256, (rows, columns // block, size), dtype=np.uint8
+    )
+    spread = weights.std()
+    if quantization == Quantization.Q4_K:  # d, dmin, scales, values: d * scale * value - dmin * offset
+        blocks[..., 0:2] = np.frombuffer(np.float16(spread / 200).tobytes(), np.uint8)
+        blocks[..., 2:4] = np.frombuffer(np.float16(spread / 200 * 7.5).tobytes(), np.uint8)
+    else:  # low bits, high bits, scales, d: d * scale * value
+        blocks[..., -2:] = np.frombuffer(np.float16(spread / 1400).tobytes(), np.uint8)
+    return blocks.reshape(rows, -1)

@@ -25,7 +25,9 @@ def refused(llm: Canister, *args: str) -> dict[str, Any]:
     return caught.value.value
 
 
-def converse(llm: Canister, cache: str, *args: str, prompt: str = PROMPT, length: int = 40) -> tuple[str, list[dict[str, Any]]]:
+def converse(
+    llm: Canister, cache: str, *args: str, prompt: str = PROMPT, length: int = 40
+) -> tuple[str, list[dict[str, Any]]]:
     """Ask as a mAIner does: the whole prompt until nothing of it remains, then the empty one. Text and answers."""
     llm.remove_prompt_cache({"args": ["--prompt-cache", cache]})
     llm.new_chat({"args": ["--prompt-cache", cache]})
