@@ -1,1 +1,27 @@
-"""An Internet Computer in one process."""
+"""An Internet Computer in one process: real canister wasm behind the real HTTP interface, on this machine.
+
+It follows the IC interface specification; where a module implements a section of it, it says which. It is one subnet
+with one node, so there is no consensus: a message is final when the network's database has it. Nothing here imports the
+rest of `mainer_nb`.
+
+    what a client sees      http         the HTTP interface
+                            envelope     requests: ids, signatures, delegations, expiry
+                            certificate, hash_tree, bls, node
+                                         what answers are signed with
+                            state_tree   what can be certified
+    what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
+                            scheduler    who runs when: queues, call contexts, callbacks, timers, worker threads
+                            management   the management canister (its interface: management.did)
+                            cycles       what things cost
+                            clock        the network's time, which a test can hold and move
+    what a canister is      canister     its memories and instances; executing, committing and rolling back a message
+                            system_api   the functions it imports from ic0
+                            runtime      wasmtime: compiling, linking, entering
+                            wasm         modules as bytes
+                            memory       copy-on-write memories
+    what stays              state        the state as plain data
+                            store        the database in the network's folder
+                            journal      changes of memory files, atomically
+    common to all           principal, candid, did, errors
+    as a program            server       a background process per state folder (`python -m mainer_nb.localnet serve`)
+"""
