@@ -69,10 +69,8 @@ class Forwarder:
         """The result of `method` of `canister`, Ok and Err included, and how many of `cycles` it kept."""
         callee, name = principal.from_text(canister.canister_id), method.encode()
         signature = canister.methods[method]
-        told = b"".join(
-            [bytes([len(callee)]), callee, bytes([len(name)]), name, cycles.to_bytes(8, "little")]
-            + [candid.encode(signature.args, args)]
-        )
+        head = bytes([len(callee)]) + callee + bytes([len(name)]) + name + cycles.to_bytes(8, "little")
+        told = head + candid.encode(signature.args, args)
         answer = self.agent.update_bytes(self.canister_id, "forward", told)
         refunded = int.from_bytes(answer[:8], "little")
         (result,) = candid.decode(signature.results, answer[8:], principal.to_text)

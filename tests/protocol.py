@@ -62,7 +62,9 @@ def next_id(canister_id: str) -> str:
     return principal.to_text(number.to_bytes(8, "big") + data[8:])
 
 
-def upload(creator: Canister, target: dict[str, Any], data: bytes, order: Callable[[list[int]], list[int]] = list) -> Any:
+def upload(
+    creator: Canister, target: dict[str, Any], data: bytes, order: Callable[[list[int]], list[int]] = list
+) -> Any:
     """Uploads what is missing of `data`, in the order that `order` makes of the chunk numbers; the final status."""
     sha256 = hashlib.sha256(data).digest()
     status = creator.uploadBegin({"target": target, "size": len(data), "sha256": sha256})
@@ -90,10 +92,10 @@ class Protocol:
     creator: Canister
 
     @classmethod
-    def deploy(cls, running: server.Info) -> Protocol:
+    def deploy(cls, running: server.Info, creator_cycles: int = 200 * TRILLION) -> Protocol:
         owner = someone(running)
         game_state = deploy(owner, "game_state_canister", 100 * TRILLION)
-        creator = deploy(owner, "mainer_creator_canister", 200 * TRILLION)
+        creator = deploy(owner, "mainer_creator_canister", creator_cycles)
         creator.setMasterCanisterId(game_state.canister_id)
         game_state.addOfficialCanister({"address": creator.canister_id, "canisterType": "MainerCreator"})
         game_state.setInitialChallengeTopics()

@@ -63,6 +63,7 @@ module {
       arg : Blob;
       sender_canister_version : ?Nat64;
     } -> async ();
+    canister_status : shared { canister_id : Principal } -> async { cycles : Nat };
     stop_canister : shared { canister_id : Principal } -> async ();
     delete_canister : shared { canister_id : Principal } -> async ();
   };

@@ -40,6 +40,7 @@ persistent actor MainerCreator {
 
   transient let reserve = 500_000_000_000; // cycles that a creation leaves in the creator
   transient let cyclesPerByteSent = 1_100;
+  transient let notWorthReturning = 100_000_000_000; // cycles; bringing them back would use most of them
   transient let installChunkSize = 1_048_576; // what the chunk store of a canister takes
   transient let modelPath = "models/model.gguf";
   transient let uploadsInFlight = 6;
@@ -476,8 +477,10 @@ persistent actor MainerCreator {
       settings = { controllers = null; freezing_threshold = ?0 }; // else a part of the cycles may not be spent
       sender_canister_version = null;
     });
-    await ic.install_code({ mode = #reinstall; canister_id; wasm_module = ReturnCyclesWasm.wasm; arg = ""; sender_canister_version = null });
-    ignore await InternetComputer.call(canister_id, "return_cycles", to_candid ({ canister_id = self() }));
+    if ((await ic.canister_status({ canister_id })).cycles > notWorthReturning) {
+      await ic.install_code({ mode = #reinstall; canister_id; wasm_module = ReturnCyclesWasm.wasm; arg = ""; sender_canister_version = null });
+      ignore await InternetComputer.call(canister_id, "return_cycles", to_candid ({ canister_id = self() }));
+    };
     await ic.stop_canister({ canister_id });
     await ic.delete_canister({ canister_id });
   };

@@ -135,9 +135,7 @@ def test_a_chunk_that_does_not_fit_is_refused(protocol: Protocol, offset: int, s
     protocol.creator.uploadBegin(announced(LLM_MODEL, data))
     sha256 = hashlib.sha256(data).digest()
     with pytest.raises(CanisterError, match=why):
-        protocol.creator.uploadChunk(
-            {"target": LLM_MODEL, "sha256": sha256, "offset": offset, "chunk": bytes(size)}
-        )
+        protocol.creator.uploadChunk({"target": LLM_MODEL, "sha256": sha256, "offset": offset, "chunk": bytes(size)})
     assert protocol.creator.uploadStatus(LLM_MODEL)["chunksReceived"] == 0
 
 
