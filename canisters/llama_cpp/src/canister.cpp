@@ -11,7 +11,8 @@
 #include "trap.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstdio>
+#include <cstdlib>
 #include <ctime>
 
 namespace {
@@ -31,21 +32,46 @@ struct Kept {
     uint64_t max_tokens_update = 0, max_tokens_query = 0;
     uint16_t access_level = 0;
     bool log_paused = false;
-    uint32_t n_ctx = 0; // of the loaded model
-    ggml_type type_k = GGML_TYPE_F32;
-    char model[files::max_name + 1] = ""; // its file; "" if none is loaded
+    model::Settings model; // of the loaded model; no file: none is loaded
 };
 Kept kept;
-constexpr std::string_view kept_file = ".canister_settings";
+constexpr std::string_view kept_file = ".canister_settings"; // lines of a name and a value
 
 void save_kept() {
-    files::write_all(kept_file, {reinterpret_cast<const char *>(&kept), sizeof kept});
+    std::string lines;
+    auto add = [&](std::string_view name, const std::string & value) {
+        lines += std::string(name) + " " + value + "\n";
+    };
+    add("max_tokens_update", std::to_string(kept.max_tokens_update));
+    add("max_tokens_query", std::to_string(kept.max_tokens_query));
+    add("access_level", std::to_string(kept.access_level));
+    add("log_paused", std::to_string(kept.log_paused));
+    add("n_ctx", std::to_string(kept.model.n_ctx));
+    add("type_k", std::to_string(kept.model.type_k));
+    add("model", kept.model.file); // the last line, to its end: a name may have any characters
+    files::write_all(kept_file, lines);
 }
 
 void restore_kept() {
     std::optional<files::Id> file = files::find(kept_file);
-    if (file && files::size(*file) == sizeof kept) {
-        files::read(*file, 0, &kept, sizeof kept);
+    std::string lines = file ? files::read_all(*file) : "";
+    for (size_t at = 0; at < lines.size();) {
+        size_t space = lines.find(' ', at);
+        std::string name = lines.substr(at, space - at);
+        size_t end = name == "model" ? lines.size() - 1 : lines.find('\n', space);
+        std::string value = lines.substr(space + 1, end - space - 1);
+        at = end + 1;
+        if (name == "model") {
+            kept.model.file = value;
+            continue;
+        }
+        uint64_t number = std::strtoull(value.c_str(), nullptr, 10);
+        kept.max_tokens_update = name == "max_tokens_update" ? number : kept.max_tokens_update;
+        kept.max_tokens_query = name == "max_tokens_query" ? number : kept.max_tokens_query;
+        kept.access_level = name == "access_level" ? static_cast<uint16_t>(number) : kept.access_level;
+        kept.log_paused = name == "log_paused" ? number != 0 : kept.log_paused;
+        kept.model.n_ctx = name == "n_ctx" ? static_cast<uint32_t>(number) : kept.model.n_ctx;
+        kept.model.type_k = name == "type_k" ? static_cast<ggml_type>(number) : kept.model.type_k;
     }
 }
 
@@ -188,14 +214,10 @@ void save_chat(const std::string & conversation) {
 // ---- the model ----
 
 // The reason if it cannot be loaded.
-std::optional<std::string> load(const model::Settings & settings) {
+std::optional<std::string> load_and_remember(const model::Settings & settings) {
     session::leave_context();
     std::optional<std::string> problem = model::load(settings);
-    const model::Settings & loaded = model::settings(); // the model of before, if this one has a problem
-    kept.n_ctx = loaded.n_ctx;
-    kept.type_k = loaded.type_k;
-    std::memset(kept.model, 0, sizeof kept.model);
-    std::memcpy(kept.model, loaded.file.data(), loaded.file.size());
+    kept.model = model::settings(); // the one of before, if this one has a problem
     save_kept();
     return problem;
 }
@@ -245,9 +267,8 @@ EXPORT("", post_upgrade) {
     start_runtime();
     files::mount();
     restore_kept();
-    if (kept.model[0] != 0) {
-        std::optional<std::string> problem = load({kept.model, kept.n_ctx, kept.type_k});
-        if (problem) {
+    if (!kept.model.file.empty()) {
+        if (std::optional<std::string> problem = load_and_remember(kept.model)) {
             ic0_debug_print(problem->data(), problem->size());
         }
     }
@@ -275,7 +296,7 @@ EXPORT("update ", load_model) {
         return;
     }
     std::optional<std::string> problem =
-        load({arguments.model, arguments.n_ctx.value_or(0), arguments.type_k.value_or(GGML_TYPE_F32)});
+        load_and_remember({arguments.model, arguments.n_ctx.value_or(0), arguments.type_k.value_or(GGML_TYPE_F32)});
     if (problem) {
         reply_run_error(422, *problem);
     } else {

@@ -169,6 +169,8 @@ llama_context * context() { return state.get(); }
 
 const llama_vocab * vocab() { return llama_model_get_vocab(loaded.get()); }
 
+uint32_t n_embd() { return static_cast<uint32_t>(llama_model_n_embd(loaded.get())); }
+
 uint32_t n_swa() { return static_cast<uint32_t>(llama_model_n_swa(loaded.get())); }
 
 uint64_t state_key() {

@@ -36,7 +36,8 @@ std::optional<std::string> change_context(uint32_t n_ctx, ggml_type type_k);
 
 llama_context * context();
 const llama_vocab * vocab();
-uint32_t n_swa(); // tokens of a sliding attention window, 0 if there is none
+uint32_t n_embd(); // width of the model
+uint32_t n_swa();  // tokens of a sliding attention window, 0 if there is none
 
 // Names file, its content and the type of the state: a prompt cache is good for an equal key only.
 uint64_t state_key();

@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t context_reserve = 4; // tokens of the context that a prompt leaves free, as in llama.cpp
 constexpr size_t first_batch = 8;     // evaluated before the cost of a token is known
+constexpr uint64_t instructions_per_output_weight = 2; // quantized ones take fewer
 
 // ---- text ----
 
@@ -212,7 +213,12 @@ int32_t evaluate(const llama_token * tokens, size_t count, size_t position, bool
 
 class Budget {
 public:
-    explicit Budget(const RunLimits & limits) : limits_(limits) {}
+    explicit Budget(const RunLimits & limits) : limits_(limits) {
+        // What comes after the tokens: the last one's logits, choosing from them, saving. The logits are a product with
+        // a matrix of this size.
+        uint64_t output_layer = static_cast<uint64_t>(llama_vocab_n_tokens(model::vocab())) * model::n_embd();
+        reserve_ = limits.instructions / 20 + output_layer * instructions_per_output_weight;
+    }
 
     // How many of `wanted` tokens may be evaluated at once now; 0: the call must end.
     size_t allowed(size_t wanted) const {
@@ -221,7 +227,7 @@ public:
         if (per_token_ == 0) {
             return std::min<uint64_t>(left, first_batch);
         }
-        uint64_t spent = instructions() + limits_.instructions / 20; // what comes after the last token
+        uint64_t spent = instructions() + reserve_;
         uint64_t affordable = spent < limits_.instructions ? (limits_.instructions - spent) / per_token_ : 0;
         return std::min(left, affordable);
     }
@@ -238,6 +244,7 @@ private:
     RunLimits limits_;
     uint64_t used_ = 0;
     uint64_t per_token_ = 0; // instructions, the most seen
+    uint64_t reserve_;       // instructions
 };
 
 RunResult failed(uint16_t status, std::string error) {
