@@ -79,7 +79,8 @@ def population(mainers: Sequence[Mainer], plan: Plan) -> str:
             one.kind != "ShareAgent" or one.share_service_id in services,
             f"ShareAgent {one.controller_id} uses {one.share_service_id or 'nothing'}, which is no ShareService",
         )
-    return f"{len(mainers)} mAIners with {sum(len(one.llm_ids) for one in mainers)} LLMs are there."
+    llms = sum(len(one.llm_ids) for one in mainers)
+    return f"{_count(len(mainers), 'mAIner')} with {_count(llms, 'LLM')}, as planned."
 
 
 def refused(action: Callable[[], object], because: str) -> str:
@@ -101,7 +102,7 @@ def healthy(checks: Sequence[Check]) -> str:
         for endpoint, text in one.problems.items()
     ]
     that(not wrong, "; ".join(wrong))
-    return f"All endpoints of {len(checks)} mAIners answer as they should."
+    return f"All endpoints of {_count(len(checks), 'mAIner')} answer as they should."
 
 
 def opened(challenges: Sequence[Challenge], number: int) -> str:
@@ -109,7 +110,7 @@ def opened(challenges: Sequence[Challenge], number: int) -> str:
     closed = [one.challenge_id for one in challenges if one.status != "Open"]
     that(len(challenges) == number, f"expected {number} new challenges, found {len(challenges)}")
     that(not closed, f"these challenges are not open: {', '.join(closed)}")
-    return f"{number} challenges are open."
+    return f"{_count(number, 'new challenge')} open."
 
 
 def queued(queues: Mapping[str, Sequence[Queued]], service: str, agents: Sequence[str]) -> str:
@@ -122,14 +123,14 @@ def queued(queues: Mapping[str, Sequence[Queued]], service: str, agents: Sequenc
                 (one.challenge_id, agent) in held,
                 f"challenge {one.challenge_id} waits in ShareAgent {agent}, but not in its ShareService {service}",
             )
-    return f"{len(held)} challenges of {len(agents)} ShareAgents wait in the ShareService."
+    return f"{_count(len(held), 'challenge')} of {_count(len(agents), 'ShareAgent')} in the queue of the ShareService."
 
 
-def emptied(queues: Mapping[str, Sequence[Queued]]) -> str:
-    """No challenge waits any more."""
-    full = [f"{len(waiting)} in {address}" for address, waiting in queues.items() if waiting]
+def emptied(queues: Mapping[str, Sequence[Queued]], of: Sequence[str]) -> str:
+    """In these mAIners no challenge waits any more."""
+    full = [f"{len(queues[address])} in {address}" for address in of if queues[address]]
     that(not full, f"challenges still wait: {', '.join(full)}")
-    return "No challenge waits any more."
+    return "No challenge waits for the ShareService any more."
 
 
 def answered(new: Sequence[Submission], by: Sequence[str]) -> str:
@@ -138,7 +139,7 @@ def answered(new: Sequence[Submission], by: Sequence[str]) -> str:
         answers = [one for one in new if one.submitted_by == address]
         that(answers, f"the Game State has no new submission by {address}")
         that(all(one.answer.strip() for one in answers), f"an answer by {address} is empty")
-    return f"{len(new)} new submissions, by each of {len(by)} mAIners."
+    return f"{_count(len(by), 'mAIner')} submitted {_count(len(new), 'answer')}."
 
 
 def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[Submission]) -> str:
@@ -153,4 +154,9 @@ def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[
                 (found.answer, found.submitted_by) == (one.answer, address),
                 f"submission {one.submission_id} of {address} reads {one.answer!r}, at the Game State {found.answer!r}",
             )
-    return f"{sum(map(len, submitted.values()))} submissions in the mAIners read as in the Game State."
+    number = sum(map(len, submitted.values()))
+    return f"{_count(number, 'submission')} in {_count(len(submitted), 'mAIner')}: each reads as in the Game State."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

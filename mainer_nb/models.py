@@ -40,8 +40,15 @@ class PromptFormat:
         return {"prefix": self.prefix, "suffix": self.suffix, "stop": list(self.stop)}
 
 
-# For a base model, which only continues text: the answer is what it writes up to the end of the line.
-BASE_MODEL = PromptFormat("Question: ", "\nAnswer:", ("\n",))
+# For a base model, which only continues text: the answer is what it writes up to the end of the line. The example has
+# the words in which mAIners ask; without one, Gemma 3 270M writes nothing in one case of ten.
+BASE_MODEL = PromptFormat(
+    "Question: Give as brief an answer as possible to this question about nature: What do bees make?\n"
+    "Answer: Honey\n"
+    "Question: ",
+    "\nAnswer:",
+    ("\n",),
+)
 
 
 @dataclass(frozen=True)

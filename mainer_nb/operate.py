@@ -22,7 +22,7 @@ from . import management
 from .agent import to_principal
 from .canister import Canister, case
 from .create import Mainer
-from .errors import PreconditionError, WaitTimeout
+from .errors import CanisterError, PreconditionError, WaitTimeout
 from .management import TRILLION
 from .network import GAME_STATE, Network
 from .progress import Progress, Silent
@@ -32,6 +32,7 @@ TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
 WAIT_TIMEOUT = 600.0
 WAIT_INTERVAL = 1.0
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
+ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
 TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
 
 
@@ -244,23 +245,34 @@ def trigger(net: Network, controller_id: str, progress: Progress | None = None) 
     return str(answer["auth"])
 
 
-def work_off(net: Network, controller_id: str, progress: Progress | None = None) -> int:
-    """Trigger an Own mAIner or a ShareService once for every challenge in its queue; how many there were.
+def answer(net: Network, controller_id: str, progress: Progress | None = None) -> str:
+    """Trigger an Own mAIner or a ShareService until it has answered a challenge; what it says.
 
-    Raises CanisterError when an answer fails; the challenge then stays queued.
+    A small model now and then has no answer. The mAIner then keeps the challenge for the next run, with another seed,
+    and gives it up after `ATTEMPTS`. Raises CanisterError for the last failure.
     """
-    waiting = queue(net, controller_id)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return trigger(net, controller_id, progress)
+        except CanisterError:
+            if not queue(net, controller_id):
+                raise
+    return trigger(net, controller_id, progress)
+
+
+def work_off(net: Network, service_id: str, progress: Progress | None = None) -> int:
+    """Have a ShareService answer every challenge in its queue; how many there were. Raises as `answer`."""
+    waiting = queue(net, service_id)
     for _ in waiting:
-        trigger(net, controller_id, progress)
+        answer(net, service_id, progress)
     return len(waiting)
 
 
 def settle(net: Network, team: Team, progress: Progress | None = None) -> None:
-    """Stop the timers of a team and work off what waits in its queues."""
+    """Stop the timers of a team and work off what waits in its ShareService."""
     for one in team.members:
         stop_timers(net, one.controller_id)
-    for one in (team.own, team.service):
-        work_off(net, one.controller_id, progress)
+    work_off(net, team.service.controller_id, progress)
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequen
     """How many challenges wait in each mAIner, at each stage: `{stage: {controller id: queue}}`."""
     called = names(mainers)
     shades = ["#BBBBBB", PLAIN, "#0072B2", "#009E73", "#E69F00"]
-    addresses = [one.controller_id for one in mainers]
+    addresses = [one.controller_id for one in mainers if any(one.controller_id in found for found in stages.values())]
     picture = Picture(0.25 * len(addresses) * max(len(stages), 1) + 1.4)
     axes = picture.add_subplot()
     thick = 0.8 / max(len(stages), 1)

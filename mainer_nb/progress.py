@@ -79,8 +79,10 @@ class _Counted:
         """How far, at what rate."""
         if self.total is None:
             return f"{self.seconds:.0f} s"
-        part = f"{amount(self.done, self.unit)} of {amount(self.total, self.unit)}"
-        if self.unit == "B" and self.seconds > 0:
+        if self.unit != "B":
+            return f"{self.done:.0f} of {amount(self.total, self.unit)}"
+        part = f"{amount(self.done, 'B')} of {amount(self.total, 'B')}"
+        if self.seconds > 0:
             part += f", {amount(self.done / self.seconds, 'B')}/s"
         return part
 

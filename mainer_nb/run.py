@@ -156,7 +156,7 @@ def _run_one(path: Path, executed: Path, parameters: dict[str, Any], progress: P
                 stdout_file=_Lines(path.stem, progress),
                 on_cell_start=starts,
                 on_cell_complete=ends,
-                transport="ipc" if sys.platform != "win32" else "tcp",
+                extra_arguments=["--log-level=40"],  # the kernel's own warnings would stand among our lines
             )
         except PapermillExecutionError as error:
             where = _cell_name(nbformat.read(executed, as_version=4))
@@ -330,7 +330,7 @@ def report(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
     """All executed notebooks in one HTML page that needs nothing else, with a table of contents."""
     from nbconvert import HTMLExporter
 
-    page = nbformat.v4.new_notebook(metadata={"title": "mAIner workbench"})
+    page = nbformat.v4.new_notebook()
     page.cells.append(nbformat.v4.new_markdown_cell(_opening(summary)))
     for path in executed:
         if path.exists():
@@ -349,7 +349,7 @@ def report(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
     )
     for number, cell in enumerate(page.cells):
         cell["id"] = f"cell-{number}"
-    return str(exporter.from_notebook_node(page)[0])
+    return str(exporter.from_notebook_node(page, resources={"metadata": {"name": "mAIner workbench"}})[0])
 
 
 def _opening(summary: Mapping[str, Any]) -> str:
@@ -378,13 +378,15 @@ def _is_printed(cell: Any) -> bool:
 
 
 def _printed(cell: Any) -> Any:
-    """A cell as it is printed: no widgets, which a page cannot have, and errors without the way they took."""
+    """A cell as it is printed: links lead to places in the page; no widgets, which a page cannot have; errors without
+    the way they took.
+    """
     if cell.cell_type != "code":
-        return cell
+        return nbformat.v4.new_markdown_cell(re.sub(r"\]\((\w+)\.ipynb\)", r"](#\1)", cell.source))
     outputs = []
     for output in cell.outputs:
         if WIDGET_VIEW in output.get("data", {}):
-            output = nbformat.v4.new_output("display_data", {"text/html": "<em>Interactive in JupyterLab.</em>"})
+            output = nbformat.v4.new_output("display_data", {"text/html": "<em>(interactive in JupyterLab)</em>"})
         elif output.output_type == "error":
             output.traceback = [_last_message(output.ename, output.evalue)]
         outputs.append(output)

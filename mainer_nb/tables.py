@@ -1,20 +1,20 @@
 """What the verbs return, as tables for people.
 
     tables.canisters(deploy.deployed(net))
-    tables.submissions(operate.submissions(net), create.mainers(net)).data     # the DataFrame behind it
+    tables.submissions(operate.submissions(net), create.mainers(net)).data     # the same as a DataFrame
 
-Each function takes records and returns a pandas Styler, which a notebook shows. Ids are given in full, so that they can
-be copied; cycles are in T (10^12).
+Each function takes records and returns a `Table`, which a notebook shows; its `data` is a pandas DataFrame. Ids are given
+in full, so that they can be copied; cycles are in T (10^12).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 import pandas as pd
-from pandas.io.formats.style import Styler
 
 from . import identity, network
 from .artifacts import Item
@@ -27,13 +27,44 @@ from .operate import Challenge, Queued, Statistics, Submission
 from .progress import amount
 from .upload import Artefact, Uploaded
 
-# Colours are left to the theme, so that tables can be read in light and dark ones.
-STYLES: Any = [
-    {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal; padding: 0.3em 0.8em"},
-    {"selector": "th", "props": "font-weight: 600; border-bottom: 1px solid #8888"},
-    {"selector": "td", "props": "overflow-wrap: anywhere"},
-    {"selector": "code", "props": "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"},
-]
+# Styles stand at each cell: those of a whole page are dropped from notebooks that JupyterLab does not trust yet. Colours
+# are left to the theme, so that tables can be read in light and dark ones.
+TABLE = "margin: 0.6em 0; border-collapse: collapse"
+CELL = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; padding: 0.3em 0.8em"
+HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
+CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    def plain(self) -> str:
+        """The text without the HTML."""
+        return unescape(re.sub(r"<[^>]*>", "", self.replace("<br>", ", ")))
+
+
+class Table:
+    """Rows that have the same columns, as HTML in a notebook and as text elsewhere. `data`: the same as a DataFrame."""
+
+    def __init__(self, rows: Iterable[Mapping[str, object]], header: bool = True) -> None:
+        self.rows = list(rows)
+        self.header = header
+
+    @property
+    def data(self) -> pd.DataFrame:
+        return pd.DataFrame([{name: _plain(value) for name, value in row.items()} for row in self.rows])
+
+    def _repr_html_(self) -> str:
+        if not self.rows:
+            return "<em>nothing yet</em>"
+        lines = [[_cell("td", CELL, value) for value in row.values()] for row in self.rows]
+        if self.header:
+            lines.insert(0, [_cell("th", HEAD, name) for name in self.rows[0]])
+        body = "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines)
+        return f'<table style="{TABLE}">\n{body}\n</table>'
+
+    def __repr__(self) -> str:
+        return self.data.to_string(index=False, header=self.header) if self.rows else "nothing yet"
 
 
 def names(mainers: Iterable[Mainer]) -> dict[str, str]:
@@ -51,7 +82,7 @@ def trillions(cycles: float) -> str:
     return f"{cycles / 1e12:,.3f} T"
 
 
-def networks(configs: Iterable[network.Config] | None = None) -> Styler:
+def networks(configs: Iterable[network.Config] | None = None) -> Table:
     """The networks that can be chosen (None: all that are known here)."""
     found = network.known() if configs is None else configs
     rows = [
@@ -63,25 +94,25 @@ def networks(configs: Iterable[network.Config] | None = None) -> Styler:
         }
         for one in found
     ]
-    return table(rows)
+    return Table(rows)
 
 
-def identities() -> Styler:
+def identities() -> Table:
     """The identities that can be chosen."""
-    return table(
+    return Table(
         {"identity": one.name, "kept by": one.tool, "usable": "yes" if one.path else "not in a plain file"}
         for one in identity.known()
     )
 
 
-def connection(net: Network) -> Styler:
+def connection(net: Network) -> Table:
     """Where we are connected, as whom, with what rights."""
     return facts({"network": net.name, "address": net.url, "caller": _id(net.caller), "rights": net.rights})
 
 
-def files(items: Iterable[Item]) -> Styler:
+def files(items: Iterable[Item]) -> Table:
     """What lies in files/."""
-    return table(
+    return Table(
         {
             "file": one.name,
             "size": amount(one.size, "B"),
@@ -93,9 +124,9 @@ def files(items: Iterable[Item]) -> Styler:
     )
 
 
-def canisters(deployed: Iterable[Deployed]) -> Styler:
+def canisters(deployed: Iterable[Deployed]) -> Table:
     """The protocol's canisters as they are."""
-    return table(
+    return Table(
         {
             "canister": one.role,
             "id": _id(one.canister_id),
@@ -109,7 +140,7 @@ def canisters(deployed: Iterable[Deployed]) -> Styler:
     )
 
 
-def model(described: Model) -> Styler:
+def model(described: Model) -> Table:
     """What a model's file says of it."""
     return facts(
         {
@@ -126,9 +157,9 @@ def model(described: Model) -> Styler:
     )
 
 
-def uploads(uploaded: Iterable[Uploaded]) -> Styler:
+def uploads(uploaded: Iterable[Uploaded]) -> Table:
     """What was sent to the creator and verified by it."""
-    return table(
+    return Table(
         {
             "file": one.file,
             "as": f"{one.target} {one.model}".strip(),
@@ -142,9 +173,9 @@ def uploads(uploaded: Iterable[Uploaded]) -> Styler:
     )
 
 
-def artefacts(found: Iterable[Artefact]) -> Styler:
+def artefacts(found: Iterable[Artefact]) -> Table:
     """What the creator has to make mAIners of."""
-    return table(
+    return Table(
         {
             "artefact": one.target,
             "model": one.model,
@@ -156,10 +187,10 @@ def artefacts(found: Iterable[Artefact]) -> Styler:
     )
 
 
-def mainers(found: Sequence[Mainer]) -> Styler:
+def mainers(found: Sequence[Mainer]) -> Table:
     """The mAIners, with their LLMs or the ShareService they use."""
     called = names(found)
-    return table(
+    return Table(
         {
             "mAIner": called[one.controller_id],
             "controller": _id(one.controller_id),
@@ -170,10 +201,10 @@ def mainers(found: Sequence[Mainer]) -> Styler:
     )
 
 
-def checks(checked: Sequence[Check]) -> Styler:
+def checks(checked: Sequence[Check]) -> Table:
     """What every mAIner's helper endpoints answered."""
     called = names(one.mainer for one in checked)
-    return table(
+    return Table(
         {
             "mAIner": called[one.mainer.controller_id],
             "controller": _id(one.mainer.controller_id),
@@ -183,11 +214,11 @@ def checks(checked: Sequence[Check]) -> Styler:
     )
 
 
-def challenges(found: Iterable[Challenge]) -> Styler:
+def challenges(found: Iterable[Challenge]) -> Table:
     """Challenges of the Game State."""
-    return table(
+    return Table(
         {
-            "challenge": _short(one.challenge_id),
+            "challenge": _id(one.challenge_id),
             "topic": one.topic,
             "question": one.question,
             "status": one.status,
@@ -198,10 +229,10 @@ def challenges(found: Iterable[Challenge]) -> Styler:
     )
 
 
-def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> Styler:
+def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> Table:
     """The queues of mAIners, given by controller id."""
     called = names(mainers)
-    return table(
+    return Table(
         {
             "mAIner": called[one.controller_id],
             "queued": len(found[one.controller_id]),
@@ -213,26 +244,26 @@ def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> 
     )
 
 
-def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Styler:
+def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table:
     """Submissions in words: who was asked what and answered what."""
     called = names(mainers)
-    return table(
+    return Table(
         {
             "mAIner": called.get(one.submitted_by, one.submitted_by),
             "question": one.question,
             "answer": one.answer,
             "status": one.status,
             "submitted": _time(one.submitted),
-            "submission": _short(one.submission_id),
+            "submission": _id(one.submission_id),
         }
         for one in sorted(found, key=lambda one: one.submitted)
     )
 
 
-def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> Styler:
+def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> Table:
     """What mAIners have spent and have left, given by controller id."""
     called = names(mainers)
-    return table(
+    return Table(
         {
             "mAIner": called[address],
             "spent on the protocol": trillions(one.cycles_burnt),
@@ -243,30 +274,21 @@ def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> S
     )
 
 
-def facts(values: Mapping[str, object]) -> Styler:
+def facts(values: Mapping[str, object]) -> Table:
     """A table of one record: name and value, a line each."""
-    styler = table({"": name, " ": value} for name, value in values.items())
-    return styler.hide(axis="columns")
+    return Table(({"name": name, "value": value} for name, value in values.items()), header=False)
 
 
-def table(rows: Iterable[Mapping[str, object]]) -> Styler:
-    """A table of rows that have the same keys. Values are shown as text, `Markup` as the HTML that it is."""
-    frame = pd.DataFrame(list(rows))
-    if frame.empty:
-        return pd.DataFrame({"": ["nothing yet"]}).style.hide(axis="index").hide(axis="columns")
-    return frame.style.hide(axis="index").set_table_styles(STYLES).format(_cell)
+def _cell(tag: str, style: str, value: object) -> str:
+    return f'<{tag} style="{style}">{value if isinstance(value, Markup) else escape(str(value))}</{tag}>'
 
 
-class Markup(str):
-    """Text that is HTML already."""
-
-
-def _cell(value: object) -> str:
-    return value if isinstance(value, Markup) else escape(str(value))
+def _plain(value: object) -> object:
+    return value.plain() if isinstance(value, Markup) else value
 
 
 def _id(text: str) -> Markup:
-    return Markup(f"<code>{escape(text)}</code>")
+    return Markup(f'<code style="{CODE}">{escape(text)}</code>')
 
 
 def _code(text: str) -> Markup:
@@ -274,11 +296,7 @@ def _code(text: str) -> Markup:
 
 
 def _hash(text: str) -> Markup:
-    return Markup(f'<code title="{escape(text)}">{escape(text[:16])}…</code>' if text else "")
-
-
-def _short(identifier: str) -> Markup:
-    return Markup(f'<code title="{escape(identifier)}">{escape(identifier)}</code>')
+    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:16])}…</code>' if text else "")
 
 
 def _lines(parts: Iterable[str]) -> Markup:

@@ -24,6 +24,13 @@ LABEL = {"description_width": "9em"}
 WIDE: Any = {"style": LABEL, "layout": {"width": "38em"}}
 
 
+class Form(ipywidgets.VBox):
+    """Fields below each other; where widgets cannot be shown, a hint where they can."""
+
+    def __repr__(self) -> str:
+        return "(interactive: run this cell in JupyterLab)"
+
+
 class NetworkChoice:
     """Two lists; `network` and `identity` are what is chosen in them."""
 
@@ -45,7 +52,7 @@ class NetworkChoice:
         return None if self._given is None and chosen == identity.DEVELOPMENT else chosen
 
     def _ipython_display_(self) -> None:
-        display(ipywidgets.VBox([self._network, self._identity]))
+        display(Form([self._network, self._identity]))
 
 
 class ModelChoice:
@@ -60,7 +67,7 @@ class ModelChoice:
         return str(self._model.value)
 
     def _ipython_display_(self) -> None:
-        display(self._model)
+        display(Form([self._model]))
 
 
 def choose_network(network_name: str, identity_name: str | None) -> NetworkChoice:
@@ -73,7 +80,7 @@ def choose_model(name: str | Path | None) -> ModelChoice:
     return ModelChoice(name)
 
 
-def creator(net: Network) -> ipywidgets.VBox:
+def creator(net: Network) -> Form:
     """A form that creates a mAIner of a chosen type with so many LLMs, and lists all mAIners after it."""
     kind = ipywidgets.Dropdown(description="type", options=create.KINDS, **WIDE)
     llms = ipywidgets.BoundedIntText(description="LLMs", value=1, min=0, max=8, **WIDE)
@@ -97,7 +104,7 @@ def creator(net: Network) -> ipywidgets.VBox:
     return _form([kind, llms, service], "Create mAIner", make)
 
 
-def asker(net: Network, mainers: Sequence[Mainer]) -> ipywidgets.VBox:
+def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
     """A form that opens a challenge with a question of one's own and has an Own mAIner answer one."""
     answering = [(name, address) for address, name in tables.names(mainers).items() if name.startswith("Own")]
     topic = ipywidgets.Text(description="topic", value="geography", **WIDE)
@@ -108,7 +115,7 @@ def asker(net: Network, mainers: Sequence[Mainer]) -> ipywidgets.VBox:
         before = operate.submission_ids(net)
         operate.make_room(net, challenges=1, submissions=1)
         operate.open_challenge(net, topic.value, question.value)
-        print(operate.trigger(net, mainer.value, progress.auto()))
+        print(operate.answer(net, mainer.value, progress.auto()))
         display(tables.submissions(operate.new_submissions(net, before), mainers))
 
     return _form([topic, question, mainer], "Ask", ask)
@@ -126,7 +133,7 @@ def _list(description: str, options: list[tuple[str, str]], value: str) -> ipywi
     return ipywidgets.Dropdown(description=description, options=options, value=value, **WIDE)
 
 
-def _form(fields: Sequence[ipywidgets.Widget], label: str, action: Callable[[], None]) -> ipywidgets.VBox:
+def _form(fields: Sequence[ipywidgets.Widget], label: str, action: Callable[[], None]) -> Form:
     """Fields and a button that carries out `action`; what that prints or raises is shown below."""
     button = ipywidgets.Button(description=label, button_style="primary")
     output = ipywidgets.Output()
@@ -143,4 +150,4 @@ def _form(fields: Sequence[ipywidgets.Widget], label: str, action: Callable[[], 
                 button.disabled = False
 
     button.on_click(pressed)
-    return ipywidgets.VBox([*fields, button, output])
+    return Form([*fields, button, output])

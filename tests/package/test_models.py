@@ -36,7 +36,7 @@ def test_a_base_model_is_described(write_gguf: Write, tmp_path: Path) -> None:
         quantization="F32",
         variant={"Other": "Small"},
         chat=False,
-        prompt=models.PromptFormat("Question: ", "\nAnswer:", ("\n",)),
+        prompt=models.BASE_MODEL,
     )
 
 
