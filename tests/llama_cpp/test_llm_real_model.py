@@ -10,21 +10,47 @@ from llm_canister import load, upload
 from mainer_nb import artifacts
 from mainer_nb.canister import Canister
 
+pytestmark = pytest.mark.model
+
 UPDATE_INSTRUCTIONS = 40_000_000_000  # mainnet's limit for one update call
+QUESTION = "Question: What is the capital of France?\nAnswer:"
+ANSWER = ["--temp", "0", "--reverse-prompt", "\n", "-n", "16", "-p", QUESTION]
 
 
-@pytest.mark.model
-def test_the_default_model_knows_the_capital_of_france(install: Callable[[], Canister]) -> None:
+@pytest.fixture(scope="module")
+def real(install: Callable[[], Canister]) -> Canister:
+    """A canister with the default model."""
     llm = install()
     data = artifacts.model().data()
     assert upload(llm, data) == len(data)
     load(llm)
-    cost = llm.measure_token_cost()
+    return llm
+
+
+def test_it_knows_the_capital_of_france(real: Canister) -> None:
+    cost = real.measure_token_cost()
     tokens = int(0.75 * UPDATE_INSTRUCTIONS / cost["instructions_per_generated_token"])
     assert tokens >= 10
-    llm.set_max_tokens({"max_tokens_update": tokens, "max_tokens_query": 1})
-    args = ["--prompt-cache", "p", "--prompt-cache-all", "--temp", "0", "-r", "\n", "-n", "16"]
-    answer = llm.run_update({"args": [*args, "-p", "Question: What is the capital of France?\nAnswer:"]})
+    real.set_max_tokens({"max_tokens_update": tokens, "max_tokens_query": 0})
+    answer = real.run_update({"args": ["--prompt-cache", "p", "--prompt-cache-all", *ANSWER]})
     assert answer["output"].strip() == "Paris"
     assert answer["generated_eog"]
     assert answer["prompt_remaining"] == ""
+
+
+def test_calls_without_a_token_limit_end_before_the_instruction_limit(real: Canister) -> None:
+    real.set_max_tokens({"max_tokens_update": 0, "max_tokens_query": 0})
+    assert real.run_query({"args": ANSWER})["output"].strip() == "Paris"
+    endless = real.run_query({"args": ["--temp", "0", "-p", QUESTION]})
+    assert endless["output"]
+    assert not endless["generated_eog"]
+    long = "The quick brown fox jumps over the lazy dog. " * 40
+    args = ["--prompt-cache", "long", "--prompt-cache-all", "--temp", "0", "-n", "4", "-p", long]
+    first = real.run_update({"args": args})
+    assert first["prompt_remaining"]
+    assert long.endswith(first["prompt_remaining"])
+    calls = 1
+    while (answer := real.run_update({"args": args}))["prompt_remaining"]:
+        calls += 1
+    assert calls < 5
+    assert "fox" in answer["output"] or "quick" in answer["output"]
