@@ -3,8 +3,8 @@
     tables.canisters(deploy.deployed(net))
     tables.submissions(operate.submissions(net), create.mainers(net)).data     # the same as a DataFrame
 
-Each function takes records and returns a `Table`, which a notebook shows; its `data` is a pandas DataFrame. Ids are given
-in full, so that they can be copied; cycles are in T (10^12).
+Each function takes records and returns a `Table`, which a notebook shows; its `data` is a pandas DataFrame. Ids are
+given in full, so that they can be copied; cycles are in T (10^12).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .operate import Challenge, Queued, Statistics, Submission
 from .progress import amount
 from .upload import Artefact, Uploaded
 
-# Styles stand at each cell: those of a whole page are dropped from notebooks that JupyterLab does not trust yet. Colours
-# are left to the theme, so that tables can be read in light and dark ones.
+# Styles stand at each cell: those of a whole page are dropped from notebooks that JupyterLab does not trust yet.
+# Colours are left to the theme, so that tables can be read in light and dark ones.
 TABLE = "margin: 0.6em 0; border-collapse: collapse"
 CELL = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; padding: 0.3em 0.8em"
 HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
