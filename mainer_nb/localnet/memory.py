@@ -12,15 +12,18 @@ The cost is proportional to the pages written, not to the size of the memory, an
 instances (one for updates, one for queries) can map the same base file at once.
 
 On Linux the private pages are told apart by ``/proc/self/pagemap`` (bit 61 is set for pages of a
-file). Elsewhere the mapping is compared with the file, which is slower and gives the same answer.
+file). Where that is not to be had, the mapping is compared with the file, which is slower and gives
+the same answer.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -131,7 +134,7 @@ class CowMemory:
         """The ranges (whole pages, ascending, not touching) that differ from the base file, or may do so."""
         if not self.size:
             return []
-        flags = _private_pages(self.address, self.size) if _LINUX else self._changed_pages()
+        flags = _private_pages(self.address, self.size) if _pagemap() is not None else self._changed_pages()
         return _runs(flags, self.size)
 
     def _changed_pages(self) -> np.ndarray:
@@ -207,16 +210,33 @@ def page_ranges(touched: Iterable[Range], size: int) -> list[Range]:
 _PRESENT = np.uint64(1 << 63)
 _SWAPPED = np.uint64(1 << 62)
 _FILE = np.uint64(1 << 61)
-_pagemap: int | None = None
 
 
-def _private_pages(address: int, size: int) -> np.ndarray:
+@functools.cache
+def _pagemap() -> int | None:
+    """A descriptor of this process's page map, if the system has one that tells private pages apart."""
+    if not _LINUX:
+        return None
+    try:
+        fd = os.open("/proc/self/pagemap", os.O_RDONLY)
+        with tempfile.TemporaryFile() as file:
+            file.truncate(2 * PAGE)
+            with mmap.mmap(file.fileno(), 2 * PAGE, flags=mmap.MAP_PRIVATE) as probe:
+                probe[0], _ = 1, probe[PAGE]
+                address = ctypes.addressof(first := ctypes.c_char.from_buffer(probe))
+                private = [bool(flag) for flag in _private_pages(address, 2 * PAGE, fd)]
+                del first
+    except OSError:
+        return None
+    return fd if private == [True, False] else None
+
+
+def _private_pages(address: int, size: int, pagemap: int | None = None) -> np.ndarray:
     """Which pages are neither absent nor pages of the file (Documentation/admin-guide/mm/pagemap.rst)."""
-    global _pagemap
-    if _pagemap is None:
-        _pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
+    fd = _pagemap() if pagemap is None else pagemap
+    assert fd is not None
     pages = -(-size // PAGE)
-    entries = np.frombuffer(os.pread(_pagemap, pages * 8, address // PAGE * 8), np.uint64)
+    entries = np.frombuffer(os.pread(fd, pages * 8, address // PAGE * 8), np.uint64)
     return ((entries & (_PRESENT | _SWAPPED)) != 0) & ((entries & _FILE) == 0)
 
 

@@ -16,6 +16,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     """Each test on this system's fast path, and on the comparison of mapping and file that needs none."""
     if request.param == "portable":
         monkeypatch.setattr(memory, "_LINUX", False)
+        monkeypatch.setattr(memory, "_pagemap", lambda: None)
 
 
 @pytest.fixture
