@@ -1,0 +1,146 @@
+"""A network in this process, served over HTTP by a thread: to see what no client can see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mainer_nb import identity, network
+from mainer_nb.agent import Agent
+from mainer_nb.localnet import http, principal
+from mainer_nb.localnet.canister import Canister as EngineCanister
+from mainer_nb.localnet.network import Network as Engine
+from mainer_nb.localnet.runtime import Instance
+from mainer_nb.localnet.scheduler import Scheduler
+from mainer_nb.network import Network
+
+
+@dataclass
+class Inside:
+    """The engine and a connection to it as any client has one."""
+
+    engine: Engine
+    net: Network
+
+    def canister(self, canister_id: str) -> EngineCanister:
+        """A canister as the engine has it."""
+        return self.engine.scheduler.canisters[principal.from_text(canister_id)]
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[Inside]:
+    """A new network with its state in `folder`, connected to as the development identity."""
+    with Engine(folder / "inside") as engine, _serving(engine) as port:
+        url = f"http://127.0.0.1:{port}"
+        ids = network.CanisterIds((network.IdsFile(folder / "inside-ids.json", "icp-cli", "inside"),))
+        agent = Agent(identity.load(), url, engine.root_key)
+        net = Network("inside", "address", url, engine.root_key, False, agent, ids)
+        try:
+            yield Inside(engine, net)
+        finally:
+            net.close()
+
+
+@contextlib.contextmanager
+def _serving(engine: Engine) -> Iterator[int]:
+    """The port at which a thread serves `engine`."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    runner, port = asyncio.run_coroutine_threadsafe(http.listen(engine), loop).result()
+    try:
+        yield port
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def bare_call(inside: Inside, canister_id: str, export: str, arg: bytes, entry: str) -> Callable[[], None]:
+    """A call of an exported function of a canister and nothing else: no HTTP, signature, certificate or commit; the
+    changes it makes are dropped.
+    """
+    canister, around = inside.canister(canister_id), inside.engine.scheduler.around
+    caller = inside.net.agent.get_principal().bytes
+    limit = 40_000_000_000
+
+    def call() -> None:
+        instance = canister.instance()
+        execution = canister.execution(entry, around, time.time_ns(), instance, limit)
+        execution.caller, execution.arg, execution.method = caller, arg, export.split()[-1]
+        outcome = canister.run(execution, lambda: instance.call_export(export, execution, limit))
+        assert outcome.trap is None, outcome.trap
+        canister.rollback(execution.stable_touched)
+
+    return call
+
+
+@dataclass
+class Computing:
+    """Seconds spent inside the wasm of canisters."""
+
+    seconds: float = 0.0
+    calls: int = 0
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[Computing]:
+    """While it lasts, the time inside exported functions is added up."""
+    measured, original = Computing(), Instance.call_export
+
+    def timed(self: Instance, *args: Any, **kwargs: Any) -> None:
+        begun = time.perf_counter()
+        try:
+            original(self, *args, **kwargs)
+        finally:
+            measured.seconds += time.perf_counter() - begun
+            measured.calls += 1
+
+    Instance.call_export = timed  # type: ignore[method-assign]
+    try:
+        yield measured
+    finally:
+        Instance.call_export = original  # type: ignore[method-assign]
+
+
+@dataclass
+class Rounds:
+    """How deep messages caused one another: 1 for a message from outside, one more for each that a message sent."""
+
+    depth: dict[int, int] = field(default_factory=dict)  # by message number
+    by_method: dict[str, list[int]] = field(default_factory=dict)  # of calls
+
+
+@contextlib.contextmanager
+def rounds() -> Iterator[Rounds]:
+    """While it lasts, every message gets the number of the round it would be executed in, were each executed at once."""
+    seen, current = Rounds(), threading.local()
+    enqueue, execute = Scheduler._put, Scheduler._execute
+
+    def put(self: Scheduler, number: int, target: bytes, is_management: bool, message: Any) -> None:
+        depth = getattr(current, "depth", 0) + 1
+        seen.depth[number] = depth
+        if method := getattr(message, "method", ""):
+            seen.by_method.setdefault(method, []).append(depth)
+        enqueue(self, number, target, is_management, message)
+
+    def run(self: Scheduler, who: Any, number: int, message: Any) -> None:
+        current.depth = seen.depth.get(number, 0)
+        try:
+            execute(self, who, number, message)
+        finally:
+            current.depth = 0
+
+    Scheduler._put, Scheduler._execute = put, run  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        Scheduler._put, Scheduler._execute = enqueue, execute  # type: ignore[method-assign]
