@@ -392,7 +392,7 @@ persistent actor MainerCreator {
 
   /// Copies the model file with several chunks under way at a time; a chunk that fails is sent again.
   func copyModel(llm : Actors.Llm, modelFile : Artefacts.Artefact) : async* () {
-    let parts = BlockStore.parts(modelFile.file, modelFile.size, BlockStore.blockSize);
+    let parts = BlockStore.parts(modelFile.file, modelFile.size, Artefacts.chunkSize);
     func input((offset, size) : (Nat, Nat)) : Types.FileUploadInputRecord = {
       filename = modelPath;
       chunk = BlockStore.readPart(artefacts.store, modelFile.file, offset, size);

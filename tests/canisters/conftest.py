@@ -36,6 +36,12 @@ def protocol(running: server.Info) -> Protocol:
     return Protocol.deploy(running)
 
 
+@pytest.fixture(scope="session")
+def guarded(running: server.Info) -> Protocol:
+    """A Game State and creator for tests that change nothing."""
+    return Protocol.deploy(running)
+
+
 @pytest.fixture
 def supplied(protocol: Protocol, llm_wasm: bytes, model: bytes) -> Protocol:
     """A new Game State and creator, with everything uploaded that mAIners are made of."""

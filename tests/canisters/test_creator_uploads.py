@@ -275,7 +275,7 @@ def test_an_entry_at_once(protocol: Protocol) -> None:
         ),
     ],
 )
-def test_only_controllers_may(protocol: Protocol, method: str, args: list[Any]) -> None:
+def test_only_controllers_may(guarded: Protocol, method: str, args: list[Any]) -> None:
     with pytest.raises(CanisterError) as caught:
-        getattr(protocol.stranger(protocol.creator), method)(*args)
+        getattr(guarded.stranger(guarded.creator), method)(*args)
     assert caught.value.variant == "Unauthorized"

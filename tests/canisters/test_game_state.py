@@ -73,9 +73,9 @@ def statuses(protocol: Protocol) -> dict[str, str]:
         ("removeMainerAgentCanister", [{"address": "aaaaa-aa"}]),
     ],
 )
-def test_strangers_may_not(protocol: Protocol, method: str, args: list[Any]) -> None:
+def test_strangers_may_not(guarded: Protocol, method: str, args: list[Any]) -> None:
     with pytest.raises(CanisterError) as caught:
-        getattr(protocol.stranger(protocol.game_state), method)(*args)
+        getattr(guarded.stranger(guarded.game_state), method)(*args)
     assert caught.value.variant == "Unauthorized"
 
 

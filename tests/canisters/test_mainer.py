@@ -10,6 +10,7 @@ import pytest
 from forwarder import Forwarder
 from protocol import (
     BILLION,
+    CREATION_FEE,
     MINIMUM_BALANCE,
     PROMPT_FORMAT,
     SHARE_CYCLES,
@@ -35,6 +36,22 @@ def own(supplied: Protocol) -> Canister:
     """An Own mAIner with one LLM."""
     mainer = supplied.mainer("Own")
     supplied.llm(mainer)
+    return mainer
+
+
+@pytest.fixture
+def service(supplied: Protocol) -> Canister:
+    """A ShareService with one LLM."""
+    mainer = supplied.mainer("ShareService")
+    supplied.llm(mainer)
+    return mainer
+
+
+@pytest.fixture(scope="module")
+def guarded_mainer(guarded: Protocol) -> Canister:
+    """A mAIner for tests that change nothing."""
+    mainer = deploy(guarded.owner, "mainer_ctrlb_canister", TRILLION)
+    mainer.name = "mAIner"
     return mainer
 
 
@@ -255,6 +272,29 @@ def test_below_what_the_next_step_needs_a_mainer_pauses(protocol: Protocol, kind
     assert mainer.getIssueFlagsAdmin() == {"lowCycleBalance": False}
 
 
+def test_an_answer_that_cannot_be_paid_for_is_kept_until_it_can(supplied: Protocol, service: Canister) -> None:
+    # enough to send two challenges to the service, but to submit only one answer
+    balance = MINIMUM_BALANCE + 2 * SHARE_CYCLES + SUBMISSION_CYCLES + 15 * BILLION
+    supplied.creator.setCreationCycles({"controller": CREATION_FEE + balance, "llm": 5 * TRILLION})
+    agent = supplied.mainer("ShareAgent", service)
+    supplied.open_challenge()
+    for _ in range(2):
+        agent.triggerChallengeResponseAdmin()
+    for _ in range(2):
+        service.triggerChallengeResponseAdmin()
+    assert len(agent.getSubmittedResponsesAdmin()) == 1
+    assert agent.getIssueFlagsAdmin() == {"lowCycleBalance": True}
+    (failure,) = agent.getRecentFailuresAdmin()
+    assert (failure["action"], failure["dropped"]) == ("submit", False)
+    assert agent.getChallengeQueueAdmin() == service.getChallengeQueueAdmin() == []
+
+    management.top_up(supplied.owner, agent.canister_id, TRILLION)
+    agent.triggerChallengeResponseAdmin()
+    first, second = agent.getSubmittedResponsesAdmin()
+    assert first["challengeQueuedId"] < second["challengeQueuedId"]
+    assert agent.getIssueFlagsAdmin() == {"lowCycleBalance": False}
+
+
 # Settings
 
 
@@ -335,28 +375,13 @@ def test_a_mainer_without_access_to_its_llm_says_so(supplied: Protocol, own: Can
     ],
 )
 def test_strangers_may_not(
-    protocol: Protocol, any_mainer: Canister, method: str, args: list[Any], variant: str
+    guarded: Protocol, guarded_mainer: Canister, method: str, args: list[Any], variant: str
 ) -> None:
-    refused = error(getattr(protocol.stranger(any_mainer), method), *args)
+    refused = error(getattr(guarded.stranger(guarded_mainer), method), *args)
     assert (refused.variant, refused.value) == (variant, 401 if variant == "StatusCode" else None)
 
 
-@pytest.fixture
-def any_mainer(protocol: Protocol) -> Canister:
-    mainer = deploy(protocol.owner, "mainer_ctrlb_canister", TRILLION)
-    mainer.name = "mAIner"
-    return mainer
-
-
 # Sharing
-
-
-@pytest.fixture
-def service(supplied: Protocol) -> Canister:
-    """A ShareService with one LLM."""
-    mainer = supplied.mainer("ShareService")
-    supplied.llm(mainer)
-    return mainer
 
 
 def test_a_share_agents_challenge_is_answered_by_its_service(supplied: Protocol, service: Canister) -> None:
