@@ -35,7 +35,8 @@ MOST_LINES = 12  # of a timeline
 class Picture(Figure):
     """A figure that shows itself as a sharp PNG, with nothing cut off."""
 
-    def __init__(self, height: float) -> None:
+    def __init__(self, height: float, description: str) -> None:
+        self.description = description  # for those who cannot see it
         super().__init__(figsize=(WIDTH, height), dpi=DPI, facecolor="white", layout="constrained")
 
     def png(self, scale: int = 2) -> bytes:
@@ -46,12 +47,12 @@ class Picture(Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:
         width, height = self.get_size_inches()
-        return self.png(), {"width": int(width * DPI), "height": int(height * DPI)}
+        return self.png(), {"width": int(width * DPI), "height": int(height * DPI), "alt": self.description}
 
 
 def throughput(uploaded: Sequence[Uploaded]) -> Picture:
     """Megabytes sent per second, by file."""
-    picture, axes = _bars(len(uploaded), "MB/s, verification by the creator included")
+    picture, axes = _bars(len(uploaded), "Megabytes sent per second, by file")
     rates = [one.bytes_per_second / 1e6 for one in uploaded]
     axes.barh([one.file for one in uploaded], rates, color=PLAIN, height=0.6)
     labels = [
@@ -60,13 +61,17 @@ def throughput(uploaded: Sequence[Uploaded]) -> Picture:
         else f"{one.bytes_per_second / 1e6:.1f} MB/s ({amount(one.size, 'B')} in {one.seconds:.1f} s)"
         for one in uploaded
     ]
-    _label_bars(axes, rates, labels, "MB/s, verification by the creator included")
+    for row, (rate, label) in enumerate(zip(rates, labels, strict=True)):
+        axes.annotate(label, (rate, row), (5, 0), textcoords="offset points", va="center")
+    axes.set_xlim(0, max(max(rates, default=0) * 1.9, 1))
+    axes.set_xlabel("MB/s, verification by the creator included")
     return picture
 
 
 def cycles(balances: Mapping[str, int], colours: Mapping[str, str] | None = None) -> Picture:
     """Cycle balances by name of canister, on a logarithmic scale. `colours`: by name."""
-    picture, axes = _bars(len(balances), "cycles, logarithmic")
+    picture, axes = _bars(len(balances), "Cycle balances by canister")
+    axes.set_xlabel("cycles, logarithmic")
     used = [(colours or {}).get(name, PLAIN) for name in balances]
     values = [max(value, 1) for value in balances.values()]
     axes.barh(list(balances), values, color=used, height=0.6)
@@ -99,7 +104,7 @@ def relations(mainers: Sequence[Mainer]) -> Picture:
     height |= _beside([(one.controller_id, (one.share_service_id or "",)) for one in agents], height, raised)
 
     rows = max(height.values(), default=0) + 1
-    picture = Picture(0.75 * rows + 0.5)
+    picture = Picture(0.75 * rows + 0.5, "Which mAIner uses which ShareService and which LLMs")
     axes = picture.add_subplot()
     axes.set_xlim(-0.5, 2.5)
     axes.set_ylim(rows - 0.6, -0.8)
@@ -123,7 +128,7 @@ def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequen
     called = names(mainers)
     shades = ["#BBBBBB", PLAIN, "#0072B2", "#009E73", "#E69F00"]
     addresses = [one.controller_id for one in mainers if any(one.controller_id in found for found in stages.values())]
-    picture = Picture(0.25 * len(addresses) * max(len(stages), 1) + 1.4)
+    picture = Picture(0.25 * len(addresses) * max(len(stages), 1) + 1.4, "Challenges waiting in each mAIner")
     axes = picture.add_subplot()
     thick = 0.8 / max(len(stages), 1)
     for number, (stage, found) in enumerate(stages.items()):
@@ -148,7 +153,7 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
     called, kinds = names(mainers), {one.controller_id: one.kind for one in mainers}
     shown = sorted(submissions, key=lambda one: one.submitted)[-MOST_LINES:]
     start = min((one.queued for one in shown), default=None)
-    picture = Picture(0.55 * max(len(shown), 1) + 1.0)
+    picture = Picture(0.55 * max(len(shown), 1) + 1.0, "When each challenge was taken and answered")
     axes = picture.add_subplot()
     last = 1.0
     for row, one in enumerate(shown):
@@ -168,20 +173,12 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
     return picture
 
 
-def _bars(count: int, label: str) -> tuple[Picture, Any]:
-    picture = Picture(0.45 * max(count, 1) + 0.8)
+def _bars(count: int, description: str) -> tuple[Picture, Any]:
+    picture = Picture(0.45 * max(count, 1) + 0.8, description)
     axes = picture.add_subplot()
     axes.invert_yaxis()
-    axes.set_xlabel(label)
     _plain(axes)
     return picture, axes
-
-
-def _label_bars(axes: Any, values: Sequence[float], labels: Sequence[str], label: str) -> None:
-    for row, (value, text) in enumerate(zip(values, labels, strict=True)):
-        axes.annotate(text, (value, row), (5, 0), textcoords="offset points", va="center")
-    axes.set_xlim(0, max(max(values, default=0) * 1.9, 1))
-    axes.set_xlabel(label)
 
 
 def _plain(axes: Any) -> None:

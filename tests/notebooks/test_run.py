@@ -1,0 +1,182 @@
+"""The notebooks run in order, twice, out of order and with bad input; what is left of a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mainer_nb import artifacts, cli, create, network, run
+from mainer_nb.errors import ArgumentError
+
+from .conftest import MODEL, PARAMETERS
+
+NAMES = ["01_deploy", "02_upload", "03_create", "04_test"]
+
+
+def submissions_by_kind(summary: dict) -> dict[str, int]:
+    kinds = {one["controller_id"]: one["type"] for one in summary["mainers"]}
+    found: dict[str, int] = {}
+    for one in summary["submissions"]:
+        kind = kinds[one["submittedBy"]]
+        found[kind] = found.get(kind, 0) + 1
+    return found
+
+
+def test_summary_says_what_is_on_the_network(after_first_run: run.Result) -> None:
+    summary = json.loads((after_first_run.folder / "summary.json").read_text())
+    net = network.connect()
+    assert summary == after_first_run.summary
+    assert summary["status"] == "ok"
+    assert summary["problems"] == []
+    assert [(one["name"], one["status"]) for one in summary["notebooks"]] == [(name, "ok") for name in NAMES]
+    assert all(one["seconds"] > 0 for one in summary["notebooks"])
+    assert summary["network"] == {"name": "local", "url": net.url}
+    assert summary["canisters"] == {role: net.canister_id(role) for role in (network.GAME_STATE, network.CREATOR)}
+    model = artifacts.model(MODEL)
+    assert summary["model"] == {"file": "tiny.gguf", "size": model.size, "sha256": model.sha256}
+    assert [one["type"] for one in summary["mainers"]] == ["Own", "Own", "ShareService", "ShareAgent", "ShareAgent"]
+    assert [len(one["llm_ids"]) for one in summary["mainers"]] == [2, 2, 1, 0, 0]
+
+
+def test_every_type_has_submitted_answers(after_first_run: run.Result) -> None:
+    summary = after_first_run.summary
+    assert submissions_by_kind(summary) == {"Own": 2, "ShareAgent": 2}
+    agents = {one["controller_id"] for one in summary["mainers"] if one["type"] == "ShareAgent"}
+    assert agents <= {one["submittedBy"] for one in summary["submissions"]}
+    for one in summary["submissions"]:
+        assert one["challenge"].endswith("?")
+        assert one["answer"].strip()
+        assert one["submissionId"]
+
+
+def test_executed_notebooks_have_tables_and_plots(after_first_run: run.Result) -> None:
+    for name in NAMES:
+        notebook = nbformat.read(after_first_run.folder / f"{name}.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        shown = {kind for output in outputs for kind in output.get("data", {})}
+        assert {"text/html", "image/png"} <= shown, name
+        assert not any(output.output_type == "error" for output in outputs)
+
+
+def test_report_has_all_of_it_in_one_page(after_first_run: run.Result) -> None:
+    page = (after_first_run.folder / "report.html").read_text()
+    for name in NAMES:
+        assert f'href="#{name}"' in page
+        assert f'id="{name}"' in page
+    for one in after_first_run.summary["mainers"]:
+        assert one["controller_id"] in page
+    assert page.count("data:image/png;base64,") >= 6
+    assert "Traceback" not in page
+    assert "<script src=" not in page
+
+
+def test_latest_points_to_the_run(after_first_run: run.Result) -> None:
+    latest = after_first_run.folder.parent / "latest"
+    assert (latest / "summary.json").read_text() == (after_first_run.folder / "summary.json").read_text()
+
+
+def test_a_second_run_makes_no_new_mainers(after_first_run: run.Result) -> None:
+    second = run.run(parameters=PARAMETERS)
+    assert second.ok, second.failure
+    assert second.folder != after_first_run.folder
+    assert second.summary["mainers"] == after_first_run.summary["mainers"]
+    assert second.summary["canisters"] == after_first_run.summary["canisters"]
+    before, after = submissions_by_kind(after_first_run.summary), submissions_by_kind(second.summary)
+    assert all(after[kind] > before[kind] for kind in before)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_notebook_says_which_one_must_come_before(tmp_path: Path) -> None:
+    def failure(name: str) -> str:
+        result = run.run([name], PARAMETERS, tmp_path)
+        assert not result.ok
+        return result.failure
+
+    for name in ("02_upload", "03_create", "04_test"):
+        assert "notebooks/01_deploy.ipynb" in failure(name)
+    assert run.run(["01"], PARAMETERS, tmp_path).ok
+    assert "notebooks/02_upload.ipynb" in failure("03_create")
+    assert "notebooks/03_create.ipynb" in failure("04_test")
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_failure_is_reported_without_its_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--mode", "upgrade", "--output", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert "01_deploy failed in code cell" in shown.err
+    assert '"Deploy and register"' in shown.err
+    assert "use mode install or auto" in shown.err
+    assert "Traceback" not in shown.out + shown.err
+    assert len(shown.err.splitlines()) < 20
+
+    summary = json.loads((tmp_path / "latest" / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert [one["status"] for one in summary["notebooks"]] == ["failed", "not run", "not run", "not run"]
+    assert "use mode install or auto" in summary["notebooks"][0]["error"]
+    page = (tmp_path / "latest" / "report.html").read_text()
+    assert "use mode install or auto" in page
+    assert "Traceback" not in page
+
+
+@pytest.mark.usefixtures("fresh")
+def test_an_unknown_network_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
+    result = run.run(["01_deploy"], {"network": "nowhere"}, tmp_path)
+    assert "unknown network 'nowhere'" in result.failure
+    assert "local (embedded)" in result.failure
+    assert result.summary["network"] == {"name": "nowhere", "url": None}
+
+
+@pytest.mark.usefixtures("fresh")
+def test_wrong_names_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="no notebook '05'; there are 01_deploy"):
+        run.run(["05"], output=tmp_path)
+    with pytest.raises(ArgumentError, match=r"no notebook has a parameter modle; there are .*model"):
+        run.run(parameters={"modle": "tiny"}, output=tmp_path)
+    assert not list(tmp_path.glob("*/summary.json"))
+
+
+def test_progress_of_cells_and_of_the_work_in_them_is_seen_while_it_happens(
+    after_first_run: run.Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "01"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("01_deploy: begins")
+    assert lines.index("01_deploy: Deploy and register") < lines.index("  deploy: register")
+    assert any(line.startswith("01_deploy: done in") for line in lines)
+    assert lines[-1].startswith("report: ")
+
+
+def test_papermill_alone_runs_a_notebook(after_first_run: run.Result, project: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "papermill", "notebooks/03_create.ipynb", str(tmp_path / "out.ipynb")]
+    done = subprocess.run(
+        [*command, "-p", "network", "local"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.ipynb").exists()
+
+
+def test_numbers_of_mainers_are_parameters(after_first_run: run.Result, tmp_path: Path) -> None:
+    before = create.mainers(network.connect())
+    assert run.run(["03"], {"agents": 3}, tmp_path).ok
+    after = create.mainers(network.connect())
+    assert after[: len(before)] == before
+    assert [one.kind for one in after[len(before) :]] == ["ShareAgent"]
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("fresh")
+def test_the_real_model_answers_on_a_fresh_network(tmp_path: Path) -> None:
+    result = run.run(output=tmp_path)
+    assert result.ok, result.failure
+    assert result.summary["model"]["file"] == "gemma-3-270m-q4_k_m.gguf"
+    assert submissions_by_kind(result.summary) == {"Own": 2, "ShareAgent": 2}
+    right = {"France": "Paris", "Japan": "Tokyo", "sky": "blue"}
+    answers = [(one["challenge"], one["answer"].lower()) for one in result.summary["submissions"]]
+    known = [word.lower() in text for question, text in answers for about, word in right.items() if about in question]
+    assert len(known) == len(answers)
+    assert any(known), answers
