@@ -194,9 +194,10 @@ inline void for_each_part(std::integer_sequence<int, part...>, Visit visit) {
     (visit(std::integral_constant<int, part>()), ...);
 }
 
-// The products of R rows and C columns, to `result` of the first of each.
+// The products of R rows and C columns. `result` is where that of the first two goes; the others' are at the strides.
 template <class Type, int R, int C>
-void multiply(const char * const * rows, const Columns * columns, int64_t n_blocks, float * result, size_t result_stride) {
+void multiply(const char * const * rows, const Columns * columns, int64_t n_blocks, float * result, size_t row_stride,
+              size_t column_stride) {
     v128_t totals[R][C];
     float offsets[R][C];
     for (int r = 0; r < R; r++) {
@@ -234,7 +235,7 @@ void multiply(const char * const * rows, const Columns * columns, int64_t n_bloc
     for (int r = 0; r < R; r++) {
         for (int c = 0; c < C; c++) {
             v128_t total = totals[r][c];
-            result[static_cast<size_t>(c) * result_stride + static_cast<size_t>(r)] =
+            result[static_cast<size_t>(c) * column_stride + static_cast<size_t>(r) * row_stride] =
                 (wasm_f32x4_extract_lane(total, 0) + wasm_f32x4_extract_lane(total, 1)) +
                 (wasm_f32x4_extract_lane(total, 2) + wasm_f32x4_extract_lane(total, 3)) - offsets[r][c];
         }
@@ -249,25 +250,28 @@ void multiply_all(const ggml_tensor * weights, const Columns * columns, ggml_ten
     auto to = [&](int64_t r, int64_t c) {
         return static_cast<float *>(result->data) + static_cast<size_t>(c) * stride + static_cast<size_t>(r);
     };
-    for (int64_t first = 0; first < n_rows; first += rows_in_cache) {
+    // Several columns: weights are unpacked once for all of them, and a few rows stay in the cache while columns change.
+    const int64_t in_groups = n_columns / columns_at_once * columns_at_once;
+    for (int64_t first = 0; first < n_rows && in_groups > 0; first += rows_in_cache) {
         const int64_t end = std::min(first + rows_in_cache, n_rows);
-        int64_t c = 0;
-        for (; c + columns_at_once <= n_columns; c += columns_at_once) {
+        for (int64_t c = 0; c < in_groups; c += columns_at_once) {
             for (int64_t r = first; r < end; r++) {
                 const char * rows[] = {row(r)};
-                multiply<Type, 1, columns_at_once>(rows, columns + c, n_blocks, to(r, c), stride);
+                multiply<Type, 1, columns_at_once>(rows, columns + c, n_blocks, to(r, c), 0, stride);
             }
         }
-        for (; c < n_columns; c++) {
-            int64_t r = first;
-            for (; r + rows_at_once <= end; r += rows_at_once) {
-                const char * rows[] = {row(r), row(r + 1), row(r + 2), row(r + 3)};
-                multiply<Type, rows_at_once, 1>(rows, columns + c, n_blocks, to(r, c), stride);
-            }
-            for (; r < end; r++) {
-                const char * rows[] = {row(r)};
-                multiply<Type, 1, 1>(rows, columns + c, n_blocks, to(r, c), stride);
-            }
+    }
+    // Single columns: several rows share what is loaded of the column. They are far apart, as the processor reads ahead
+    // well along one row of a memory page and badly along several.
+    const int64_t apart = n_rows / rows_at_once;
+    for (int64_t c = in_groups; c < n_columns; c++) {
+        for (int64_t r = 0; r < apart; r++) {
+            const char * rows[] = {row(r), row(r + apart), row(r + 2 * apart), row(r + 3 * apart)};
+            multiply<Type, rows_at_once, 1>(rows, columns + c, n_blocks, to(r, c), static_cast<size_t>(apart), stride);
+        }
+        for (int64_t r = apart * rows_at_once; r < n_rows; r++) {
+            const char * rows[] = {row(r)};
+            multiply<Type, 1, 1>(rows, columns + c, n_blocks, to(r, c), 0, stride);
         }
     }
 }
