@@ -28,6 +28,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+INTERFACE = HERE.parent.parent / "files" / "llama_cpp.did"
+INTERFACE_SECTION = "icp:public candid:service"  # where tools look for a canister's interface
 
 SDIST = "llama-cpp-python"
 SDIST_VERSION = "0.3.36"
@@ -305,12 +307,15 @@ def build(out: Path, progress: Progress, cache: Path) -> BuildResult:
         all_units = units(tree, work / "unity")
         roots = {tree: "llama.cpp", HERE / "src": "glue", work / "unity": "unity"}
         objects = {unit: cache / "obj" / f"{object_key(unit)}.o" for unit in all_units}
-        link_key = sha256_text(ZIG_VERSION, repr(LINK_FLAGS), *(path.name for path in objects.values()))
+        interface = INTERFACE.read_bytes()
+        link_key = sha256_text(
+            ZIG_VERSION, repr(LINK_FLAGS), interface.decode(), *(path.name for path in objects.values())
+        )
         finished = cache / "wasm" / f"{link_key[:32]}.wasm"
         cached = finished.is_file()
         if not cached:
             compile_missing(objects, work, roots, cache, progress)
-            link(list(objects.values()), work, finished, cache)
+            link(list(objects.values()), interface, work, finished, cache)
             progress(len(objects) + 1, len(objects) + 1, f"linked {out.name}")
     out.parent.mkdir(parents=True, exist_ok=True)
     copy_atomically(finished, out)
@@ -365,11 +370,13 @@ def warm_libraries(work: Path, cache: Path) -> None:
     zig(["c++", *TARGET, *LINK_FLAGS, source.name, "-o", "empty.wasm"], work, cache, "building libc and libc++")
 
 
-def link(objects: Iterable[Path], work: Path, finished: Path, cache: Path) -> None:
+def link(objects: Iterable[Path], interface: bytes, work: Path, finished: Path, cache: Path) -> None:
     finished.parent.mkdir(parents=True, exist_ok=True)
     linked = work / "llama_cpp.wasm"
     zig(["c++", *TARGET, *LINK_FLAGS, *map(str, objects), "-o", linked.name], work, cache, "linking")
     check_imports(linked)
+    with linked.open("ab") as file:
+        file.write(custom_section(INTERFACE_SECTION, interface))
     copy_atomically(linked, finished)
 
 
@@ -423,6 +430,20 @@ def imports(wasm: bytes) -> list[tuple[str, str]]:
                 found.append((names[0], names[1]))
         at += size
     return found
+
+
+def custom_section(name: str, content: bytes) -> bytes:
+    """A section of a wasm module that carries data for others."""
+
+    def leb(value: int) -> bytes:
+        out = b""
+        while value >= 0x80:
+            out += bytes([value & 0x7F | 0x80])
+            value >>= 7
+        return out + bytes([value])
+
+    body = leb(len(name)) + name.encode() + content
+    return b"\0" + leb(len(body)) + body
 
 
 def object_key(unit: Unit) -> str:

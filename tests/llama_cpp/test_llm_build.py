@@ -1,0 +1,81 @@
+"""The build of the LLM canister, and the module it makes."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import wasmtime
+
+from mainer_nb import places
+from mainer_nb.localnet import did
+
+# What the canister may use of the system API: all of it is on mainnet.
+SYSTEM_API = {
+    "msg_arg_data_size", "msg_arg_data_copy", "msg_caller_size", "msg_caller_copy", "msg_reply_data_append",
+    "msg_reply", "is_controller", "stable64_size", "stable64_grow", "stable64_read", "stable64_write", "time",
+    "performance_counter", "debug_print", "trap",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    path = places.project() / "canisters/llama_cpp/build.py"
+    spec = importlib.util.spec_from_file_location("llama_cpp_build_in_tests", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_module_imports_only_what_mainnet_has(wasm: bytes, build: ModuleType) -> None:
+    found = build.imports(wasm)
+    assert {module for module, _ in found} == {"ic0"}
+    assert {name for _, name in found} <= SYSTEM_API
+
+
+def test_the_module_has_exactly_the_methods_of_its_interface(wasm: bytes) -> None:
+    exports = {export.name for export in wasmtime.Module(wasmtime.Engine(), wasm).exports}
+    interface = did.parse((places.files() / "llama_cpp.did").read_text(), "llama_cpp.did")
+    methods = {name for name in exports if name.startswith(("canister_query ", "canister_update "))}
+    assert methods == {f"canister_{method.mode} {method.name}" for method in interface.methods.values()}
+    assert exports - methods == {"memory", "_initialize", "canister_init", "canister_post_upgrade"}
+
+
+def test_the_module_fits_between_canisters_and_says_nothing_of_where_it_was_built(wasm: bytes) -> None:
+    assert len(wasm) < 10 * 2**20
+    assert (places.files() / "llama_cpp.did").read_bytes() in wasm
+    for path in (places.project(), places.cache(), Path.home()):
+        assert str(path).encode() not in wasm
+
+
+def test_an_edit_that_does_not_fit_is_an_error(build: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a.cpp").write_text("one two two")
+    build.apply(build.Edit("a.cpp", "a reason", "one", "1"), tmp_path)
+    build.apply(build.Edit("a.cpp", "a reason", "two", "2", count=2), tmp_path)
+    assert (tmp_path / "a.cpp").read_text() == "1 2 2"
+    for old, count in (("three", 1), ("2", 1), ("1", 2)):
+        with pytest.raises(build.BuildError, match=r"a\.cpp: expected \d time.*a reason"):
+            build.apply(build.Edit("a.cpp", "a reason", old, "x", count), tmp_path)
+    assert (tmp_path / "a.cpp").read_text() == "1 2 2"
+
+
+def test_a_build_without_sources_says_how_to_get_them(build: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(build.BuildError, match="--fetch"):
+        build.build(tmp_path / "out.wasm", lambda done, total, text: None, tmp_path)
+    build.sdist_path(tmp_path).write_bytes(b"damaged")
+    with pytest.raises(build.BuildError, match="missing or damaged"):
+        build.build(tmp_path / "out.wasm", lambda done, total, text: None, tmp_path)
+    assert not (tmp_path / "out.wasm").exists()
+
+
+def test_a_wasm_that_imports_anything_else_is_refused(build: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.wasm"
+    path.write_bytes(wasmtime.wat2wasm('(module (import "wasi_snapshot_preview1" "fd_write" (func)))'))
+    with pytest.raises(build.BuildError, match=r"wasi_snapshot_preview1\.fd_write"):
+        build.check_imports(path)
