@@ -158,9 +158,11 @@ class Protocol:
         return int(status["memory_metrics"]["stable_memory_size"])
 
     def upgrade(self, canister: Canister) -> None:
-        """Upgrades a canister with the shipped code it has."""
+        """Upgrades a canister with the shipped code it has, stopped so that no call of its own is under way."""
         wasm = artifacts.canister_wasm(INTERFACES[canister.name.split()[0]]).data()
+        management.stop(self.owner, canister.canister_id)
         management.install_code(self.owner, canister.canister_id, wasm, "upgrade")
+        management.start(self.owner, canister.canister_id)
 
     def seen_by(self, agent: Agent, canister: Canister) -> Canister:
         """The same canister, called by somebody else."""
