@@ -169,7 +169,7 @@ class _BarsTask(_Counted):
     def show(self, note: str = "") -> None:
         if note:
             self.bar.set_postfix_str(note)
-        self.bar.update(self.done - self.bar.n)
+        self.bar.update(round(self.done) - self.bar.n)
 
     def finish(self, failed: bool) -> None:
         self.bar.close()
