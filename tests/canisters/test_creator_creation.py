@@ -12,6 +12,7 @@ import pytest
 import wasmtime
 from protocol import (
     BILLION,
+    CONTROLLER_WASM,
     CREATION_FEE,
     LLM_MODEL,
     LLM_WASM,
@@ -20,6 +21,7 @@ from protocol import (
     TRILLION,
     Protocol,
     deploy,
+    did,
     next_id,
     someone,
     text_of,
@@ -27,6 +29,7 @@ from protocol import (
 )
 
 from mainer_nb import artifacts, management
+from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError
 
 # Valid in form, but no LLM: it answers nothing.
@@ -252,12 +255,12 @@ def failure(protocol: Protocol, method: str, *args: Any) -> str:
 
 
 def test_a_controller_that_cannot_be_installed(supplied: Protocol) -> None:
-    upload(supplied.creator, {"MainerControllerWasm": None}, UNKNOWN_IMPORT_WASM)
+    upload(supplied.creator, CONTROLLER_WASM, UNKNOWN_IMPORT_WASM)
     assert "step install code" in failure(supplied, "testCreateMainerControllerCanister", "Own", None)
 
 
 def test_a_controller_that_is_none(supplied: Protocol) -> None:
-    upload(supplied.creator, {"MainerControllerWasm": None}, EMPTY_WASM)
+    upload(supplied.creator, CONTROLLER_WASM, EMPTY_WASM)
     assert "step health" in failure(supplied, "testCreateMainerControllerCanister", "Own", None)
 
 
@@ -294,6 +297,46 @@ def test_a_model_that_cannot_be_loaded(supplied: Protocol, model: bytes) -> None
     assert own.getLlmCanisters() == []
     upload(supplied.creator, LLM_MODEL, model)
     assert supplied.llm(own).ready() == {"status_code": 200}
+
+
+def without(wasm: bytes, method: str) -> bytes:
+    """A canister that lacks an update method, as older ones do: the same code, but the method has another name."""
+    export = f"canister_update {method}".encode()
+    assert export in wasm
+    return wasm.replace(export, export[:-1] + b"_")
+
+
+def test_an_llm_that_takes_no_files(supplied: Protocol, llm_wasm: bytes) -> None:
+    own = supplied.mainer("Own")
+    upload(supplied.creator, LLM_WASM, without(llm_wasm, "file_upload_chunk"))
+    error = failure(supplied, "testCreateMainerLlmCanister", own.canister_id)
+    assert "step copy the model file: the chunk at byte 0 failed 3 times" in error
+
+
+def test_an_llm_that_cannot_measure_gets_the_known_limit(supplied: Protocol, llm_wasm: bytes) -> None:
+    own = supplied.mainer("Own")
+    upload(supplied.creator, LLM_WASM, without(llm_wasm, "measure_token_cost"))
+    made = supplied.creator.testCreateMainerLlmCanister(own.canister_id)
+    assert "13 tokens per update call, not measured" in made["creationResult"]
+    llm = Canister(supplied.owner, made["newCanisterId"], did("llama_cpp"), "LLM")
+    assert llm.get_max_tokens() == {"max_tokens_update": 13, "max_tokens_query": 1}
+
+
+def test_a_mainer_that_cannot_take_the_llm(supplied: Protocol) -> None:
+    controller = artifacts.canister_wasm("mainer_ctrlb_canister").data()
+    upload(supplied.creator, CONTROLLER_WASM, without(controller, "add_llm_canister"))
+    own = supplied.mainer("Own")
+    assert "step add_llm_canister" in failure(supplied, "testCreateMainerLlmCanister", own.canister_id)
+    assert own.getLlmCanisters() == []
+
+
+def test_a_share_service_that_cannot_register(supplied: Protocol) -> None:
+    controller = artifacts.canister_wasm("mainer_ctrlb_canister").data()
+    upload(supplied.creator, CONTROLLER_WASM, without(controller, "addMainerShareAgentCanister"))
+    service = supplied.mainer("ShareService")
+    upload(supplied.creator, CONTROLLER_WASM, controller)
+    error = failure(supplied, "testCreateMainerControllerCanister", "ShareAgent", service.canister_id)
+    assert "step register with the ShareService" in error  # the Game State had registered it, and forgot it again
 
 
 def test_too_few_cycles_for_the_new_canister(supplied: Protocol) -> None:
