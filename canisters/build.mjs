@@ -9,7 +9,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import wabt from "wabt";
-import { sha256Block } from "./common/sha256.mjs";
+import { sha256Constants, sha256Wat } from "./common/sha256.mjs";
+import { replaceFunction } from "./link.mjs";
 
 const require = createRequire(import.meta.url);
 const here = dirname(fileURLToPath(import.meta.url));
@@ -37,7 +38,7 @@ async function compilerWithSources() {
       motoko.write(`${folder}/${name}`, readFileSync(join(here, folder, name), "utf8"));
     }
   }
-  motoko.write("common/Sha256Block.mo", sha256Block());
+  motoko.write("common/Sha256Constants.mo", sha256Constants());
   motoko.write("mainer_creator/ReturnCyclesWasm.mo", await blobModule("mainer_creator/return_cycles.wat"));
   motoko.setPublicMetadata(["candid:service", "candid:args"]);
   return motoko;
@@ -80,6 +81,8 @@ function manifestWith(built) {
 
 const motoko = await compilerWithSources();
 const built = Object.assign({}, ...canisters.map((name) => compile(motoko, name)));
+const creator = "mainer_creator_canister.wasm";
+built[creator] = await replaceFunction(built[creator], "compress", sha256Wat());
 const outputs = { ...built, "manifest.json": manifestWith(built) };
 
 if (process.argv.includes("--check")) {

@@ -24,7 +24,7 @@ module {
   /// Bytes of every chunk of a checked upload but the last: what fits into a message from outside.
   public let chunkSize = 1_900_000;
 
-  // Bytes hashed at most in one message, at about 210 instructions a byte and 40e9 instructions a message.
+  // Bytes hashed at most in one message, at about 85 instructions a byte and 40e9 instructions a message.
   let hashedPerChunk = 4_000_000;
   let hashedPerFinish = 16_000_000;
   let hashedAtOnce = 65_536;
