@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from io import BytesIO
 from textwrap import shorten
 from typing import Any
@@ -30,6 +31,7 @@ GREY = "#555555"
 WIDTH = 9.0  # inches
 DPI = 100
 MOST_LINES = 12  # of a timeline
+LONG_BEFORE = timedelta(seconds=30)
 
 
 class Picture(Figure):
@@ -149,26 +151,30 @@ def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequen
 
 
 def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Picture:
-    """The last submissions, a line each from the taking of the challenge to the submission of its answer."""
+    """The last submissions, a line each from the taking of the challenge to the submission of its answer. What was
+    taken long before the first of these answers begins at the left edge, with an arrow.
+    """
     called, kinds = names(mainers), {one.controller_id: one.kind for one in mainers}
     shown = sorted(submissions, key=lambda one: one.submitted)[-MOST_LINES:]
-    start = min((one.queued for one in shown), default=None)
+    if shown:
+        start = max(min(one.queued for one in shown), shown[0].submitted - LONG_BEFORE)
     picture = Picture(0.55 * max(len(shown), 1) + 1.0, "When each challenge was taken and answered")
     axes = picture.add_subplot()
     last = 1.0
     for row, one in enumerate(shown):
-        assert start is not None
-        begun, last = (one.queued - start).total_seconds(), (one.submitted - start).total_seconds()
+        begun, last = max(0.0, (one.queued - start).total_seconds()), (one.submitted - start).total_seconds()
         colour = COLOURS.get(kinds.get(one.submitted_by, ""), GREY)
         axes.plot([begun, last], [row, row], color=colour, linewidth=2, solid_capstyle="round")
         axes.plot([last], [row], "o", color=colour)
+        if one.queued < start:
+            axes.plot([begun], [row], "<", color=colour)
         axes.text(begun, row - 0.14, shorten(one.question, 70), va="bottom", fontsize=8, color=GREY)
         answer = shorten(one.answer, 38, placeholder=" …")
         axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(shown)), [called.get(one.submitted_by, "another mAIner") for one in shown])
     axes.set_ylim(len(shown) - 0.5, -0.7)
     axes.set_xlim(-0.02 * last, last * 1.5)
-    axes.set_xlabel("seconds since the first of these challenges was taken by a mAIner")
+    axes.set_xlabel("seconds")
     _plain(axes)
     return picture
 

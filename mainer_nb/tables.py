@@ -30,7 +30,7 @@ from .upload import Artefact, Uploaded
 # Styles stand at each cell: those of a whole page are dropped from notebooks that JupyterLab does not trust yet.
 # Colours are left to the theme, so that tables can be read in light and dark ones.
 TABLE = "margin: 0.6em 0; border-collapse: collapse"
-CELL = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; padding: 0.3em 0.8em"
+CELL = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word; padding: 0.3em 0.8em"
 HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
 CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
 
@@ -245,7 +245,7 @@ def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> 
 
 
 def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table:
-    """Submissions in words: who was asked what and answered what."""
+    """Submissions in words: who was asked what and answered what, oldest first."""
     called = names(mainers)
     return Table(
         {

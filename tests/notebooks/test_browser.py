@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -34,13 +35,18 @@ SECONDS = 1000.0  # playwright counts milliseconds
 WIDTH, HEIGHT = 1300, 1000
 RUN_TIME = 180 * SECONDS
 
+# All cells are drawn, not only those in the window; no news.
+SETTINGS: dict[str, dict[str, object]] = {
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
 # Whether the last code cell was run, or some cell failed.
 FINISHED = r"""() => {
     const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
     return /\[\d+\]/.test(prompts[prompts.length - 1].innerText) ||
         document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null }"""
 # The height of a notebook, the part below the window included.
-FULL_HEIGHT = "Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')].map(panel => panel.scrollHeight))"
+FULL_HEIGHT = "document.querySelector('.jp-NotebookPanel-notebook .jp-WindowedPanel-outer').scrollHeight"
 # Output areas with something wider than they are, or an image that is not there.
 CUT_OFF = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
     .filter(area => area.scrollWidth > area.clientWidth + 1 ||
@@ -76,6 +82,10 @@ def lab(after_first_run: run.Result, project: Path, tmp_path: Path) -> Iterator[
     address = f"http://127.0.0.1:{port}"
     environment = {key: value for key, value in os.environ.items() if key != "MAINER_NB_PROGRESS"}
     environment |= {"JUPYTER_CONFIG_DIR": str(tmp_path / "jupyter"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "lab")}
+    for plugin, values in SETTINGS.items():
+        path = tmp_path / "lab" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
     options = [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={project}"]
     quiet = ["--no-browser", "--allow-root", "--LabApp.news_url=None", "--ServerApp.port_retries=0"]
     with (tmp_path / "lab.log").open("w") as log:
