@@ -5,11 +5,12 @@
 #   make test           set up, run the whole test suite
 #   make check          style and types
 #   make rebuild-check  rebuild the Motoko canisters and compare them with files/ (needs Node)
+#   make bench          measure speed against what it is compared with; QUICK=1 for a rough look
 #   make clean          remove what was made here: .venv, runs, the embedded network's state
 #
 # Options of `mainer-nb run` go into RUN, such as: make run RUN="--model qwen2.5-0.5b-instruct-q8_0"
 
-.PHONY: run lab test check rebuild-check clean
+.PHONY: run lab test check rebuild-check bench clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -30,6 +31,9 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python bench/suite.py $(if $(QUICK),--quick --results build/bench)
 
 rebuild-check:
 	@if command -v npm >/dev/null 2>&1; then \
@@ -53,6 +57,11 @@ $(VENV)/installed: $(VENV)/created pyproject.toml
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[test]"
 	$(BIN)/python canisters/llama_cpp/build.py --fetch
+	@touch $@
+
+# What is compared with: other clients, and llama.cpp natively, which is compiled here and wants a C++ compiler.
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[bench]"
 	@touch $@
 
 # PYTHON chooses another interpreter: make run PYTHON=/opt/python3.12/bin/python3

@@ -142,9 +142,7 @@ def _native_rates(gguf: Path, sizes: Sizes) -> Rates:
     )
 
 
-def _rate(
-    action: Callable[[int], None], amounts: tuple[int, ...], tokens: tuple[int, ...], repeats: int
-) -> float:
+def _rate(action: Callable[[int], None], amounts: tuple[int, ...], tokens: tuple[int, ...], repeats: int) -> float:
     """Tokens per second, from the difference between a small and a large amount."""
     action(amounts[1])
     small, large = (

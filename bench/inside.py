@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +120,7 @@ class Rounds:
 
 @contextlib.contextmanager
 def rounds() -> Iterator[Rounds]:
-    """While it lasts, every message gets the number of the round it would be executed in, were each executed at once."""
+    """While it lasts, every message gets the round it would be executed in, were each executed at once."""
     seen, current = Rounds(), threading.local()
     enqueue, execute = Scheduler._put, Scheduler._execute
 

@@ -1,8 +1,8 @@
 """What every measure here shares: figures with what they are compared to, the table, the JSON, the command line.
 
-    with measure.network() as net:
-        figures = [measure.Figure("update call, p50", 3.2, "ms", target=5, lower_is_better=True)]
-    measure.report("updates", "Update calls", figures)
+with measure.network() as net:
+    figures = [measure.Figure("update call, p50", 3.2, "ms", target=5, lower_is_better=True)]
+measure.report("updates", "Update calls", figures)
 """
 
 from __future__ import annotations
@@ -179,20 +179,28 @@ def own_places() -> Iterator[Path]:
     are the project's.
     """
     folder = Path(tempfile.mkdtemp(prefix="mainer-bench-"))
-    changed = {"MAINER_NB_STATE": str(folder / "state"), "MAINER_NB_CONFIG": str(folder / "config")}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
     try:
-        yield folder
+        with environment(MAINER_NB_STATE=str(folder / "state"), MAINER_NB_CONFIG=str(folder / "config")):
+            yield folder
     finally:
         with contextlib.suppress(server.ServerError):
             server.stop(folder / "state")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """These environment variables, for as long as it lasts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name)
             else:
                 os.environ[name] = value
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Query calls, signed, against stock clients and the bare wasm call.
 
-    python bench/queries.py [--quick]
+python bench/queries.py [--quick]
 """
 
 from __future__ import annotations

@@ -23,7 +23,11 @@ def model(folder: Path, quick: bool, width: int = 64) -> Artifact:
     """The default model, or with `quick` one of random weights, made in `folder`: of `width` 64 it has 0.5 MB, of 512
     21 MB.
     """
-    return artifacts.model(tiny_gguf.write(folder / "tiny.gguf", context=2048, width=width)) if quick else artifacts.model()
+    return (
+        artifacts.model(tiny_gguf.write(folder / "tiny.gguf", context=2048, width=width))
+        if quick
+        else artifacts.model()
+    )
 
 
 def deployed(net: Network) -> Canister:

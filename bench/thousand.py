@@ -1,6 +1,6 @@
 """A thousand mAIner controllers on one network: how fast they are made, what each takes, how it answers at the end.
 
-    python bench/thousand.py [--quick]
+python bench/thousand.py [--quick]
 """
 
 from __future__ import annotations

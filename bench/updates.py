@@ -1,6 +1,6 @@
 """Update calls that change state, signature and certificate included, against stock clients and the bare wasm call.
 
-    python bench/updates.py [--quick]
+python bench/updates.py [--quick]
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures = [
         Figure("update call, p50", ours * 1e3, "ms", target=5, lower_is_better=True),
         Figure("update call, p50", ours * 1e3, "ms", "stock ic-py", stock * 1e3, lower_is_better=True),
-        Figure("update call, p50", ours * 1e3, "ms", "stock icp-py-core, not verifying", core * 1e3, lower_is_better=True),
+        Figure(
+            "update call, p50", ours * 1e3, "ms", "stock icp-py-core, not verifying", core * 1e3, lower_is_better=True
+        ),
         Figure("update call, p50", ours * 1e3, "ms", "the bare wasm call", bare_p50 * 1e3, lower_is_better=True),
         Figure("the same through the canister proxy, p50", with_proxy * 1e3, "ms"),
         Figure("update calls, 1 client", one, "/s"),
