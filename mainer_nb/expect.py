@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .artifacts import Item
 from .check import Check
+from .costs import Costs
 from .create import Mainer, Plan
 from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
@@ -156,6 +157,16 @@ def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[
             )
     number = sum(map(len, submitted.values()))
     return f"{_count(number, 'submission')} in {_count(len(submitted), 'mAIner')}: each reads as in the Game State."
+
+
+def counted(costs: Costs) -> str:
+    """Everything that was done took something, and an LLM canister takes more than a controller."""
+    for one in costs.entries:
+        that(one.cycles > 0, f"{one.unit} took {one.cycles} cycles, which cannot be")
+        that(one.instructions is None or one.instructions > 0, f"{one.unit} took {one.instructions} instructions")
+    controller, llm = costs.of("mAIner controller").cycles, costs.of("LLM canister").cycles
+    that(llm > controller, f"an LLM canister took {llm:,.0f} cycles, no more than a controller ({controller:,.0f})")
+    return f"{_count(len(costs.entries), 'cost')} counted with {costs.model}."
 
 
 def _count(number: int, noun: str) -> str:

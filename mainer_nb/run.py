@@ -36,6 +36,7 @@ from .network import CREATOR, GAME_STATE
 from .progress import Bars, Progress, Silent
 
 NOTEBOOKS = "notebooks"
+ON_REQUEST = {"05_costs"}  # needs no other notebook and none needs it
 RUNS = "runs"
 LATEST = "latest"
 REPORT = "report.html"
@@ -114,7 +115,10 @@ def run(
 
 
 def find(names: Sequence[str] = ()) -> list[Path]:
-    """The notebooks of these names or numbers, in order; none: all. Raises ArgumentError for one that is not there."""
+    """The notebooks of these names or numbers, in order; none: all but those run only ON_REQUEST.
+
+    Raises ArgumentError for one that is not there.
+    """
     there = sorted((places.project() / NOTEBOOKS).glob("*.ipynb"))
     if not there:
         raise PreconditionError(f"there are no notebooks in {places.project() / NOTEBOOKS}")
@@ -125,7 +129,7 @@ def find(names: Sequence[str] = ()) -> list[Path]:
         if not matching:
             raise ArgumentError(f"no notebook '{name}'; there are {', '.join(path.stem for path in there)}")
         found[matching[0]] = True
-    return [path for path in there if path in found] if names else there
+    return [path for path in there if (path in found if names else path.stem not in ON_REQUEST)]
 
 
 # --- one notebook ---

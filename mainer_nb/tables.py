@@ -19,6 +19,7 @@ import pandas as pd
 from . import identity, network
 from .artifacts import Item
 from .check import ENDPOINTS, Check
+from .costs import Budget, Costs, usd
 from .create import Mainer
 from .deploy import Deployed
 from .models import Model, variant_text
@@ -77,9 +78,9 @@ def names(mainers: Iterable[Mainer]) -> dict[str, str]:
     return found
 
 
-def trillions(cycles: float) -> str:
+def trillions(cycles: float, digits: int = 3) -> str:
     """Cycles for people: 1_234_000_000_000 is "1.234 T"."""
-    return f"{cycles / 1e12:,.3f} T"
+    return f"{cycles / 1e12:,.{digits}f} T"
 
 
 def networks(configs: Iterable[network.Config] | None = None) -> Table:
@@ -274,13 +275,46 @@ def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> T
     )
 
 
+def costs(measured: Costs, usd_per_xdr: float) -> Table:
+    """What each unit costs, here and in US dollars on mainnet."""
+    return Table(
+        {
+            "one": one.unit,
+            "instructions": "" if one.instructions is None else f"{one.instructions / 1e6:,.0f} M",
+            "cycles spent": trillions(one.cycles, 6),
+            "on mainnet": _dollars(usd(one.cycles, usd_per_xdr)),
+            "stays its balance": trillions(one.kept) if one.kept else "",
+            "what": one.note,
+        }
+        for one in measured.entries
+    )
+
+
+def budget(items: Iterable[Budget], usd_per_xdr: float) -> Table:
+    """What whole things cost, here and in US dollars on mainnet."""
+    return Table(
+        {
+            "what": one.what,
+            "cycles spent": trillions(one.spent),
+            "stays a balance": trillions(one.kept) if one.kept else "",
+            "on mainnet": _dollars(usd(one.spent + one.kept, usd_per_xdr)),
+        }
+        for one in items
+    )
+
+
 def facts(values: Mapping[str, object]) -> Table:
     """A table of one record: name and value, a line each."""
     return Table(({"name": name, "value": value} for name, value in values.items()), header=False)
 
 
+def _dollars(amount: float) -> str:
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.6f}"
+
+
 def _cell(tag: str, style: str, value: object) -> str:
     return f'<{tag} style="{style}">{value if isinstance(value, Markup) else escape(str(value))}</{tag}>'
+    return " ".join("<wbr>".join(map(escape, wrap(word, LONGEST_WORD))) for word in text.split(" "))
 
 
 def _plain(value: object) -> object:
