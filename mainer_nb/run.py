@@ -91,7 +91,7 @@ def run(
     """
     paths = find(notebooks)
     given = dict(parameters or {})
-    known = {path: set(papermill.inspect_notebook(str(path))) for path in find()}
+    known = {path: set(papermill.inspect_notebook(str(path))) for path in {*find(), *paths}}
     if unknown := given.keys() - set().union(*known.values()):
         names = ", ".join(sorted(set().union(*known.values())))
         raise ArgumentError(f"no notebook has a parameter {', '.join(sorted(unknown))}; there are {names}")
@@ -354,7 +354,7 @@ def report(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
     for number, cell in enumerate(page.cells):
         cell["id"] = f"cell-{number}"
     html, _ = exporter.from_notebook_node(page, resources={"metadata": {"name": "mAIner workbench"}})
-    return str(html).replace('<script src=""></script>', "")
+    return re.sub(r'<script src="">\s*</script>', "", html)
 
 
 def _opening(summary: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape, unescape
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -33,6 +34,7 @@ from .upload import Artefact, Uploaded
 TABLE = "margin: 0.6em 0; border-collapse: collapse"
 CELL = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word; padding: 0.3em 0.8em"
 HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
+LONGEST_WORD = 24  # letters that stay together
 CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
 
 
@@ -237,7 +239,7 @@ def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> 
         {
             "mAIner": called[one.controller_id],
             "queued": len(found[one.controller_id]),
-            "questions": _lines(escape(entry.question) for entry in found[one.controller_id]),
+            "questions": _lines(_breakable(entry.question) for entry in found[one.controller_id]),
             "queued by": _lines(called.get(entry.queued_by, entry.queued_by) for entry in found[one.controller_id]),
         }
         for one in mainers
@@ -313,7 +315,11 @@ def _dollars(amount: float) -> str:
 
 
 def _cell(tag: str, style: str, value: object) -> str:
-    return f'<{tag} style="{style}">{value if isinstance(value, Markup) else escape(str(value))}</{tag}>'
+    return f'<{tag} style="{style}">{value if isinstance(value, Markup) else _breakable(str(value))}</{tag}>'
+
+
+def _breakable(text: str) -> str:
+    """Text as HTML, in which words too long for a column may be broken."""
     return " ".join("<wbr>".join(map(escape, wrap(word, LONGEST_WORD))) for word in text.split(" "))
 
 

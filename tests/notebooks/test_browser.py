@@ -16,9 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import papermill
 import pytest
 
 from mainer_nb import create, network, run
+
+from .conftest import PARAMETERS
 
 CHROMIUM = next(
     (
@@ -37,7 +40,7 @@ RUN_TIME = 180 * SECONDS
 
 # All cells are drawn, not only those in the window; no news.
 SETTINGS: dict[str, dict[str, object]] = {
-    "notebook-extension/tracker": {"windowingMode": "none"},
+    "notebook-extension/tracker": {"windowingMode": "none", "scrollPastEnd": False},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 # Whether the last code cell was run, or some cell failed.
@@ -45,8 +48,8 @@ FINISHED = r"""() => {
     const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
     return /\[\d+\]/.test(prompts[prompts.length - 1].innerText) ||
         document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null }"""
-# The height of a notebook, the part below the window included.
-FULL_HEIGHT = "document.querySelector('.jp-NotebookPanel-notebook .jp-WindowedPanel-outer').scrollHeight"
+# What scrolls: the notebook, the part below the window included.
+PANEL = "document.querySelector('.jp-NotebookPanel-notebook .jp-WindowedPanel-outer')"
 # Output areas with something wider than they are, or an image that is not there.
 CUT_OFF = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
     .filter(area => area.scrollWidth > area.clientWidth + 1 ||
@@ -74,7 +77,13 @@ def page(browser: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def lab(after_first_run: run.Result, project: Path, tmp_path: Path) -> Iterator[str]:
-    """JupyterLab on the project: the address of a notebook, with a place for its {name}."""
+    """JupyterLab on the notebooks with the tests' parameters: the address of a notebook, with a place for {name}."""
+    folder = project / "in_lab"
+    folder.mkdir(exist_ok=True)
+    for path in run.find():
+        known = papermill.inspect_notebook(str(path))
+        chosen = {name: value for name, value in PARAMETERS.items() if name in known}
+        papermill.execute_notebook(str(path), str(folder / path.name), chosen, prepare_only=True)
     token = secrets.token_hex(16)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -86,7 +95,7 @@ def lab(after_first_run: run.Result, project: Path, tmp_path: Path) -> Iterator[
         path = tmp_path / "lab" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
-    options = [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={project}"]
+    options = [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
     quiet = ["--no-browser", "--allow-root", "--LabApp.news_url=None", "--ServerApp.port_retries=0"]
     with (tmp_path / "lab.log").open("w") as log:
         server = subprocess.Popen(
@@ -102,7 +111,7 @@ def lab(after_first_run: run.Result, project: Path, tmp_path: Path) -> Iterator[
             except OSError:
                 assert time.monotonic() < deadline, (tmp_path / "lab.log").read_text()
                 time.sleep(0.2)
-        yield f"{address}/doc/tree/notebooks/{{name}}.ipynb?token={token}"
+        yield f"{address}/doc/tree/{{name}}.ipynb?token={token}"
     finally:
         server.terminate()
         server.wait(30)
@@ -122,11 +131,9 @@ def open_and_run(page: Any, address: str) -> None:
 
 def whole_notebook(page: Any, path: Path) -> None:
     """A picture of all of the notebook, and nothing in it that is cut off."""
-    height = page.evaluate(
-        "Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')].map(e => e.scrollHeight))"
-    )
-    page.set_viewport_size({"width": WIDTH, "height": int(height) + 150})
-    page.wait_for_timeout(1000)
+    page.set_viewport_size({"width": WIDTH, "height": int(page.evaluate(f"{PANEL}.scrollHeight")) + 150})
+    page.evaluate(f"{PANEL}.scrollTop = 0")
+    page.wait_for_timeout(1000)  # for a new layout
     page.screenshot(path=path)
     assert page.evaluate(CUT_OFF) == []
     assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
