@@ -203,4 +203,8 @@ class _WidgetsTask(_Counted):
         self.bar.bar_style = "danger" if failed else "success"
         if not failed:
             self.bar.value = self.bar.max
-        self.label.value = f"failed after {self.seconds:.1f} s" if failed else f"{self.state()}, {self.seconds:.1f} s"
+        took = f"{self.seconds:.1f} s"
+        if failed:
+            self.label.value = f"failed after {took}"
+        else:
+            self.label.value = took if self.total is None else f"{self.state()}, {took}"
