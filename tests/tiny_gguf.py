@@ -30,8 +30,9 @@ def write(
 ) -> Path:
     """Write the model to `path` (some 0.5 MB). Equal arguments give equal bytes.
 
-    `context`: tokens; `architecture`: what the file says it is, whatever its tensors are; `quantization` of the
-    matrices, whose `width` must be a multiple of its block; with `as_float` the same numbers as floats.
+    `context`: tokens; `architecture`: "qwen2" gives that family's tensors and vocabulary, any other name is only what
+    the file says of itself; `quantization` of the matrices, whose `width` must be a multiple of its block; with
+    `as_float` the same numbers as floats.
     """
     head_width = width // HEADS
     writer = gguf.GGUFWriter(path, architecture)
@@ -45,19 +46,10 @@ def write(
     writer.add_rope_dimension_count(head_width)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    tokens, types = _vocabulary()
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types([int(kind) for kind in types])
-    writer.add_unk_token_id(0)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_add_bos_token(True)
-    writer.add_add_space_prefix(False)
+    n_tokens = _add_qwen2_vocabulary(writer) if architecture == "qwen2" else _add_vocabulary(writer)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    for tensor, shape in _shapes(len(tokens), width).items():
+    for tensor, shape in _shapes(n_tokens, width, biases=architecture == "qwen2").items():
         weights = _weights(tensor, shape, seed)
         if len(shape) == 1 or quantization == Quantization.F32:
             writer.add_tensor(tensor, weights)
@@ -74,7 +66,8 @@ def write(
     return path
 
 
-def _vocabulary() -> tuple[list[str], list[gguf.TokenType]]:
+def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
+    """As Llama's and Gemma's ("SPM"); the number of tokens."""
     tokens = ["<unk>", "<s>", "</s>"]
     types = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL]
     for byte in range(256):
@@ -83,10 +76,35 @@ def _vocabulary() -> tuple[list[str], list[gguf.TokenType]]:
     for character in ["\u2581", *map(chr, range(0x21, 0x7F))]:  # U+2581 stands for the space
         tokens.append(character)
         types.append(TokenType.NORMAL)
-    return tokens, types
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(tokens))
+    writer.add_token_types([int(kind) for kind in types])
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(False)
+    return len(tokens)
 
 
-def _shapes(vocabulary: int, width: int) -> dict[str, tuple[int, ...]]:
+def _add_qwen2_vocabulary(writer: gguf.GGUFWriter) -> int:
+    """As Qwen 2's: bytes written as characters, one merge, and the tokens of its chat form; the number of tokens."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]  # written as U+0100, U+0101, …
+    tokens = [*map(chr, printable), *(chr(0x100 + i) for i in range(len(others))), "he"]
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens + special)
+    writer.add_token_types([int(TokenType.NORMAL)] * len(tokens) + [int(TokenType.CONTROL)] * len(special))
+    writer.add_token_merges(["h e"])
+    writer.add_eos_token_id(len(tokens) + 2)
+    writer.add_add_bos_token(False)
+    return len(tokens) + len(special)
+
+
+def _shapes(vocabulary: int, width: int, *, biases: bool) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         "token_embd.weight": (vocabulary, width),
         "output.weight": (vocabulary, width),
@@ -105,6 +123,8 @@ def _shapes(vocabulary: int, width: int) -> dict[str, tuple[int, ...]]:
             "ffn_down": (width, 2 * width),
         }
         shapes |= {f"blk.{layer}.{part}.weight": shape for part, shape in block.items()}
+        if biases:
+            shapes |= {f"blk.{layer}.{part}.bias": block[part][:1] for part in ("attn_q", "attn_k", "attn_v")}
     return shapes
 
 

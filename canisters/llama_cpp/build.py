@@ -128,11 +128,11 @@ GGML_C = (
 GGML_CPP = (
     "ggml-backend.cpp", "ggml-backend-meta.cpp", "ggml-opt.cpp", "ggml-threading.cpp", "gguf.cpp",
     "ggml-cpu/ggml-cpu.cpp", "ggml-cpu/binary-ops.cpp", "ggml-cpu/unary-ops.cpp", "ggml-cpu/ops.cpp",
-    "ggml-cpu/vec.cpp", "ggml-cpu/traits.cpp", "ggml-cpu/repack.cpp",
+    "ggml-cpu/vec.cpp", "ggml-cpu/traits.cpp",
 )  # fmt: skip
 LLAMA_EXCLUDED = ("llama-quant.cpp",)  # quantises models; nothing here does
 
-OPTIMISE = ("-O3", "-DNDEBUG", "-fno-strict-aliasing", "-fno-sanitize=undefined")
+OPTIMISE = ("-O3", "-g0", "-DNDEBUG", "-fno-strict-aliasing", "-fno-sanitize=undefined")
 TARGET = ("-target", "wasm32-wasi", "-mcpu=generic+simd128")
 DEFINES = (
     "-DGGML_USE_CPU", "-DGGML_SCHED_MAX_COPIES=1", "-D_WASI_EMULATED_SIGNAL", "-D_WASI_EMULATED_PROCESS_CLOCKS",

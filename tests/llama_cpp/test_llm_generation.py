@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_canister import seen_by
+import tiny_gguf
+from llm_canister import load, seen_by, upload
 
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
@@ -236,3 +238,19 @@ def test_a_context_fills_up_and_says_so(llm: Canister) -> None:
     assert "the context of 512 tokens is full" in caught.value.value["error"]
     assert run(llm, "-p", "abc", "-n", "3", "--ctx-size", "256")["output"]
     assert run(llm, "-p", "abc", "-n", "3")["output"]
+
+
+def test_qwen_2_with_its_chat_form(llm: Canister, tmp_path: Path) -> None:
+    upload(llm, tiny_gguf.write(tmp_path / "qwen.gguf", architecture="qwen2").read_bytes(), "qwen.gguf")
+    load(llm, "qwen.gguf")
+    prompt = "<|im_start|>user\nHe said: the h\u00e9.<|im_end|>\n<|im_start|>assistant\n"
+    answer = run(llm, "-p", prompt, "-n", "8", "--seed", "1", "--special")
+    assert answer["conversation"].startswith(prompt)
+    assert "<|im_" not in run(llm, "-p", prompt, "-n", "0")["conversation"]
+    # a special token and a merged pair are one token each: user\n, He said: the hé. (é: two bytes), \n, assistant\n
+    tokens = 3 + 5 + len("He said: t") + 1 + len(" h") + 2 + len(".") + 1 + 10
+    llm.set_max_tokens({"max_tokens_update": tokens - 1, "max_tokens_query": 0})
+    assert run(llm, "-p", prompt, "-n", "0")["prompt_remaining"] == "\n"
+    llm.set_max_tokens({"max_tokens_update": tokens, "max_tokens_query": 0})
+    assert run(llm, "-p", prompt, "-n", "0")["prompt_remaining"] == ""
+    load(llm)

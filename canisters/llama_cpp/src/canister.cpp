@@ -462,7 +462,7 @@ EXPORT("update ", remove_log_file) {
     reply_run_ok("Log file " + arguments.log_file + " deleted successfully");
 }
 
-void pause_log(bool paused) {
+static void pause_log(bool paused) {
     if (!is_controller()) {
         return deny();
     }
@@ -490,7 +490,7 @@ EXPORT("query ", get_chats) {
     reply_ok(Value::record({{"chats", Value::vec(chat("", ""), chats)}}));
 }
 
-void reply_access() {
+static void reply_access() {
     reply_ok(Value::record({{"level", Value::nat16(kept.access_level)}, {"explanation", Value::text(access_explanation())}}));
 }
 
