@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from io import BytesIO
-from textwrap import shorten
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -168,8 +167,8 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
         axes.plot([last], [row], "o", color=colour)
         if one.queued < start:
             axes.plot([begun], [row], "<", color=colour)
-        axes.text(begun, row - 0.14, shorten(one.question, 70), va="bottom", fontsize=8, color=GREY)
-        answer = shorten(one.answer, 38, placeholder=" …")
+        axes.text(begun, row - 0.14, _shortened(one.question, 70), va="bottom", fontsize=8, color=GREY)
+        answer = _shortened(one.answer, 38)
         axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(shown)), [called.get(one.submitted_by, "another mAIner") for one in shown])
     axes.set_ylim(len(shown) - 0.5, -0.7)
@@ -177,6 +176,11 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
     axes.set_xlabel("seconds")
     _plain(axes)
     return picture
+
+
+def _shortened(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _bars(count: int, description: str) -> tuple[Picture, Any]:

@@ -27,7 +27,6 @@ from typing import Any
 
 import nbformat
 import papermill
-from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from . import artifacts, create, network, operate, places, upload
@@ -166,7 +165,7 @@ def _run_one(path: Path, executed: Path, parameters: dict[str, Any], progress: P
             where = _cell_name(nbformat.read(executed, as_version=4))
             message = _last_message(error.ename, error.evalue)
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
-        except (DeadKernelError, RuntimeError) as error:
+        except RuntimeError as error:  # such as nbclient's DeadKernelError
             message = _last_message(type(error).__name__, str(error))
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, f'a cell of "{heading}"', message)
     return NotebookRun(path.stem, "ok", time.monotonic() - begun)

@@ -124,6 +124,23 @@ def test_a_failure_is_reported_without_its_traceback(tmp_path: Path, capsys: pyt
     assert "Traceback" not in page
 
 
+def test_a_kernel_that_dies_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / "files").mkdir(parents=True)
+    (project / "files" / "manifest.json").write_text('{"files": []}')
+    (project / "notebooks").mkdir()
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_markdown_cell("# The end"), nbformat.v4.new_code_cell("import os; os._exit(1)")]
+    nbformat.write(notebook, project / "notebooks" / "01_end.ipynb")
+    monkeypatch.setenv("MAINER_NB_PROJECT", str(project))
+    monkeypatch.setenv("MAINER_NB_STATE", str(tmp_path / "state"))
+
+    result = run.run()
+    assert result.failure.startswith('01_end failed in a cell of "The end":')
+    assert "died" in result.failure.lower()
+    assert "01_end failed" in (result.folder / "report.html").read_text().replace("</a>", "")
+
+
 @pytest.mark.usefixtures("fresh")
 def test_an_unknown_network_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     result = run.run(["01_deploy"], {"network": "nowhere"}, tmp_path)
