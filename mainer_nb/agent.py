@@ -15,17 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import cbor2
-import httpx
 import ic
+import urllib3
 from ic.agent import sign_request
 from ic.candid import decode
 from ic.constants import IC_ROOT_KEY
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from .errors import (
     ArgumentError,
@@ -42,7 +47,9 @@ PrincipalLike: TypeAlias = ic.Principal | str | bytes
 
 INGRESS_EXPIRY = 240  # seconds; the network takes up to 5 minutes and clocks differ
 UPDATE_TIMEOUT = 300.0  # seconds to wait for an update's answer, unless the caller says otherwise
-HTTP_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # a synchronous call is held for some 10 s
+READ_TIMEOUT = 60.0  # seconds; a synchronous call is held for some 10 s
+HTTP_TIMEOUT = urllib3.Timeout(connect=10.0, read=READ_TIMEOUT)
+CONNECTIONS = 16  # kept alive to one network; more calls at once open more
 ATTEMPTS = 5  # for one HTTP request
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.02, 1.5, 1.0  # seconds between polls and attempts
 BUSY = {429, 502, 503, 504}  # HTTP: the request itself is not at fault
@@ -71,19 +78,33 @@ def _pauses() -> Iterator[float]:
         pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came back over HTTP."""
+
+    status: int
+    content: bytes
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def text(self) -> str:
+        return self.content.decode(errors="replace")
+
+
 class Client(ic.Client):
     """ic-py's HTTP client on one pool of kept-alive connections, sending again what can be sent again."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url.rstrip("/"))
-        # the network is named by its url: proxies set in the environment are for the outer web, not for loopback
-        local = httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
-        self.http = httpx.Client(timeout=HTTP_TIMEOUT, trust_env=not local)
+        self.http = _connections(self.url)
 
     def close(self) -> None:
-        self.http.close()
+        self.http.clear()
 
-    def post(self, path: str, data: bytes) -> httpx.Response:
+    def post(self, path: str, data: bytes) -> Answer:
         """POST `data` (CBOR) to `path`; the answer with any status but those that mean "busy".
 
         Raises NetworkNotRunning if nothing listens there, TransportError if there is no answer after all attempts.
@@ -95,22 +116,22 @@ class Client(ic.Client):
             if attempt:
                 time.sleep(10 * next(pauses))
             try:
-                answer = self.http.post(self.url + path, content=data, headers={"Content-Type": "application/cbor"})
-            except httpx.ConnectError as error:
+                answer = self._request("POST", path, data)
+            except NewConnectionError as error:
                 if attempt >= 2:
                     raise NetworkNotRunning(
                         f"nothing answers at {self.url} ({error}). Start the network: `mainer-nb net start` for the "
                         "embedded one, `icp network start` or `dfx start` for theirs."
                     ) from error
                 last = str(error)
-            except httpx.ReadTimeout:
+            except ReadTimeoutError:
                 raise
-            except httpx.HTTPError as error:
+            except HTTPError as error:
                 last = f"{type(error).__name__}: {error}"
             else:
-                if answer.status_code not in BUSY:
+                if answer.status not in BUSY:
                     return answer
-                last = f"HTTP {answer.status_code} {answer.text[:200]}"
+                last = f"HTTP {answer.status} {answer.text[:200]}"
         raise TransportError(f"no answer from {self.url}{path} after {ATTEMPTS} attempts: {last}")
 
     def get_status(self) -> dict[str, Any]:
@@ -118,15 +139,16 @@ class Client(ic.Client):
 
         Raises NetworkNotRunning or TransportError.
         """
-        url = self.url + "/api/v2/status"
+        path = "/api/v2/status"
         try:
-            answer = self.http.get(url)
-            answer.raise_for_status()
-        except httpx.ConnectError as error:
+            answer = self._request("GET", path)
+        except NewConnectionError as error:
             raise NetworkNotRunning(f"nothing answers at {self.url} ({error})") from error
-        except httpx.HTTPError as error:
-            raise TransportError(f"{url} does not answer as an Internet Computer does: {error}") from error
-        return _decoded(answer.content, url)
+        except HTTPError as error:
+            raise TransportError(f"{self.url} does not answer as an Internet Computer does: {error}") from error
+        if not answer.good:
+            raise TransportError(f"{self.url} does not answer as an Internet Computer does: HTTP {answer.status}")
+        return _decoded(answer.content, self.url + path)
 
     def default_effective_canister_id(self) -> ic.Principal:
         """Where to send calls that are about no canister yet, such as creating one.
@@ -135,9 +157,10 @@ class Client(ic.Client):
         it is the management canister.
         """
         try:
-            answer = self.http.get(self.url + "/_/topology")
-            encoded = answer.json()["default_effective_canister_id"]["canister_id"] if answer.is_success else ""
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            answer = self._request("GET", "/_/topology")
+            topology = json.loads(answer.content) if answer.good else {}
+            encoded = topology["default_effective_canister_id"]["canister_id"]
+        except (HTTPError, ValueError, KeyError, TypeError):
             encoded = ""
         return ic.Principal(base64.b64decode(encoded))
 
@@ -151,14 +174,33 @@ class Client(ic.Client):
     def read_state(self, canister_id: PrincipalLike, data: bytes) -> bytes:
         return self._checked(f"/api/v2/canister/{to_principal(canister_id)}/read_state", data).content
 
-    def _checked(self, path: str, data: bytes) -> httpx.Response:
+    def _checked(self, path: str, data: bytes) -> Answer:
         try:
             answer = self.post(path, data)
-        except httpx.ReadTimeout as error:
-            raise TransportError(f"{self.url}{path} did not answer within {HTTP_TIMEOUT.read:.0f} s") from error
-        if answer.status_code >= 400:
-            raise TransportError(f"{self.url}{path} answered HTTP {answer.status_code}: {answer.text[:500]}")
+        except ReadTimeoutError as error:
+            raise TransportError(f"{self.url}{path} did not answer within {READ_TIMEOUT:.0f} s") from error
+        if answer.status >= 400:
+            raise TransportError(f"{self.url}{path} answered HTTP {answer.status}: {answer.text[:500]}")
         return answer
+
+    def _request(self, method: str, path: str, data: bytes | None = None) -> Answer:
+        """One attempt. Raises urllib3's HTTPError."""
+        headers = {"Content-Type": "application/cbor"} if data is not None else {}
+        answer = self.http.request(method, self.url + path, body=data, headers=headers, retries=False, redirect=False)
+        return Answer(answer.status, answer.data)
+
+
+def _connections(url: str) -> urllib3.PoolManager:
+    """A pool of connections to the host of `url`, through the proxy set in the environment if there is one. Loopback is
+    not of the outer web, which proxies are for.
+    """
+    parts = urlsplit(url)
+    proxy = None
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1") and not proxy_bypass(parts.netloc):
+        proxy = getproxies().get(parts.scheme)
+    if proxy:
+        return urllib3.ProxyManager(proxy, timeout=HTTP_TIMEOUT, maxsize=CONNECTIONS)
+    return urllib3.PoolManager(timeout=HTTP_TIMEOUT, maxsize=CONNECTIONS)
 
 
 class Agent(ic.Agent):
@@ -299,14 +341,14 @@ class Agent(ic.Agent):
             path = f"/api/v{version}/canister/{effective}/call"
             try:
                 answer = self.client.post(path, envelope)
-            except httpx.ReadTimeout:
+            except ReadTimeoutError:
                 return None  # it may have arrived: its status will tell
-            if version == 3 and answer.status_code in (404, 405):
+            if version == 3 and answer.status in (404, 405):
                 self._synchronous = False
                 continue
-            if answer.status_code >= 400:
-                raise TransportError(f"{self.url}{path} answered HTTP {answer.status_code}: {answer.text[:500]}")
-            return None if answer.status_code == 202 else _decoded(answer.content, "call")
+            if answer.status >= 400:
+                raise TransportError(f"{self.url}{path} answered HTTP {answer.status}: {answer.text[:500]}")
+            return None if answer.status == 202 else _decoded(answer.content, "call")
         return None
 
     def _read_state(self, effective: ic.Principal, paths: Sequence[Sequence[bytes]]) -> Node:

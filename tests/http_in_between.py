@@ -43,7 +43,8 @@ def forwarded(request: bytes, upstream: str) -> bytes:
     """The network's answer to this request."""
     target = urlsplit(upstream)
     with socket.create_connection((target.hostname, target.port)) as onward:
-        onward.sendall(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", request))
+        line, _, rest = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", request, count=1).partition(b"\r\n")
+        onward.sendall(line + b"\r\nConnection: close\r\n" + rest)
         return b"".join(iter(lambda: onward.recv(65536), b""))
 
 

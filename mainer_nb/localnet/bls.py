@@ -4,6 +4,8 @@ specification, "Signature algorithms", ciphersuite BLS_SIG_BLS12381G1_XMD:SHA-25
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
 SEED_LENGTH = 32
@@ -42,12 +44,18 @@ def public_key(der: bytes) -> bytes:
     return der[len(_DER_PREFIX) :]
 
 
-def verify(public_key_der: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` is the key holder's for `message`; raises `BlsError` for a malformed key."""
+@lru_cache(maxsize=64)
+def _point(public_key_der: bytes) -> G2Point:
     try:
-        key = G2Point.from_compressed_bytes(public_key(public_key_der))
+        return G2Point.from_compressed_bytes(public_key(public_key_der))
     except ValueError as error:
         raise BlsError(f"not a BLS12-381 public key: {error}") from None
+
+
+@lru_cache(maxsize=1024)  # a network certifies many answers with one signature
+def verify(public_key_der: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether `signature` is the key holder's for `message`; raises `BlsError` for a malformed key."""
+    key = _point(public_key_der)
     if len(signature) != SIGNATURE_LENGTH or key == G2Point.identity():
         return False
     try:
