@@ -305,13 +305,16 @@ def sleb128(value: int) -> bytes:
     return _leb128_digits(value, magnitude.bit_length() // 7 + 1)
 
 
+_SHIFTS = range(0, 56, 7)
+
+
 def _leb128_digits(value: int, count: int) -> bytes:
     groups = (count + 7) // 8  # of 8 digits, which are 56 bits or 7 bytes
     whole = (value & ((1 << 56 * groups) - 1)).to_bytes(7 * groups, "little")
     digits = bytearray()
     for start in range(0, 7 * groups, 7):
         group = int.from_bytes(whole[start : start + 7], "little")
-        digits += bytes((group >> shift) & 0x7F | 0x80 for shift in range(0, 56, 7))
+        digits += bytes([(group >> shift) & 0x7F | 0x80 for shift in _SHIFTS])
     del digits[count:]
     digits[-1] &= 0x7F
     return bytes(digits)

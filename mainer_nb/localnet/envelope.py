@@ -29,6 +29,10 @@ MAX_TARGETS = 1000
 MAX_PATHS = 1000
 MAX_PATH_LENGTH = 127
 
+_KNOWN_NAMES = {
+    name: hashlib.sha256(name.encode()).digest()
+    for name in ("request_type", "sender", "canister_id", "method_name", "arg", "ingress_expiry", "nonce", "paths")
+}
 _REQUEST = b"\x0aic-request"
 _DELEGATION = b"\x1aic-request-auth-delegation"
 
@@ -110,8 +114,12 @@ def parse_read_state(body: bytes, now: int) -> ReadState:
 
 def hash_of_map(content: Mapping[str, Any]) -> bytes:
     """The representation-independent hash of a map of blobs, texts, naturals, arrays and maps."""
-    pairs = sorted(hashlib.sha256(key.encode()).digest() + _hash(value) for key, value in content.items())
+    pairs = sorted([_name_hash(name) + _hash(value) for name, value in content.items()])
     return hashlib.sha256(b"".join(pairs)).digest()
+
+
+def _name_hash(name: str) -> bytes:
+    return _KNOWN_NAMES.get(name) or hashlib.sha256(name.encode()).digest()
 
 
 def _hash(value: Any) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from functools import lru_cache
 
 MAX_LENGTH = 29
 MANAGEMENT = b""
@@ -23,6 +24,7 @@ _SELF_AUTHENTICATING = 0x02
 _CHECKSUM_LENGTH = 4
 
 
+@lru_cache(maxsize=4096)
 def to_text(principal: bytes) -> str:
     """The textual form: base32 of CRC-32 and bytes, in lower case, in groups of five."""
     if len(principal) > MAX_LENGTH:
@@ -32,6 +34,7 @@ def to_text(principal: bytes) -> str:
     return "-".join(text[i : i + 5] for i in range(0, len(text), 5))
 
 
+@lru_cache(maxsize=4096)
 def from_text(text: str) -> bytes:
     """The principal that `text` denotes.
 
