@@ -49,7 +49,8 @@ clean:
 	rm -rf $(VENV) runs .localnet build mainer_nb.egg-info
 
 # What is needed to run: the package. What is needed to test: the tools, and the sources that the LLM canister is built
-# from, so that the tests need no network.
+# from, and the LLM canister itself, so that the tests need no network and do
+# not wait for a compiler.
 $(VENV)/installed: $(VENV)/created pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -e .
 	@touch $@
@@ -57,6 +58,7 @@ $(VENV)/installed: $(VENV)/created pyproject.toml
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[test]"
 	$(BIN)/python canisters/llama_cpp/build.py --fetch
+	$(BIN)/python -c "from mainer_nb import artifacts, progress; artifacts.llm_wasm(progress.auto())"
 	@touch $@
 
 # What is compared with: other clients, and llama.cpp natively, which is compiled here and wants a C++ compiler.

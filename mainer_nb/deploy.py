@@ -137,14 +137,24 @@ def _carry_out(net: Network, role: str, wasm: Artifact, action: Action) -> None:
         "created": "install",
         "installed": "install",
         "reinstalled": "reinstall",
-        "upgraded": "upgrade",
     }
-    if action in modes:
+    if action == "upgraded":
+        _upgrade(net, known, wasm)
+    elif action in modes:
         management.install_code(net.agent, known, wasm.data(), modes[action])
     if not net.mainnet:
         missing = CYCLES[role] - _status(net, role).cycles
         if missing > CYCLES[role] // 2:
             management.top_up(net.agent, known, missing)
+
+
+def _upgrade(net: Network, canister_id: str, wasm: Artifact) -> None:
+    """Upgrade a canister while it is stopped: with calls under way, Motoko would refuse."""
+    management.stop(net.agent, canister_id)
+    try:
+        management.install_code(net.agent, canister_id, wasm.data(), "upgrade")
+    finally:
+        management.start(net.agent, canister_id)
 
 
 def _status(net: Network, role: str) -> CanisterStatus:

@@ -486,7 +486,13 @@ persistent actor MainerController {
     var generatingCalls = 0;
     var next = prompt;
     while (calls < maxCalls and generatingCalls < maxGeneratingCalls) {
-      let output = await* Errors.checkOutput("run_update", await canister.run_update({ args = runArguments(cache, seed, next) }));
+      let result = await canister.run_update({ args = runArguments(cache, seed, next) });
+      switch result {
+        // The context is full after a text that did not end by itself: what there is, is the answer.
+        case (#Err(output)) if (output.status_code == 413 and generatingCalls > 0) return trimmed(text);
+        case (#Ok(_)) {};
+      };
+      let output = await* Errors.checkOutput("run_update", result);
       calls += 1;
       text #= output.output;
       if (output.prompt_remaining == "") {

@@ -196,6 +196,16 @@ def test_an_empty_answer_is_a_failure(supplied: Protocol, own: Canister) -> None
     assert len(own.getChallengeQueueAdmin()) == 1
 
 
+def test_a_text_that_fills_the_context_is_the_answer(supplied: Protocol, own: Canister) -> None:
+    own.setPromptFormat({"prefix": "", "suffix": "", "stop": []})  # and the tiny model hardly ever ends by itself
+    the_llm(supplied, own).set_max_tokens({"max_tokens_update": 1000, "max_tokens_query": 1})
+    supplied.open_challenge()
+    own.triggerChallengeResponseAdmin()
+    (stored,) = own.getSubmittedResponsesAdmin()
+    assert len(stored["challengeAnswer"]) > 100
+    assert own.getRecentFailuresAdmin() == []
+
+
 def test_a_challenge_closed_meanwhile_costs_a_fifth_and_is_given_up(supplied: Protocol) -> None:
     own = supplied.mainer("Own")
     challenge = supplied.open_challenge()
