@@ -140,6 +140,29 @@ class Runtime:
         return native
 
 
+_KINDS = ("i32", "i64", "f32", "f64", "v128")
+
+
+def global_value(raw: bytes) -> dict[str, int | float]:
+    """A raw value of `Instance.globals` as a Candid variant: its kind and its value (a v128 as a number)."""
+    value = cast(Any, ffi.wasmtime_val_t.from_buffer_copy(raw))
+    kind = _KINDS[value.kind]
+    found = getattr(value.of, kind)
+    return {kind: int.from_bytes(bytes(found), "little") if kind == "v128" else found}
+
+
+def raw_global(variant: dict[str, int | float]) -> bytes:
+    """The inverse of `global_value`."""
+    (kind, number), *_ = variant.items()
+    value = cast(Any, ffi.wasmtime_val_t())
+    value.kind = _KINDS.index(kind)
+    if kind == "v128":
+        value.of.v128 = (ctypes.c_uint8 * 16)(*int(number).to_bytes(16, "little"))
+    else:
+        setattr(value.of, kind, number)
+    return ctypes.string_at(ctypes.byref(value), ctypes.sizeof(value))
+
+
 class Instance:
     """A module instantiated over the heap in file `base`, of which `pages` wasm pages are committed.
 
@@ -414,8 +437,11 @@ class _MemoryCreator:
         return heap.address
 
     def _grow_memory(self, handle: int, size: int) -> int:
+        heap = self._memories[handle]
+        if size > heap.limit:
+            return self._fail(f"a memory of {size} bytes is beyond the limit of {heap.limit}")
         try:
-            self._memories[handle].grow(size)
+            heap.grow(size)
         except (OSError, MemoryError) as error:
             return self._fail(str(error))
         return 0
