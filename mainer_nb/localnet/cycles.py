@@ -19,7 +19,9 @@ INGRESS_RECEPTION = 1_200_000
 INGRESS_BYTE = 2_000
 CALL = 260_000
 CALL_BYTE = 1_000
-NODES = 13
+HTTP_REQUEST = 49_140_000
+HTTP_REQUEST_BYTE = 5_200
+HTTP_RESPONSE_BYTE = 10_400
 #: Signatures and key derivations, by the name of the key: that of production is held by a subnet of 34 nodes.
 SIGNATURE = {"dfx_test_key": 10_000_000_000, "test_key_1": 10_000_000_000, "key_1": 26_153_846_153}
 
@@ -33,7 +35,6 @@ SUBNET_MEMORY_CAPACITY = 2 * 1024**4
 MAX_RESERVATION_SECONDS = 300_000_000
 
 MAX_RESPONSE_BYTES = 2 * 1024 * 1024
-MAX_HTTP_RESPONSE_BYTES = 2_000_000
 GIB = 1024**3
 SECOND = 1_000_000_000
 
@@ -61,8 +62,7 @@ def response_reserve(instruction_limit: int, memory64: bool = False) -> int:
 
 def http_request(request_size: int, max_response_bytes: int) -> int:
     """An HTTPS outcall: `request_size` bytes of url, headers, body, transformation; the response may have so many."""
-    base = (3_000_000 + 60_000 * NODES) * NODES
-    return base + (400 * request_size + 800 * max_response_bytes) * NODES
+    return HTTP_REQUEST + request_size * HTTP_REQUEST_BYTE + max_response_bytes * HTTP_RESPONSE_BYTE
 
 
 def storage(size: int, duration: int) -> int:

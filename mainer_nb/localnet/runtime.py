@@ -133,6 +133,7 @@ class Runtime:
             native = wasmtime.Module(self.engine, wasm.instrument(module, info))
         except wasmtime.WasmtimeError as error:
             raise wasm.InvalidModule(str(error)) from error
+        _check_entry_points(native)
         self._cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         partial.write_bytes(native.serialize())
@@ -196,6 +197,7 @@ class Instance:
             self._table = exports[wasm.EXPORT_TABLE]._table
         self._globals = [exports[wasm.global_export(i)]._global for i in info.mutable_globals]
         self._functions: dict[str, ffi.wasmtime_func_t] = {}
+        _check(ffi.wasmtime_context_set_fuel(self._context, 0))  # nothing has been executed yet
         if pages is not None and self.heap is not None:
             # What the data segments wrote is not the committed state: drop it.
             self.heap.discard(self.heap.dirty())
@@ -341,6 +343,17 @@ def _check_imports(info: wasm.ModuleInfo) -> None:
                 f"it imports {namespace}.{name}, which the System API does not have; "
                 "canisters may import only the functions of module ic0 that the IC interface specification lists"
             )
+
+
+def _check_entry_points(module: wasmtime.Module) -> None:
+    for export in module.exports:
+        if export.name.startswith("canister_") and isinstance(export.type, wasmtime.FuncType):
+            params, results = [list(map(str, types)) for types in (export.type.params, export.type.results)]
+            if params or results:
+                raise wasm.InvalidModule(
+                    f"Wasm module has an invalid function signature: '{export.name}' takes {params} and returns"
+                    f" {results}; entry points take and return nothing"
+                )
 
 
 def _define(linker: wasmtime.Linker, item: Import, memory64: bool) -> object:
