@@ -518,11 +518,14 @@ class Scheduler:
             sent = sum(call.cycles + system_api.call_price(execution, _call_size(call)) for call in execution.calls)
             state.cycles += execution.accepted - execution.burned - sent
             state.burned += execution.burned
-        self.log(canister, execution.logs)
+        self._log(canister, execution)
         self.touch(canister)
 
-    def log(self, canister: Canister, entries: list[tuple[int, bytes]]) -> None:
-        """Keeps lines that a canister printed."""
+    def _log(self, canister: Canister, execution: Execution, trap: str | None = None) -> None:
+        """Keeps what an execution printed, once, and the `trap` that ended it."""
+        entries, execution.logs = execution.logs, []
+        if trap is not None:
+            entries = [*entries, (execution.time, trap.encode())]
         if entries:
             canister.log(entries)
             self.changes.logs[canister.state.id] = canister.logs
@@ -533,8 +536,7 @@ class Scheduler:
         assert trap is not None
         name = principal.to_text(canister.state.id)
         if outcome.execution.replicated:
-            self.log(canister, [*outcome.execution.logs, (outcome.execution.time, f"[TRAP]: {trap}".encode())])
-            outcome.execution.logs = []
+            self._log(canister, outcome.execution, f"[TRAP]: {trap}")
         return Reject(int(RejectCode.CANISTER_ERROR), f"Error from Canister {name}: {trap}", trap.error_code)
 
     def _finish_without_changes(self, canister: Canister, number: int, outcome: Outcome) -> None:
