@@ -49,7 +49,10 @@ class Proxy:
     def __init__(self, ic: Driver, cycles: int = 10**15) -> None:
         self._ic = ic
         self.id = ic.create(PROXY, cycles=cycles)
-        assert ic.manage("update_settings", {"canister_id": self.id, "settings": {"controllers": [ALICE, self.id]}}) is None
+        assert (
+            ic.manage("update_settings", {"canister_id": self.id, "settings": {"controllers": [ALICE, self.id]}})
+            is None
+        )
         self.refunded = 0
 
     def call(self, callee: bytes, method: str, payload: bytes, cycles: int = 0) -> Reply | Reject:
@@ -74,10 +77,11 @@ class Proxy:
         return results[0] if results else None
 
 
-def rejected(outcome: object, code: int, text: str = "", error_code: str | None = None) -> None:
-    """Asserts that `outcome` is a rejection with this code whose message contains `text`."""
+def rejected(outcome: object, code: int, text: str = "", error_code: str | None = None) -> Reject:
+    """`outcome`, which must be a rejection with this code whose message contains `text`."""
     assert isinstance(outcome, Reject), outcome
     assert outcome.code == code, outcome
     assert text in outcome.message, outcome.message
     if error_code is not None:
         assert outcome.error_code == error_code, outcome
+    return outcome

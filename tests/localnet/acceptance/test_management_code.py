@@ -38,8 +38,10 @@ KEEPER = module(
   (func (export "canister_query timer_was") (call $reply_i64 (call $time)))
 """
 )
-TRAPS_ON_UPGRADE = module('(func (export "canister_pre_upgrade") unreachable) (func (export "canister_query f") (call $reply))')
-EOP = "(@custom \"icp:private enhanced-orthogonal-persistence\" \"\")"
+TRAPS_ON_UPGRADE = module(
+    '(func (export "canister_pre_upgrade") unreachable) (func (export "canister_query f") (call $reply))'
+)
+EOP = '(@custom "icp:private enhanced-orthogonal-persistence" "")'
 ORTHOGONAL = module(
     f"""{EOP} (func (export "canister_update set") (i64.store (i32.const 0) (i64.const 5)) (call $reply))
     (func (export "canister_query get") (call $reply_i64 (i64.load (i32.const 0))))"""
@@ -350,7 +352,9 @@ def wat(text: str) -> bytes:
 
 def test_too_many_functions(ic: Driver) -> None:
     """a module with more than 50,000 functions is rejected"""
-    invalid(ic, wat("(func)" * 50_001), "Wasm module defined 50001 functions which exceeds the maximum number allowed 50000")
+    invalid(
+        ic, wat("(func)" * 50_001), "Wasm module defined 50001 functions which exceeds the maximum number allowed 50000"
+    )
 
 
 def test_too_many_globals(ic: Driver) -> None:

@@ -110,7 +110,9 @@ def test_canister_needs_creation(ic: Driver) -> None:
 def test_delete_needs_stop(ic: Driver) -> None:
     """a running canister is not deleted"""
     canister = ic.create(PROXY)
-    rejected(ic.manage("delete_canister", {"canister_id": canister}), 5, "must be stopped before it is deleted", "IC0510")
+    rejected(
+        ic.manage("delete_canister", {"canister_id": canister}), 5, "must be stopped before it is deleted", "IC0510"
+    )
 
 
 def test_deleted_is_gone(ic: Driver) -> None:

@@ -92,14 +92,18 @@ def test_memory64_instructions(ic: Driver) -> None:
     for memory in ("i64", ""):
         canister = ic.create()
         before = ic.cycles(canister)
-        assert ic.install(canister, bytes(wat2wasm(f"(module {text.replace('i64 1)', memory + ' 1)')})")), INSTALL) is None
+        assert (
+            ic.install(canister, bytes(wat2wasm(f"(module {text.replace('i64 1)', memory + ' 1)')})")), INSTALL) is None
+        )
         prices.append(spent(ic, canister, before) - cycles.ingress(300) - 5_000_000)
     assert prices[0] == pytest.approx(2 * prices[1], rel=0.05)
 
 
 def test_trapping_costs(ic: Driver) -> None:
     """a message that traps costs what it has executed"""
-    canister = ic.create(module(WORKER + '(func (export "canister_update fail") (call $loop (i64.const 1000000)) unreachable)'))
+    canister = ic.create(
+        module(WORKER + '(func (export "canister_update fail") (call $loop (i64.const 1000000)) unreachable)')
+    )
     before = ic.cycles(canister)
     ic.update(canister, "fail")
     assert spent(ic, canister, before) > 1_200_000 + 5_000_000 + 3_000_000

@@ -338,7 +338,11 @@ def moved(ic: Driver, source: bytes, target: bytes, **changes: Any) -> bytes:
     kept = ("wasm_module_size", "globals", "wasm_memory_size", "stable_memory_size", "certified_data", "global_timer")
     args = {"canister_id": target, **{name: found[name] for name in kept}, **changes}
     uploaded: bytes = ic.manage("upload_canister_snapshot_metadata", args)["snapshot_id"]
-    for kind, size in (("wasm_module", "wasm_module_size"), ("wasm_memory", "wasm_memory_size"), ("stable_memory",) * 2):
+    for kind, size in (
+        ("wasm_module", "wasm_module_size"),
+        ("wasm_memory", "wasm_memory_size"),
+        ("stable_memory",) * 2,
+    ):
         whole = found[size if size.endswith("size") else f"{size}_size"]
         data = read(ic, source, snapshot, **{kind: {"offset": 0, "size": whole}})
         assert upload(ic, target, uploaded, data[:1000], **{kind: {"offset": 0}}) is None
@@ -421,7 +425,12 @@ def test_upload_no_module(ic: Driver, canister: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("wasm_module_size", 2**40), ("wasm_memory_size", 2**40), ("stable_memory_size", 1000), ("certified_data", b"x" * 33)],
+    [
+        ("wasm_module_size", 2**40),
+        ("wasm_memory_size", 2**40),
+        ("stable_memory_size", 1000),
+        ("certified_data", b"x" * 33),
+    ],
 )
 def test_upload_metadata_limits(ic: Driver, canister: bytes, name: str, value: object) -> None:
     """metadata of a snapshot that no canister could have are rejected"""
