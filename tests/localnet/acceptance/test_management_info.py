@@ -13,7 +13,7 @@ from mainer_nb.localnet import candid, principal
 from mainer_nb.localnet.envelope import hash_of_map
 
 DOES_NOT_HOLD = {
-    "sender_canister_version must equal the caller's version": "it is recorded as given, as on mainnet, where the version goes on while the call is under way",
+    "sender_canister_version must equal the caller's version": "it is recorded as given, as mainnet does",
 }
 
 #: Prints its argument, and can trap after printing.
