@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import cycles, journal, runtime, system_api
 from .errors import CanisterTrap, Failure, RejectCode
-from .memory import WASM_PAGE, CowMemory, page_ranges
+from .memory import WASM_PAGE, CowMemory, Range, page_ranges
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, Message
 from .store import LogRecord
@@ -30,10 +30,10 @@ UPDATE_LIMIT = 40_000_000_000
 QUERY_LIMIT = 5_000_000_000
 INSTALL_LIMIT = 300_000_000_000
 INSPECT_LIMIT = 200_000_000
-#: Bytes of stable memory that a message may write to, an installation or upgrade, a replicated query.
-STABLE_WRITE_LIMIT = 2 * 1024**3
-INSTALL_STABLE_WRITE_LIMIT = 8 * 1024**3
-QUERY_STABLE_WRITE_LIMIT = 1024**3
+#: Bytes of heap, and of stable memory, that a message may write to, an installation or upgrade, a replicated query.
+WRITE_LIMIT = 2 * 1024**3
+INSTALL_WRITE_LIMIT = 8 * 1024**3
+QUERY_WRITE_LIMIT = 1024**3
 #: Bytes of log that are kept of a canister.
 MAX_LOG_SIZE = 4096
 
@@ -172,11 +172,13 @@ class Canister:
         heap_size = heap.size if heap is not None else 0
         if execution.entry in ("U", "I") and 0 < settings.wasm_memory_limit < heap_size:
             return _heap_too_large(settings.wasm_memory_limit, heap_size)
-        limit = _STABLE_WRITE_LIMITS.get(execution.entry, STABLE_WRITE_LIMIT)
-        if sum(size for _, size in execution.stable_touched) > limit:
+        limit = _WRITE_LIMITS.get(execution.entry, WRITE_LIMIT)
+        if _total(execution.stable_touched) > limit:  # before the exact and slower count
             written = page_ranges(execution.stable_touched, execution.stable_pages * WASM_PAGE)
-            if sum(size for _, size in written) > limit:
-                return _too_much_written(limit)
+            if _total(written) > limit:
+                return _too_much_written("stable", limit)
+        if heap is not None and heap_size > limit and _total(heap.dirty()) > limit:
+            return _too_much_written("main", limit)
         grown = heap_size + (execution.stable_pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
         if grown <= 0 or execution.entry == "RQ":
             return None
@@ -398,11 +400,11 @@ def _run(execution: Execution, call: Callable[[], None]) -> Outcome:
     return Outcome(execution, trap, execution.machine.instructions() + execution.charged)
 
 
-_STABLE_WRITE_LIMITS = {
-    "RQ": QUERY_STABLE_WRITE_LIMIT,
-    "I": INSTALL_STABLE_WRITE_LIMIT,
-    "G": INSTALL_STABLE_WRITE_LIMIT,
-}
+_WRITE_LIMITS = {"RQ": QUERY_WRITE_LIMIT, "I": INSTALL_WRITE_LIMIT, "G": INSTALL_WRITE_LIMIT}
+
+
+def _total(ranges: list[Range]) -> int:
+    return sum(size for _, size in ranges)
 
 
 def _heap_too_large(limit: int, size: int) -> CanisterTrap:
@@ -417,10 +419,10 @@ def _heap_too_large(limit: int, size: int) -> CanisterTrap:
     )
 
 
-def _too_much_written(limit: int) -> CanisterTrap:
+def _too_much_written(memory: str, limit: int) -> CanisterTrap:
     return CanisterTrap(
         "IC0524",
-        "Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the stable"
+        f"Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the {memory}"
         f" memory in a single message execution: limit: {limit // 1024} KB.",
     )
 

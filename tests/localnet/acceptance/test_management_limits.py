@@ -10,7 +10,7 @@ from mainer_nb.localnet import canister as limits
 from mainer_nb.localnet.errors import Reply
 
 DOES_NOT_HOLD = {
-    "a message that reads more than 2 GiB of stable memory is rejected": "only written pages are counted",
+    "a message that reads more than 2 GiB of its memories is rejected": "only written pages are counted",
     "a function with more than 1,000,000 instructions is refused": "functions are not measured",
     "installations are rate limited": "a developer's computer does not need to be protected from its owner",
 }
@@ -25,6 +25,12 @@ BUSY = module(
     (drop (call $stable_grow (i64.const 40)))
     (call $stable_write (i64.const 0) (i64.const 0) (i64.load (i32.const 0)))
     (call $reply))
+  (func (export "canister_update fill") (local $size i32)
+    (call $arg_copy (i32.const 0) (i32.const 0) (i32.const 4))
+    (local.set $size (i32.load (i32.const 0)))
+    (memory.fill (i32.const 0) (i32.const 7) (local.get $size))
+    (call $reply))
+  (func (export "canister_query filled") (call $reply_i64 (i64.load8_u (i32.const 100000))))
   (func (export "canister_update rewrite") (local $n i32)
     (drop (call $stable_grow (i64.const 1)))
     (loop $again
@@ -45,8 +51,8 @@ def test_the_limits() -> None:
     assert limits.QUERY_LIMIT == 5_000 * MILLION
     assert limits.INSTALL_LIMIT == 300_000 * MILLION
     assert limits.INSPECT_LIMIT == 200 * MILLION
-    assert limits.STABLE_WRITE_LIMIT == 2 * 2**30
-    assert limits.INSTALL_STABLE_WRITE_LIMIT == 8 * 2**30
+    assert limits.WRITE_LIMIT == 2 * 2**30
+    assert limits.INSTALL_WRITE_LIMIT == 8 * 2**30
 
 
 def test_update_instructions(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +88,7 @@ def test_inspection_instructions(ic: Driver) -> None:
 
 def test_stable_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """a message that writes to more stable memory than allowed is rejected and writes nothing"""
-    monkeypatch.setattr(limits, "STABLE_WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     assert ic.update(canister, "write", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
     before = ic.number(canister, "size")
@@ -92,7 +98,18 @@ def test_stable_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ic.number(canister, "size") == before
 
 
+def test_heap_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """a message that writes to more of the heap than allowed is rejected and writes nothing"""
+    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
+    canister = ic.create(BUSY)
+    outcome = ic.update(canister, "fill", (20 * 65536 + 1).to_bytes(4, "little"))
+    rejected(outcome, 5, "Exceeded the limit for the number of modified pages in the main memory", "IC0524")
+    assert ic.number(canister, "filled") == 0
+    assert ic.update(canister, "fill", (20 * 65536).to_bytes(4, "little")) == Reply(b"")
+    assert ic.number(canister, "filled") == 7
+
+
 def test_rewrites(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """pages of the stable memory that are written several times count once"""
-    monkeypatch.setattr(limits, "STABLE_WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
     assert ic.update(ic.create(BUSY), "rewrite") == Reply(b"")
