@@ -166,8 +166,10 @@ def _check_caller(found: ManagementMethod, canister: Canister | None, message: C
 
 
 def only_controllers(canister: Canister, caller: bytes) -> None:
-    """Raises:
-    Failure: `caller` is no controller of `canister`.
+    """Lets only controllers of `canister` pass.
+
+    Raises:
+        Failure: `caller` is none.
     """
     state = canister.state
     if caller not in state.settings.controllers:
