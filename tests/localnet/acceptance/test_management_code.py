@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from localnet.acceptance.proxy import PROXY, Proxy, rejected
-from localnet.driver import ALICE, BOB, EMPTY, INSTALL, REINSTALL, UPGRADE, Driver, module
+from localnet.driver import ALICE, BOB, EMPTY, INSTALL, REINSTALL, UPGRADE, Driver, eventually, module
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import wasm
@@ -205,8 +205,7 @@ def test_uninstall_rejects_open_calls(ic: Driver) -> None:
     request = bytes([len(waiting)]) + waiting + b"\4call" + bytes(8)
     outcome = ic.submit(proxy.id, "call", request)
     assert isinstance(outcome, bytes)
-    while not ic.network.scheduler.canisters[proxy.id].state.callbacks:
-        pass
+    eventually(lambda: ic.network.scheduler.canisters[proxy.id].state.callbacks)
     assert ic.manage("uninstall_code", {"canister_id": proxy.id}) is None
     rejected(ic.response(outcome), 4, "Canister has been uninstalled.", "IC0406")
     ic.go_on(waiting)
