@@ -11,7 +11,8 @@ rest of `mainer_nb`.
                             state_tree   what can be certified
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
                             scheduler    who runs when: queues, call contexts, callbacks, timers, worker threads
-                            management   the management canister (its interface: management.did)
+                            management   the management canister, a module a concern (its interface: management.did)
+                            keys         development keys that canisters sign with
                             cycles       what things cost
                             clock        the network's time, which a test can hold and move
     what a canister is      canister     its memories and instances; executing, committing and rolling back a message

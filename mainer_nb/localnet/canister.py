@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cycles, journal
+from . import cycles, journal, runtime, system_api
 from .errors import CanisterTrap, Failure, RejectCode
-from .memory import WASM_PAGE, CowMemory, page_ranges
+from .memory import WASM_PAGE, CowMemory, Range, page_ranges
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, Message
+from .store import LogRecord
 from .system_api import Execution
 
 STATUS_CODES = {"running": 1, "stopping": 2, "stopped": 3}
@@ -29,6 +30,12 @@ UPDATE_LIMIT = 40_000_000_000
 QUERY_LIMIT = 5_000_000_000
 INSTALL_LIMIT = 300_000_000_000
 INSPECT_LIMIT = 200_000_000
+#: Bytes of heap, and of stable memory, that a message may write to, an installation or upgrade, a replicated query.
+WRITE_LIMIT = 2 * 1024**3
+INSTALL_WRITE_LIMIT = 8 * 1024**3
+QUERY_WRITE_LIMIT = 1024**3
+#: Bytes of log that are kept of a canister.
+MAX_LOG_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,7 @@ class Canister:
         self.busy = False
         self.queue: deque[tuple[int, Message]] = deque()
         self.management: deque[tuple[int, CallMessage]] = deque()
-        self.logs: deque[tuple[int, int, bytes]] = deque(maxlen=1000)
-        self.next_log = 0
+        self.logs: list[LogRecord] = []
         self._runtime = runtime
         self._folder = folder
         self._instance: Instance | None = None
@@ -80,6 +86,10 @@ class Canister:
         """The file of the committed heap."""
         return self._heap_file(self.state.heap_generation)
 
+    def stable_file(self) -> Path:
+        """The file of the committed stable memory."""
+        return self._stable_file(self.state.stable_generation)
+
     def _stable_file(self, generation: int) -> Path:
         return self._folder / f"stable-{generation}"
 
@@ -96,22 +106,27 @@ class Canister:
             root_key=around.root_key,
             time=now,
             balance=state.cycles,
-            reserve=self.freezing_threshold(),
+            reserve=max(0, self.freezing_threshold() - state.reserved),
             version=state.version,
             status=STATUS_CODES[state.status],
             controllers=frozenset(state.settings.controllers),
             environment=tuple((name, value) for name, value in state.settings.environment_variables),
             instruction_limit=limit,
+            memory64=instance.compiled.info.memory64,
             stable_pages=state.stable_pages,
             certified_data=state.certified_data,
             global_timer=state.global_timer,
         )
 
-    def freezing_threshold(self) -> int:
-        """Cycles below which the canister is frozen."""
+    def freezing_threshold(self, size: int | None = None) -> int:
+        """Cycles below which the canister is frozen, with its memory as it is or of `size` bytes."""
         settings = self.state.settings
-        size = max(self.state.memory_size(), settings.memory_allocation)
+        size = max(self.state.memory_size() if size is None else size, settings.memory_allocation)
         return cycles.freezing_threshold(size, settings.compute_allocation, settings.freezing_threshold)
+
+    def price(self, instructions: int) -> int:
+        """What a message of so many instructions of this canister costs."""
+        return cycles.execution(instructions, self.compiled is not None and self.compiled.info.memory64)
 
     def idle_cycles_per_day(self) -> int:
         """What the canister pays a day for its memory and compute allocation."""
@@ -136,7 +151,43 @@ class Canister:
         if execution.stable_pages:
             execution.stable = self._grow_stable(execution.stable_pages)
         execution.grow_stable = self._grow_stable
-        return _run(execution, call)
+        self._limit_growth(execution)
+        outcome = _run(execution, call)
+        if outcome.trap is None:
+            outcome.trap = self._beyond_limits(execution, outcome.instructions)
+        return outcome
+
+    def _limit_growth(self, execution: Execution) -> None:
+        """A memory allocation is also the most that the canister may use: growing beyond it fails."""
+        allocation, heap = self.state.settings.memory_allocation, execution.machine.heap
+        free = max(0, allocation - self.state.memory_size())
+        if heap is not None:
+            heap.limit = heap.size + free if allocation else heap.capacity
+        if allocation:
+            execution.max_stable_pages = min(system_api.MAX_STABLE_PAGES, execution.stable_pages + free // WASM_PAGE)
+
+    def _beyond_limits(self, execution: Execution, instructions: int) -> CanisterTrap | None:
+        """The trap of an execution that went beyond what the settings, the cycles or the network allow."""
+        settings, heap = self.state.settings, execution.machine.heap
+        heap_size = heap.size if heap is not None else 0
+        if execution.entry in ("U", "I") and 0 < settings.wasm_memory_limit < heap_size:
+            return _heap_too_large(settings.wasm_memory_limit, heap_size)
+        limit = _WRITE_LIMITS.get(execution.entry, WRITE_LIMIT)
+        if _total(execution.stable_touched) > limit:  # before the exact and slower count
+            written = page_ranges(execution.stable_touched, execution.stable_pages * WASM_PAGE)
+            if _total(written) > limit:
+                return _too_much_written("stable", limit)
+        if heap is not None and heap_size > limit and _total(heap.dirty()) > limit:
+            return _too_much_written("main", limit)
+        grown = heap_size + (execution.stable_pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
+        if grown <= 0 or execution.entry == "RQ":
+            return None
+        size = self.state.memory_size() + grown
+        if 0 < settings.memory_allocation < size:
+            return CanisterTrap("IC0507", "Canister cannot grow its memory usage.")
+        left = execution.balance + self.state.reserved - cycles.execution(instructions, execution.memory64)
+        missing = self.freezing_threshold(size) - left
+        return _cannot_pay_growth(grown, missing) if missing > 0 else None
 
     def _grow_stable(self, pages: int) -> CowMemory:
         if self._stable is None:
@@ -254,8 +305,13 @@ class Canister:
             if path not in current:
                 path.unlink(missing_ok=True)
 
+    def put_memories(self, heap: Path, stable: Path) -> None:
+        """Copies files to where the next generations of the memories are looked for."""
+        shutil.copyfile(heap, self._heap_file(self.state.heap_generation + 1))
+        shutil.copyfile(stable, self._stable_file(self.state.stable_generation + 1))
+
     def uninstall(self) -> None:
-        """Drops the code, instances and memories; the state already has new generations of the memories."""
+        """Drops instances and mappings; the state already has new generations of the memories."""
         self.forget()
         self._remove_old_files()
 
@@ -323,10 +379,16 @@ class Canister:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def log(self, entries: list[tuple[int, bytes]]) -> None:
-        """Keeps lines that the canister printed."""
-        for time, text in entries:
-            self.logs.append((self.next_log, time, text[:32768]))
-            self.next_log += 1
+        """Keeps lines that the canister printed, and of all lines the newest that fit in `MAX_LOG_SIZE`."""
+        number = self.state.next_log
+        self.logs += [(number + i, time, text[:MAX_LOG_SIZE]) for i, (time, text) in enumerate(entries)]
+        self.state.next_log = number + len(entries)
+        size = sum(len(text) for _, _, text in self.logs)
+        dropped = 0
+        while size > MAX_LOG_SIZE:
+            size -= len(self.logs[dropped][2])
+            dropped += 1
+        del self.logs[:dropped]
 
 
 def _run(execution: Execution, call: Callable[[], None]) -> Outcome:
@@ -336,3 +398,38 @@ def _run(execution: Execution, call: Callable[[], None]) -> Outcome:
     except CanisterTrap as error:
         trap = error
     return Outcome(execution, trap, execution.machine.instructions() + execution.charged)
+
+
+_WRITE_LIMITS = {"RQ": QUERY_WRITE_LIMIT, "I": INSTALL_WRITE_LIMIT, "G": INSTALL_WRITE_LIMIT}
+
+
+def _total(ranges: list[Range]) -> int:
+    return sum(size for _, size in ranges)
+
+
+def _heap_too_large(limit: int, size: int) -> CanisterTrap:
+    return CanisterTrap(
+        "IC0539",
+        f"Canister exceeded its current Wasm memory limit of {limit} bytes. The peak Wasm memory usage was {size}"
+        f" bytes. If the canister reaches {runtime.MAX_HEAP32 // 1024**3}GiB, then it may stop functioning and may"
+        " become unrecoverable. Please reach out to the canister owner to investigate the reason for the increased"
+        " memory usage. It might be necessary to move data from the Wasm memory to the stable memory. If such high"
+        " Wasm memory usage is expected and safe, then the developer can increase the Wasm memory limit in the"
+        " canister settings.",
+    )
+
+
+def _too_much_written(memory: str, limit: int) -> CanisterTrap:
+    return CanisterTrap(
+        "IC0524",
+        f"Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the {memory}"
+        f" memory in a single message execution: limit: {limit // 1024} KB.",
+    )
+
+
+def _cannot_pay_growth(grown: int, missing: int) -> CanisterTrap:
+    return CanisterTrap(
+        "IC0532",
+        f"Canister cannot grow memory by {grown} bytes due to insufficient cycles."
+        f" At least {missing} additional cycles are required.",
+    )

@@ -13,10 +13,26 @@ COMPUTE_PERCENT_PER_SECOND = 10_000_000
 STORAGE_GIB_PER_SECOND = 127_000
 UPDATE_MESSAGE_EXECUTION = 5_000_000
 CYCLES_PER_INSTRUCTION = 1
+#: An instruction of a module with 64-bit memory costs this many times as much.
+MEMORY64_FACTOR = 2
 INGRESS_RECEPTION = 1_200_000
 INGRESS_BYTE = 2_000
 CALL = 260_000
 CALL_BYTE = 1_000
+HTTP_REQUEST = 49_140_000
+HTTP_REQUEST_BYTE = 5_200
+HTTP_RESPONSE_BYTE = 10_400
+#: Signatures and key derivations, by the name of the key: that of production is held by a subnet of 34 nodes.
+SIGNATURE = {"dfx_test_key": 10_000_000_000, "test_key_1": 10_000_000_000, "key_1": 26_153_846_153}
+
+#: Work of the management canister that is accounted as so many instructions of the canister.
+UPLOAD_CHUNK_INSTRUCTIONS = 200_000_000
+SNAPSHOT_INSTRUCTIONS = 2_000_000_000
+
+#: A subnet with more memory in use than this has its canisters set cycles aside for further storage.
+SUBNET_MEMORY_THRESHOLD = 750 * 1024**3
+SUBNET_MEMORY_CAPACITY = 2 * 1024**4
+MAX_RESERVATION_SECONDS = 300_000_000
 
 MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 GIB = 1024**3
@@ -24,13 +40,14 @@ SECOND = 1_000_000_000
 
 
 def ingress(size: int) -> int:
-    """Receiving an ingress message whose method name and argument have `size` bytes together."""
+    """Receiving an ingress message whose method name, argument and nonce have `size` bytes together."""
     return INGRESS_RECEPTION + size * INGRESS_BYTE
 
 
-def execution(instructions: int) -> int:
+def execution(instructions: int, memory64: bool = False) -> int:
     """Executing one message of `instructions` wasm instructions."""
-    return UPDATE_MESSAGE_EXECUTION + instructions * CYCLES_PER_INSTRUCTION
+    factor = MEMORY64_FACTOR if memory64 else 1
+    return UPDATE_MESSAGE_EXECUTION + instructions * CYCLES_PER_INSTRUCTION * factor
 
 
 def call(size: int) -> int:
@@ -38,9 +55,14 @@ def call(size: int) -> int:
     return CALL + size * CALL_BYTE
 
 
-def response_reserve(instruction_limit: int) -> int:
+def response_reserve(instruction_limit: int, memory64: bool = False) -> int:
     """What a caller sets aside for the response: its transmission and the execution of its callback."""
-    return MAX_RESPONSE_BYTES * CALL_BYTE + execution(instruction_limit)
+    return MAX_RESPONSE_BYTES * CALL_BYTE + execution(instruction_limit, memory64)
+
+
+def http_request(request_size: int, max_response_bytes: int) -> int:
+    """An HTTPS outcall: `request_size` bytes of url, headers, body, transformation; the response may have so many."""
+    return HTTP_REQUEST + request_size * HTTP_REQUEST_BYTE + max_response_bytes * HTTP_RESPONSE_BYTE
 
 
 def storage(size: int, duration: int) -> int:
@@ -56,3 +78,10 @@ def compute(percent: int, duration: int) -> int:
 def freezing_threshold(size: int, compute_percent: int, seconds: int) -> int:
     """The balance that pays for a canister's idle costs during `seconds`: below it the canister is frozen."""
     return storage(size, seconds * SECOND) + compute(compute_percent, seconds * SECOND)
+
+
+def reservation(size: int, subnet_usage: int) -> int:
+    """What is set aside for `size` further bytes on a subnet that uses `subnet_usage` bytes."""
+    above = max(0, subnet_usage - SUBNET_MEMORY_THRESHOLD)
+    seconds = MAX_RESERVATION_SECONDS * above // (SUBNET_MEMORY_CAPACITY - SUBNET_MEMORY_THRESHOLD)
+    return storage(size, seconds * SECOND)

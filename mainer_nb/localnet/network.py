@@ -29,8 +29,6 @@ from .system_api import Execution
 
 #: An ingress message may be this many bytes, its envelope included (mainnet: 2 MiB for most subnets).
 MAX_INGRESS = 2 * 1024 * 1024
-#: Methods of the management canister that users may call.
-_NOT_FOR_USERS = {"create_canister", "deposit_cycles", "raw_rand"}
 
 
 def cache_folder() -> Path:
@@ -130,17 +128,16 @@ class Network:
         return refusal
 
     def _inspect_management(self, call: Call) -> Reject | None:
-        if call.method in _NOT_FOR_USERS:
-            message = f"Management method {call.method} can be called by canisters only"
-            return Reject(int(RejectCode.CANISTER_REJECT), message, "IC0516")
         try:
-            canister_id = management.named_canister(call.method, call.arg)
+            canister = management.check_ingress(self.scheduler, call.sender, call.method, call.arg)
         except Failure as failure:
             return failure.reject
-        if canister_id is not None and canister_id not in self.scheduler.canisters:
-            name = principal.to_text(canister_id)
-            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-        return None
+        if canister is None or call.method in management.FREE_FOR_USERS:
+            return None
+        # Settings can be changed by a frozen canister's controllers, or nobody could thaw it.
+        price = 0 if call.method == "update_settings" else _ingress_price(call)
+        missing = price and self.scheduler.out_of_cycles(canister, price)
+        return missing or None
 
     def _ask_canister(self, canister: Canister, call: Call) -> Reject | None:
         def prepare(execution: Execution) -> None:
@@ -164,12 +161,9 @@ class Network:
         with scheduler.lock:
             if call.request_id in scheduler.requests:
                 return
-            canister = scheduler.canisters.get(call.canister_id)
-            if canister is not None:
-                price = min(canister.state.cycles, _ingress_price(call))
-                canister.state.cycles -= price
-                canister.state.burned += price
-                scheduler.touch(canister)
+            payer = self._payer(call)
+            if payer is not None:
+                scheduler.burn(payer, _ingress_price(call))
             request = Request(call.sender, call.canister_id, call.ingress_expiry)
             scheduler.requests[call.request_id] = request
             scheduler.changes.requests[call.request_id] = request
@@ -177,6 +171,14 @@ class Network:
             origin = FromUser(call.request_id)
             scheduler.dispatch(CallMessage(origin, call.sender, call.canister_id, call.method, call.arg))
             scheduler.flush()
+
+    def _payer(self, call: Call) -> Canister | None:
+        """Who pays for an ingress message: its callee, or the canister that a management call is about."""
+        if call.canister_id != principal.MANAGEMENT:
+            return self.scheduler.canisters.get(call.canister_id)
+        if call.method in management.FREE_FOR_USERS:
+            return None
+        return self.scheduler.canisters.get(management.named_canister(call.method, call.arg) or b"")
 
     def _request_changed(self, request_id: bytes) -> None:
         self._tree.request_changed(request_id)
@@ -242,7 +244,6 @@ class Network:
             return failure.reject
         execution = outcome.execution
         with self.scheduler.lock:
-            canister.log(execution.logs)
             if outcome.trap is not None:
                 return self.scheduler.trap(canister, outcome)
             stats = canister.state.query_stats
@@ -326,4 +327,4 @@ class Network:
 
 
 def _ingress_price(call: Call) -> int:
-    return cycles.ingress(len(call.method) + len(call.arg))
+    return cycles.ingress(len(call.method) + len(call.arg) + len(call.nonce or b""))

@@ -133,11 +133,35 @@ class Runtime:
             native = wasmtime.Module(self.engine, wasm.instrument(module, info))
         except wasmtime.WasmtimeError as error:
             raise wasm.InvalidModule(str(error)) from error
+        _check_entry_points(native)
         self._cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         partial.write_bytes(native.serialize())
         partial.replace(path)
         return native
+
+
+_KINDS = ("i32", "i64", "f32", "f64", "v128")
+
+
+def global_value(raw: bytes) -> dict[str, int | float]:
+    """A raw value of `Instance.globals` as a Candid variant: its kind and its value (a v128 as a number)."""
+    value = cast(Any, ffi.wasmtime_val_t.from_buffer_copy(raw))
+    kind = _KINDS[value.kind]
+    found = getattr(value.of, kind)
+    return {kind: int.from_bytes(bytes(found), "little") if kind == "v128" else found}
+
+
+def raw_global(variant: dict[str, int | float]) -> bytes:
+    """The inverse of `global_value`."""
+    (kind, number), *_ = variant.items()
+    value = cast(Any, ffi.wasmtime_val_t())
+    value.kind = _KINDS.index(kind)
+    if kind == "v128":
+        value.of.v128 = (ctypes.c_uint8 * 16)(*int(number).to_bytes(16, "little"))
+    else:
+        setattr(value.of, kind, number)
+    return ctypes.string_at(ctypes.byref(value), ctypes.sizeof(value))
 
 
 class Instance:
@@ -173,6 +197,7 @@ class Instance:
             self._table = exports[wasm.EXPORT_TABLE]._table
         self._globals = [exports[wasm.global_export(i)]._global for i in info.mutable_globals]
         self._functions: dict[str, ffi.wasmtime_func_t] = {}
+        _check(ffi.wasmtime_context_set_fuel(self._context, 0))  # nothing has been executed yet
         if pages is not None and self.heap is not None:
             # What the data segments wrote is not the committed state: drop it.
             self.heap.discard(self.heap.dirty())
@@ -320,6 +345,17 @@ def _check_imports(info: wasm.ModuleInfo) -> None:
             )
 
 
+def _check_entry_points(module: wasmtime.Module) -> None:
+    for export in module.exports:
+        if export.name.startswith("canister_") and isinstance(export.type, wasmtime.FuncType):
+            params, results = [list(map(str, types)) for types in (export.type.params, export.type.results)]
+            if params or results:
+                raise wasm.InvalidModule(
+                    f"Wasm module has an invalid function signature: '{export.name}' takes {params} and returns"
+                    f" {results}; entry points take and return nothing"
+                )
+
+
 def _define(linker: wasmtime.Linker, item: Import, memory64: bool) -> object:
     """Gives `item` to `linker` with the address type of its modules; returns the C callback, to be kept alive."""
     address = "i64" if memory64 else "i32"
@@ -414,8 +450,11 @@ class _MemoryCreator:
         return heap.address
 
     def _grow_memory(self, handle: int, size: int) -> int:
+        heap = self._memories[handle]
+        if size > heap.limit:
+            return self._fail(f"a memory of {size} bytes is beyond the limit of {heap.limit}")
         try:
-            self._memories[handle].grow(size)
+            heap.grow(size)
         except (OSError, MemoryError) as error:
             return self._fail(str(error))
         return 0

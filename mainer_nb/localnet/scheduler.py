@@ -21,7 +21,8 @@ from . import cycles, management, principal, system_api
 from .canister import Canister, Outcome, Surroundings
 from .clock import Clock
 from .errors import Failure, Reject, RejectCode, Reply, Response
-from .runtime import THREAD_STACK, Instance, Runtime
+from .memory import WASM_PAGE
+from .runtime import MAX_HEAP32, MAX_HEAP64, THREAD_STACK, Instance, Runtime
 from .state import (
     Callback,
     CallContext,
@@ -47,6 +48,10 @@ MAX_OPEN_CALLS = 500
 HEARTBEAT_SECONDS = 1.0
 #: How often what canisters owe for storage is taken from them, and old requests are forgotten.
 HOUSEKEEPING_SECONDS = 10.0
+#: How long a call to stop a canister waits for its open call contexts.
+STOP_SECONDS = 5 * 60
+
+_LOW_MEMORY = TaskMessage("canister_on_low_wasm_memory")
 
 _NO_REPLY = Reject(int(RejectCode.CANISTER_ERROR), "Canister did not reply to the call", "IC0506")
 
@@ -118,6 +123,7 @@ class Scheduler:
             canister.close()
 
     def _load(self) -> None:
+        self.store.remove_orphans()
         for state in self.store.canisters():
             self.canisters[state.id] = self._canister(state)
             if state.global_timer:
@@ -129,7 +135,9 @@ class Scheduler:
 
     def _canister(self, state: CanisterState) -> Canister:
         compiled = self.runtime.compile(self.store.module(state.module)) if state.module else None
-        return Canister(self.runtime, self.store.canister_folder(state.id), state, compiled)
+        canister = Canister(self.runtime, self.store.canister_folder(state.id), state, compiled)
+        canister.logs = self.store.logs(state.id)
+        return canister
 
     def flush(self) -> None:
         """Writes what the current step changed. With the lock held."""
@@ -154,7 +162,7 @@ class Scheduler:
                     self._reject_delivery(message, "IC0301", RejectCode.DESTINATION_INVALID, "not found")
                 return
             if isinstance(message, CallMessage) and len(canister.queue) >= MAX_QUEUE:
-                self._reject_delivery(message, "IC0204", RejectCode.SYS_TRANSIENT, "has too many messages waiting")
+                self._reject_delivery(message, "IC0201", RejectCode.SYS_TRANSIENT, "has too many messages waiting")
                 return
         number, self._next_message = self._next_message, self._next_message + 1
         self.changes.messages.append((number, target, is_management, message))
@@ -324,11 +332,12 @@ class Scheduler:
         kind = canister.compiled.info.method_kind(message.method)
         if kind is None or kind == "composite_query":
             return no_method(name, "update", message.method)
-        return self.out_of_cycles(canister, cycles.execution(limits.UPDATE_LIMIT))
+        return self.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
 
     def out_of_cycles(self, canister: Canister, price: int) -> Reject | None:
         """The rejection of what costs `price`, if the balance above the freezing threshold is less."""
-        missing = canister.freezing_threshold() + price - canister.state.cycles
+        frozen = max(0, canister.freezing_threshold() - canister.state.reserved)
+        missing = frozen + price - canister.state.cycles
         if missing <= 0:
             return None
         name = principal.to_text(canister.state.id)
@@ -418,13 +427,15 @@ class Scheduler:
             state.status == "running"
             and canister.compiled is not None
             and message.entry in canister.compiled.info.exports
-            and self.out_of_cycles(canister, cycles.execution(limits.UPDATE_LIMIT)) is None
+            and self.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT)) is None
         )
         if not runnable:
             with self.lock:
                 self.changes.done.append(number)
                 self.flush()
             return
+        if message == _LOW_MEMORY:
+            state.low_memory_hook = "executed"
         instance = canister.instance()
         execution = canister.execution("T", self.around, self.clock.now(), instance, limits.UPDATE_LIMIT)
         execution.caller = principal.MANAGEMENT
@@ -464,6 +475,8 @@ class Scheduler:
         state.version += 1
         if execution.timer_set:
             self.set_timer(canister, execution.global_timer)
+        if state.settings.wasm_memory_threshold:
+            self.check_low_memory(canister)
 
     def set_timer(self, canister: Canister, timestamp: int) -> None:
         """Sets (or with 0 clears) the global timer of a canister."""
@@ -472,25 +485,58 @@ class Scheduler:
             heapq.heappush(self._timers, (timestamp, canister.state.id))
             self._tick.notify_all()
 
+    def check_low_memory(self, canister: Canister) -> None:
+        """Sends the low memory hook on its way when less heap is left than the settings say, once each time."""
+        state, settings = canister.state, canister.state.settings
+        is_64 = canister.compiled is not None and canister.compiled.info.memory64
+        limit = settings.wasm_memory_limit or (MAX_HEAP64 if is_64 else MAX_HEAP32)
+        if limit - state.heap_pages * WASM_PAGE >= settings.wasm_memory_threshold:
+            state.low_memory_hook = "condition_not_satisfied"
+        elif state.low_memory_hook == "condition_not_satisfied":
+            state.low_memory_hook = "ready"
+        waiting = any(message == _LOW_MEMORY for _, message in canister.queue)
+        if state.low_memory_hook == "ready" and state.status == "running" and not waiting:
+            self.enqueue(state.id, _LOW_MEMORY)
+            canister.queue.rotate(1)  # before all other messages
+        self.touch(canister)
+
+    def burn(self, canister: Canister, price: int) -> None:
+        """Takes `price` cycles, or all there are. With the lock held."""
+        state = canister.state
+        price = min(price, state.cycles)
+        state.cycles -= price
+        state.burned += price
+        self.touch(canister)
+
     def pay(self, canister: Canister, outcome: Outcome) -> None:
         """Takes the price of an execution, and what it spent and accepted unless it trapped."""
         state, execution = canister.state, outcome.execution
-        price = cycles.execution(outcome.instructions)
+        price = cycles.execution(outcome.instructions, execution.memory64)
         state.burned += price
         state.cycles = max(0, state.cycles - price)
         if outcome.trap is None and execution.entry != "RQ":
             sent = sum(call.cycles + system_api.call_price(execution, _call_size(call)) for call in execution.calls)
             state.cycles += execution.accepted - execution.burned - sent
             state.burned += execution.burned
-        canister.log(execution.logs)
+        self._log(canister, execution)
         self.touch(canister)
 
+    def _log(self, canister: Canister, execution: Execution, trap: str | None = None) -> None:
+        """Keeps what an execution printed, once, and the `trap` that ended it."""
+        entries, execution.logs = execution.logs, []
+        if trap is not None:
+            entries = [*entries, (execution.time, trap.encode())]
+        if entries:
+            canister.log(entries)
+            self.changes.logs[canister.state.id] = canister.logs
+
     def trap(self, canister: Canister, outcome: Outcome) -> Reject:
-        """The rejection that the caller of a trapping canister gets; the trap is also logged."""
+        """The rejection that the caller of a trapping canister gets; what traps in a message is also logged."""
         trap = outcome.trap
         assert trap is not None
         name = principal.to_text(canister.state.id)
-        canister.log([(outcome.execution.time, f"[TRAP]: {trap}".encode())])
+        if outcome.execution.replicated:
+            self._log(canister, outcome.execution, f"[TRAP]: {trap}")
         return Reject(int(RejectCode.CANISTER_ERROR), f"Error from Canister {name}: {trap}", trap.error_code)
 
     def _finish_without_changes(self, canister: Canister, number: int, outcome: Outcome) -> None:
@@ -537,7 +583,7 @@ class Scheduler:
             call.on_reply,
             call.on_reject,
             call.on_cleanup,
-            cycles.response_reserve(execution.instruction_limit),
+            cycles.response_reserve(execution.instruction_limit, execution.memory64),
             deadline,
         )
         context.outstanding += 1
@@ -584,8 +630,10 @@ class Scheduler:
         size = max(state.memory_size(), state.settings.memory_allocation)
         price = cycles.storage(size, duration) + cycles.compute(state.settings.compute_allocation, duration)
         state.charged_until = now
-        state.burned += min(price, state.cycles)
-        state.cycles = max(0, state.cycles - price)
+        from_reserved = min(price, state.reserved)
+        state.reserved -= from_reserved
+        state.burned += from_reserved + min(price - from_reserved, state.cycles)
+        state.cycles = max(0, state.cycles - (price - from_reserved))
 
     def _time_moved(self) -> None:
         with self.lock:
@@ -631,12 +679,25 @@ class Scheduler:
             if not canister.busy:
                 self.charge(canister)
                 self.touch(canister)
+                self._give_up_stopping(canister, now)
                 if canister.state.cycles == 0 and canister.compiled is not None:
                     self.dispatch(management.uninstallation(canister.state.id))
         for request_id in [key for key, request in self.requests.items() if request.expiry < now and request.response]:
             del self.requests[request_id]
             self.changes.requests[request_id] = None
             self.on_request_done(request_id)
+
+    def _give_up_stopping(self, canister: Canister, now: int) -> None:
+        late = [one for one in canister.state.stop_requests if one.since + STOP_SECONDS * cycles.SECOND < now]
+        for request in late:
+            canister.state.stop_requests.remove(request)
+            reject = Reject(int(RejectCode.SYS_TRANSIENT), "Stop canister request timed out", "IC0206")
+            self.respond(request.origin, reject, request.cycles)
+
+    def memory_in_use(self) -> int:
+        """Bytes that the canisters of this subnet use or have been promised. With the lock held."""
+        states = [canister.state for canister in self.canisters.values()]
+        return sum(max(state.memory_size(), state.settings.memory_allocation) for state in states)
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         """Waits until no message is waiting or running; False if that takes longer than `timeout` seconds."""

@@ -17,6 +17,11 @@ import cbor2
 from .errors import Reject, Reply, Response
 
 DAY = 24 * 60 * 60
+WASM_PAGE = 65536
+#: Bytes that a global variable, a change in the history, and a chunk are accounted with.
+GLOBAL_SIZE = 8
+HISTORY_ENTRY_SIZE = 200
+CHUNK_SIZE = 1024 * 1024
 
 
 @dataclass
@@ -129,10 +134,11 @@ Message = CallMessage | ResponseMessage | TaskMessage
 
 @dataclass
 class StopRequest:
-    """Somebody waits for a canister to be stopped."""
+    """Somebody waits for a canister to be stopped, since `since` (ns since the epoch)."""
 
     origin: Origin
     cycles: int = 0
+    since: int = 0
 
 
 @dataclass
@@ -148,6 +154,12 @@ class CanisterState:
         commits: how often its memories were changed; tells whether a journal belongs to this state.
         charged_until: ns since the epoch up to which storage and compute are paid.
         history: changes as ``canister_info`` reports them, oldest first.
+        reserved: cycles set aside for the storage that the canister keeps.
+        module_size, custom_size: bytes of the module as it was uploaded, and of its ``icp:`` custom sections.
+        chunks: how many chunks its chunk store holds.
+        snapshots_size: bytes of its snapshots.
+        next_snapshot, next_log: numbers of the next snapshot and the next line of its log.
+        low_memory_hook: ``condition_not_satisfied``, ``ready`` or ``executed``.
     """
 
     id: bytes
@@ -174,10 +186,67 @@ class CanisterState:
     history: list[dict[str, Any]] = field(default_factory=list)
     history_length: int = 0
     query_stats: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    reserved: int = 0
+    module_size: int = 0
+    custom_size: int = 0
+    chunks: int = 0
+    snapshots_size: int = 0
+    next_snapshot: int = 0
+    next_log: int = 0
+    low_memory_hook: str = "condition_not_satisfied"
+
+    def memory_metrics(self) -> dict[str, int]:
+        """Bytes of everything the canister keeps on the network, by kind (``canister_status``)."""
+        return {
+            "wasm_memory_size": self.heap_pages * WASM_PAGE,
+            "stable_memory_size": self.stable_pages * WASM_PAGE,
+            "global_memory_size": GLOBAL_SIZE * len(self.globals),
+            "wasm_binary_size": self.module_size,
+            "custom_sections_size": self.custom_size,
+            "canister_history_size": HISTORY_ENTRY_SIZE * len(self.history),
+            "wasm_chunk_store_size": CHUNK_SIZE * self.chunks,
+            "snapshots_size": self.snapshots_size,
+        }
 
     def memory_size(self) -> int:
-        """Bytes of heap and stable memory."""
-        return (self.heap_pages + self.stable_pages) * 65536
+        """The sum of `memory_metrics`; added up here because every message asks for it."""
+        return (
+            (self.heap_pages + self.stable_pages) * WASM_PAGE
+            + GLOBAL_SIZE * len(self.globals)
+            + self.module_size
+            + self.custom_size
+            + HISTORY_ENTRY_SIZE * len(self.history)
+            + CHUNK_SIZE * self.chunks
+            + self.snapshots_size
+        )
+
+
+@dataclass
+class Snapshot:
+    """What ``take_canister_snapshot`` keeps of a canister, without module and memories, which are files.
+
+    Attributes:
+        uploaded: it was made by ``upload_canister_snapshot_metadata``: its data may be written.
+        module_size, heap_size, stable_size: bytes.
+        chunks: hashes of the chunk store.
+        global_timer, low_memory_hook: None if an uploaded snapshot leaves them open.
+        size: bytes that the canister pays for.
+    """
+
+    id: bytes
+    canister_id: bytes
+    taken: int
+    uploaded: bool
+    version: int
+    module_size: int
+    globals: list[bytes]
+    heap_size: int
+    stable_size: int
+    chunks: list[bytes]
+    certified_data: bytes
+    global_timer: int | None
+    low_memory_hook: str | None
+    size: int
 
 
 @dataclass
@@ -208,6 +277,7 @@ _TYPES = (
     TaskMessage,
     StopRequest,
     CanisterState,
+    Snapshot,
     Request,
     Reply,
     Reject,

@@ -1,7 +1,8 @@
 """The folder of a network: everything that survives it.
 
-    network.sqlite   canisters, messages, requests, modules, chunks: one transaction a commit
-    canisters/<id>/  the memories of a canister (see `journal`)
+    network.sqlite        canisters, messages, requests, modules, chunks, logs: one transaction a commit
+    canisters/<id>/       the memories of a canister (see `journal`)
+    snapshots/<id>/<hex>/ module and memories of a snapshot of a canister
 
 A transaction is acknowledged when the operating system has it: a process killed at any moment loses
 nothing acknowledged. (After a power failure the last moments may be missing.)
@@ -9,6 +10,7 @@ nothing acknowledged. (After a power failure the last moments may be missing.)
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from . import principal, state
-from .state import CanisterState, Message, Request
+from .state import CanisterState, Message, Request, Snapshot
 
-_FORMAT = 1
+_FORMAT = 2
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE canister (id BLOB PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
@@ -27,12 +29,18 @@ CREATE TABLE message (
   number INTEGER PRIMARY KEY, target BLOB NOT NULL, management INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE request (id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE module (sha256 BLOB PRIMARY KEY, wasm BLOB NOT NULL);
+CREATE TABLE log (canister BLOB PRIMARY KEY, records BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE snapshot (id BLOB PRIMARY KEY, canister BLOB NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunk (canister BLOB NOT NULL, sha256 BLOB NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (canister, sha256));
 """
 
 
 class DamagedState(Exception):
     """The folder of a network cannot be read as one; the text says what is wrong and what to do."""
+
+
+#: A line that a canister printed: number, ns since the epoch, text.
+LogRecord = tuple[int, int, bytes]
 
 
 @dataclass
@@ -43,6 +51,8 @@ class Changes:
     messages: list[tuple[int, bytes, bool, Message]] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
     requests: dict[bytes, Request | None] = field(default_factory=dict)
+    logs: dict[bytes, list[LogRecord]] = field(default_factory=dict)
+    snapshots: dict[bytes, Snapshot | None] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,6 +86,10 @@ class Store:
         """Where the memories of a canister are."""
         return self.folder / "canisters" / principal.to_text(canister_id)
 
+    def snapshot_folder(self, snapshot: Snapshot) -> Path:
+        """Where the module and the memories of a snapshot are."""
+        return self.folder / "snapshots" / principal.to_text(snapshot.canister_id) / snapshot.id.hex()
+
     def write(self, changes: Changes) -> None:
         """Commits `changes`."""
         with self._lock:
@@ -88,6 +102,7 @@ class Store:
             if canister is None:
                 db.execute("DELETE FROM canister WHERE id=?", (canister_id,))
                 db.execute("DELETE FROM chunk WHERE canister=?", (canister_id,))
+                db.execute("DELETE FROM log WHERE canister=?", (canister_id,))
             else:
                 db.execute("INSERT OR REPLACE INTO canister VALUES (?,?)", (canister_id, state.pack(canister)))
         for number, target, management, message in changes.messages:
@@ -99,6 +114,15 @@ class Store:
                 db.execute("DELETE FROM request WHERE id=?", (request_id,))
             else:
                 db.execute("INSERT OR REPLACE INTO request VALUES (?,?)", (request_id, state.pack(request)))
+        for canister_id, records in changes.logs.items():
+            db.execute("INSERT OR REPLACE INTO log VALUES (?,?)", (canister_id, state.pack(records)))
+        for snapshot_id, snapshot in changes.snapshots.items():
+            if snapshot is None:
+                db.execute("DELETE FROM snapshot WHERE id=?", (snapshot_id,))
+                db.execute("DELETE FROM chunk WHERE canister=?", (snapshot_id,))
+            else:
+                row = (snapshot_id, snapshot.canister_id, state.pack(snapshot))
+                db.execute("INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", row)
         for name, value in changes.meta.items():
             db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, state.pack(value)))
         db.execute("COMMIT")
@@ -126,6 +150,23 @@ class Store:
         """All requests whose status is still known."""
         for request_id, body in self._db.execute("SELECT id, body FROM request"):
             yield request_id, state.unpack(body)
+
+    def logs(self, canister_id: bytes) -> list[LogRecord]:
+        """What a canister printed, as far as it is kept, oldest first."""
+        row = self._db.execute("SELECT records FROM log WHERE canister=?", (canister_id,)).fetchone()
+        return [] if row is None else [(number, time, text) for number, time, text in state.unpack(row[0])]
+
+    def snapshots(self, canister_id: bytes) -> list[Snapshot]:
+        """The snapshots of a canister, oldest first."""
+        rows = self._db.execute("SELECT body FROM snapshot WHERE canister=? ORDER BY id", (canister_id,))
+        return [state.unpack(body) for (body,) in rows]
+
+    def remove_orphans(self) -> None:
+        """Removes the files of snapshots that were not finished, or were deleted, when the process ended."""
+        known = {row[0].hex() for row in self._db.execute("SELECT id FROM snapshot")}
+        for folder in self.folder.glob("snapshots/*/*"):
+            if folder.name not in known:
+                shutil.rmtree(folder)
 
     def put_module(self, sha256: bytes, wasm: bytes) -> None:
         """Keeps a module under its hash."""

@@ -99,6 +99,8 @@ class Execution:
     certified_data: bytes = b""
     global_timer: int = 0
     call_budget: int = 500
+    memory64: bool = False
+    max_stable_pages: int = MAX_STABLE_PAGES
 
     answer: Response | None = None
     reply_data: bytearray = field(default_factory=bytearray)
@@ -434,7 +436,7 @@ def call_price(x: Execution, size: int) -> int:
     """What sending a call costs at once, the reserve for its response included. Queries do not pay."""
     if not x.replicated:
         return 0
-    return cycles.call(size) + cycles.response_reserve(x.instruction_limit)
+    return cycles.call(size) + cycles.response_reserve(x.instruction_limit, x.memory64)
 
 
 # Stable memory.
@@ -458,7 +460,7 @@ def stable64_size(x: Execution) -> int:
 @_api("* s", "i64", "i64")
 def stable64_grow(x: Execution, new_pages: int) -> int:
     before = x.stable_pages
-    if before + new_pages > MAX_STABLE_PAGES or x.grow_stable is None:
+    if before + new_pages > x.max_stable_pages or x.grow_stable is None:
         return -1
     if new_pages:
         x.stable = x.grow_stable(before + new_pages)
@@ -585,7 +587,8 @@ def in_replicated_execution(x: Execution) -> int:
 
 @_api("* s", "i64 i64 I")
 def cost_call(x: Execution, name_size: int, payload_size: int, dst: int) -> None:
-    x.write_amount(dst, cycles.call(name_size + payload_size) + cycles.response_reserve(x.instruction_limit))
+    price = cycles.call(name_size + payload_size) + cycles.response_reserve(x.instruction_limit, x.memory64)
+    x.write_amount(dst, price)
 
 
 @_api("* s", "I")

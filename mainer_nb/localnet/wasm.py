@@ -20,13 +20,22 @@ MAGIC = b"\0asm\x01\0\0\0"
 GZIP_MAGIC = b"\x1f\x8b"
 #: Limit on the size of an uncompressed module (mainnet: 100 MiB).
 MAX_MODULE = 100 * 1024 * 1024
+#: Further limits of the IC ("Canister resource limits").
+MAX_CODE = 12 * 1024 * 1024
+MAX_FUNCTIONS = 50_000
+MAX_GLOBALS = 1_000
+MAX_METHODS = 1_000
+MAX_METHOD_NAMES = 20_000
+MAX_CUSTOM_SECTIONS = 16
+MAX_CUSTOM_SIZE = 1024 * 1024
 
 EXPORT_PREFIX = "ic:"
 EXPORT_MEMORY = "ic:memory"
 EXPORT_TABLE = "ic:table"
 EXPORT_START = "ic:start"
 
-_CUSTOM, _IMPORT, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START = 0, 2, 4, 5, 6, 7, 8
+_CUSTOM, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START, _CODE = 0, 2, 3, 4, 5, 6, 7, 8, 10
+_NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
 _FUNC_KIND, _TABLE_KIND, _MEMORY_KIND, _GLOBAL_KIND, _TAG_KIND = range(5)
 
 _METHOD_KINDS = ("canister_update ", "canister_query ", "canister_composite_query ")
@@ -56,6 +65,7 @@ class ModuleInfo:
         imports: (module, name) of the imported functions.
         custom: custom sections by name, e.g. ``icp:public candid:service``.
         mutable_globals: indices of its mutable globals, in order.
+        global_types: their types, ``i32`` and so on.
         start: index of its start function.
     """
 
@@ -66,6 +76,7 @@ class ModuleInfo:
     imports: tuple[tuple[str, str], ...] = ()
     custom: dict[str, bytes] = field(default_factory=dict)
     mutable_globals: tuple[int, ...] = ()
+    global_types: tuple[str, ...] = ()
     start: int | None = None
 
     def method_kind(self, method: str) -> str | None:
@@ -74,6 +85,10 @@ class ModuleInfo:
             if prefix + method in self.exports:
                 return prefix[len("canister_") :].strip()
         return None
+
+    def custom_size(self) -> int:
+        """Bytes of the custom sections that are visible on the network (``icp:…``)."""
+        return sum(len(content) for name, content in self.custom.items() if name.startswith("icp:"))
 
     def metadata(self) -> dict[str, tuple[bool, bytes]]:
         """Custom sections ``icp:public …`` and ``icp:private …`` as {name: (is public, content)}."""
@@ -158,7 +173,7 @@ def _inspect(module: bytes) -> ModuleInfo:
     imports: list[tuple[str, str]] = []
     exports: list[str] = []
     custom: dict[str, bytes] = {}
-    globals_: list[int] = []
+    globals_: list[tuple[int, str]] = []
     memory: tuple[bool, tuple[int, int | None]] | None = None
     has_table = False
     start_function: int | None = None
@@ -168,6 +183,12 @@ def _inspect(module: bytes) -> ModuleInfo:
             if name.startswith("icp:") and name in custom:
                 raise InvalidModule(f"two custom sections are named {name!r}")
             custom[name] = module[offset:end]
+        elif section == _FUNCTION:
+            _check_functions(_read_uleb(module, start)[0])
+        elif section == _CODE and end - start > MAX_CODE:
+            raise InvalidModule(
+                f"Wasm module code section size of {end - start} exceeds the maximum allowed size of {MAX_CODE}."
+            )
         elif section == _IMPORT:
             imports = _imports(module, start)
         elif section == _TABLE:
@@ -185,6 +206,7 @@ def _inspect(module: bytes) -> ModuleInfo:
         elif section == _START:
             start_function, _ = _read_uleb(module, start)
     _check_exports(exports)
+    _check_custom(custom)
     return ModuleInfo(
         memory64=memory is not None and memory[0],
         memory_pages=memory[1] if memory else None,
@@ -192,9 +214,29 @@ def _inspect(module: bytes) -> ModuleInfo:
         exports=frozenset(exports),
         imports=tuple(imports),
         custom=custom,
-        mutable_globals=tuple(globals_),
+        mutable_globals=tuple(index for index, _ in globals_),
+        global_types=tuple(kind for _, kind in globals_),
         start=start_function,
     )
+
+
+def _check_functions(count: int) -> None:
+    if count > MAX_FUNCTIONS:
+        raise InvalidModule(
+            f"Wasm module defined {count} functions which exceeds the maximum number allowed {MAX_FUNCTIONS}."
+        )
+
+
+def _check_custom(custom: dict[str, bytes]) -> None:
+    visible = {name: content for name, content in custom.items() if name.startswith("icp:")}
+    if len(visible) > MAX_CUSTOM_SECTIONS:
+        raise InvalidModule(
+            f"Wasm module has an invalid custom section. The number of custom sections exceeds {MAX_CUSTOM_SECTIONS}"
+        )
+    if sum(map(len, visible.values())) > MAX_CUSTOM_SIZE:
+        raise InvalidModule(
+            f"Wasm module has an invalid custom section. The size of custom sections exceeds {MAX_CUSTOM_SIZE} bytes"
+        )
 
 
 def _check_exports(exports: list[str]) -> None:
@@ -206,11 +248,25 @@ def _check_exports(exports: list[str]) -> None:
             if name.startswith(prefix):
                 method = name[len(prefix) :]
                 if method in methods:
-                    raise InvalidModule(f"method {method!r} is exported twice (as update, query or composite query)")
+                    raise InvalidModule(
+                        f"Wasm module has an invalid export section. Duplicate function '{method}' exported multiple"
+                        " times with different call types: update, query, or composite_query."
+                    )
                 methods.add(method)
                 break
         else:
             raise InvalidModule(f"exported function {name!r} is not a known canister entry point")
+    kinds = "`canister_update <name>`, `canister_query <name>`, or `canister_composite_query <name>`"
+    if len(methods) > MAX_METHODS:
+        raise InvalidModule(
+            "Wasm module has an invalid export section."
+            f" The number of exported functions called {kinds} exceeds {MAX_METHODS}."
+        )
+    if sum(map(len, methods)) > MAX_METHOD_NAMES:
+        raise InvalidModule(
+            "Wasm module has an invalid export section."
+            f" The sum of `<name>` lengths in exported functions called {kinds} exceeds {MAX_METHOD_NAMES}."
+        )
 
 
 def _imports(module: bytes, offset: int) -> list[tuple[str, str]]:
@@ -241,16 +297,21 @@ def _exports(module: bytes, offset: int) -> list[str]:
     return found
 
 
-def _mutable_globals(module: bytes, offset: int) -> list[int]:
+def _mutable_globals(module: bytes, offset: int) -> list[tuple[int, str]]:
+    """(index, type) of each mutable global."""
     count, offset = _read_uleb(module, offset)
+    if count > MAX_GLOBALS:
+        raise InvalidModule(
+            f"Wasm module defined {count} globals which exceeds the maximum number allowed {MAX_GLOBALS}."
+        )
     found = []
     for index in range(count):
         value_type, mutable = module[offset], module[offset + 1]
         offset = _skip_constant(module, offset + 2)
         if mutable:
-            if value_type not in (0x7F, 0x7E, 0x7D, 0x7C, 0x7B):
+            if value_type not in _NUMBERS:
                 raise InvalidModule(f"mutable global {index} is not a number")
-            found.append(index)
+            found.append((index, _NUMBERS[value_type]))
     return found
 
 

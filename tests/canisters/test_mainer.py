@@ -86,7 +86,7 @@ def test_a_challenge_is_answered_and_submitted(supplied: Protocol, own: Canister
     assert own.getRecentFailuresAdmin() == []
     statistics = own.getMainerStatisticsAdmin()
     assert statistics["totalCyclesBurnt"] == SUBMISSION_CYCLES
-    assert statistics["cycleBalance"] == supplied.cycles(own)
+    assert 0 <= statistics["cycleBalance"] - supplied.cycles(own) < 10_000_000  # what asking for the status costs
 
 
 def test_the_prompt_is_in_the_models_form_and_its_cache_is_removed(supplied: Protocol, own: Canister) -> None:

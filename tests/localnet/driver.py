@@ -133,7 +133,8 @@ class Driver:
         """Calls the management canister; the decoded result, or the `Reject`."""
         described = management.INTERFACE.methods[method]
         data = candid.encode(described.args, [] if arg is None else [arg])
-        response = self.update(principal.MANAGEMENT, method, data, sender)
+        call = self.query if described.mode == "query" else self.update
+        response = call(principal.MANAGEMENT, method, data, sender)
         if isinstance(response, Reject):
             return response
         results = candid.decode(described.results, response.data)

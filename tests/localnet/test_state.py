@@ -123,15 +123,6 @@ def test_a_module_can_be_installed_from_chunks(ic: Driver) -> None:
     assert ic.manage("stored_chunks", {"canister_id": canister}) == []
 
 
-def test_the_history_tells_who_did_what(ic: Driver) -> None:
-    canister = ic.create(KEEPER)
-    ic.install(canister, KEEPER, UPGRADE)
-    info = ic.manage("canister_info", {"canister_id": canister, "num_requested_changes": 10})
-    kinds = [next(iter(change["details"])) for change in info["recent_changes"]]
-    assert kinds == ["creation", "code_deployment", "code_deployment"]
-    assert info["module_hash"] == hashlib.sha256(KEEPER).digest()
-
-
 def test_a_restarted_network_goes_on_where_it_was(ic: Driver) -> None:
     canister = ic.create(KEEPER)
     ic.number(canister, "add")

@@ -64,7 +64,10 @@ def test_an_instrumented_module_keeps_its_meaning() -> None:
         (bytes(wat2wasm('(module (import "ic0" "nope" (func)))')), "ic0.nope"),
         (bytes(wat2wasm('(module (import "ic0" "msg_reply" (func (param i32))))')), "incompatible import type"),
         (bytes(wat2wasm('(module (import "ic0" "m" (memory 1)))')), "not a function"),
-        (bytes(wat2wasm('(module (func (export "canister_update f")) (func (export "canister_query f")))')), "twice"),
+        (
+            bytes(wat2wasm('(module (func (export "canister_update f")) (func (export "canister_query f")))')),
+            "Duplicate function 'f'",
+        ),
         (bytes(wat2wasm('(module (func (export "canister_foo")))')), "entry point"),
         (bytes(wat2wasm('(module (func (export "ic:x")))')), "reserved"),
     ],

@@ -1,0 +1,178 @@
+"""A canister's settings: their ranges, what they need, and ``update_settings``."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from .. import cycles
+from ..canister import Canister
+from ..envelope import hash_of_map
+from ..state import CallMessage, Settings
+from .methods import Answer, caller_fault, method, record, reply
+
+if TYPE_CHECKING:
+    from ..scheduler import Scheduler
+
+MAX_CONTROLLERS = 10
+MAX_LOG_VIEWERS = 10
+MAX_VARIABLES = 20
+MAX_VARIABLE_SIZE = 128
+
+#: The largest value of each numeric setting.
+BOUNDS = {
+    "compute_allocation": 100,
+    "memory_allocation": 2**48,
+    "freezing_threshold": 2**64 - 1,
+    "reserved_cycles_limit": 2**128 - 1,
+    "wasm_memory_limit": 2**48,
+    "wasm_memory_threshold": 2**64 - 1,
+}
+
+
+@method("controllers")
+def update_settings(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
+    assert canister is not None
+    state, changes = canister.state, args["settings"]
+    wanted = changed(state.settings, changes)
+    with network.lock:
+        reserved = _afford(network, canister, wanted)
+        state.settings = wanted
+        state.reserved += reserved
+        state.cycles -= reserved
+        state.version += 1
+        details = _history_entry(changes, wanted)
+        if details is not None:
+            record(network, canister, message, details, args["sender_canister_version"])
+        network.check_low_memory(canister)
+        network.flush()
+    return reply(message)
+
+
+def changed(settings: Settings, changes: dict[str, Any] | None) -> Settings:
+    """`settings` with the fields that `changes` (a Candid ``canister_settings``) gives.
+
+    Raises:
+        Failure: a value is out of its range.
+    """
+    given = {name: value for name, value in (changes or {}).items() if value is not None}
+    for name, bound in BOUNDS.items():
+        if given.get(name, 0) > bound:
+            raise _invalid(f"Invalid settings: {name} expected to be in the range [0..{bound}], got {given[name]}")
+    if len(given.get("controllers", [])) > MAX_CONTROLLERS:
+        raise _invalid(f"Invalid settings: 'controllers' length exceeds maximum size allowed of {MAX_CONTROLLERS}.")
+    if "controllers" in given:
+        given["controllers"] = list(dict.fromkeys(given["controllers"]))
+    viewers = given.get("log_visibility", {}).get("allowed_viewers") or []
+    if len(viewers) > MAX_LOG_VIEWERS:
+        raise _invalid(f"Invalid settings: 'allowed_viewers' length exceeds maximum size allowed of {MAX_LOG_VIEWERS}.")
+    if "environment_variables" in given:
+        given["environment_variables"] = _variables(given["environment_variables"])
+    result = copy.copy(settings)
+    for name, value in given.items():
+        setattr(result, name, value)
+    return result
+
+
+def variables_hash(settings: Settings) -> bytes:
+    """The hash of the environment variables in the history (section "Hash of map")."""
+    return hash_of_map({item[0]: item[1] for item in settings.environment_variables})
+
+
+def _variables(items: list[dict[str, str]]) -> list[tuple[str, str]]:
+    if len(items) > MAX_VARIABLES:
+        raise caller_fault("IC0408", f"Too many environment variables: {len(items)} (max: {MAX_VARIABLES})")
+    for item in items:
+        for part in ("name", "value"):
+            if len(item[part].encode()) > MAX_VARIABLE_SIZE:
+                raise caller_fault(
+                    "IC0408",
+                    f'Environment variable {part} "{item[part]}" exceeds the maximum allowed length of'
+                    f" {MAX_VARIABLE_SIZE}.",
+                )
+    if len({item["name"] for item in items}) < len(items):
+        raise _invalid("Invalid settings: environment variables must have different names")
+    return [(item["name"], item["value"]) for item in items]
+
+
+def _invalid(message: str) -> Exception:
+    return caller_fault("IC0504", f"Could not validate the settings: {message}")
+
+
+def _history_entry(changes: dict[str, Any], after: Settings) -> dict[str, Any] | None:
+    """What the history says of a change; nothing if it is about neither controllers nor environment variables."""
+    controllers = None if changes["controllers"] is None else list(after.controllers)
+    if changes["environment_variables"] is not None:
+        digest = variables_hash(after)
+        return {"settings_change": {"controllers": controllers, "environment_variables_hash": digest}}
+    return None if controllers is None else {"controllers_change": {"controllers": controllers}}
+
+
+def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
+    """Checks that the network and the canister can bear `wanted`; the cycles to set aside for it. With the lock held.
+
+    Raises:
+        Failure: memory, balance or reserved cycles limit do not suffice.
+    """
+    state, before = canister.state, canister.state.settings
+    used = state.memory_size()
+    if 0 < wanted.memory_allocation < used:
+        raise caller_fault(
+            "IC0402",
+            f"Canister was given {wanted.memory_allocation} B memory allocation but at least {used} B of memory"
+            " is needed.",
+        )
+    if wanted.reserved_cycles_limit < state.reserved:
+        raise caller_fault(
+            "IC0540",
+            f"Cannot set the reserved cycles limit {wanted.reserved_cycles_limit} below the reserved cycles balance of"
+            f" the canister {state.reserved}.",
+        )
+    more = max(used, wanted.memory_allocation) - max(used, before.memory_allocation)
+    reserved = reserve(network, canister, wanted, more) if more > 0 else 0
+    threshold = cycles.freezing_threshold(
+        max(used, wanted.memory_allocation), wanted.compute_allocation, wanted.freezing_threshold
+    )
+    missing = threshold - state.cycles - state.reserved
+    if missing > 0 and wanted.compute_allocation > before.compute_allocation:
+        raise caller_fault(
+            "IC0530",
+            f"Cannot increase compute allocation to {wanted.compute_allocation} due to insufficient cycles."
+            f" At least {missing} additional cycles are required.",
+        )
+    if missing > 0 and more > 0:
+        raise caller_fault(
+            "IC0531",
+            f"Cannot increase memory allocation to {wanted.memory_allocation} due to insufficient cycles."
+            f" At least {missing} additional cycles are required.",
+        )
+    return reserved
+
+
+def reserve(network: Scheduler, canister: Canister, wanted: Settings, more: int) -> int:
+    """The cycles to set aside for `more` bytes of memory allocation. With the lock held.
+
+    Raises:
+        Failure: the subnet has not so much memory, or the canister may not, or cannot, set so many cycles aside.
+    """
+    in_use, state = network.memory_in_use(), canister.state
+    if in_use + more > cycles.SUBNET_MEMORY_CAPACITY:
+        left = cycles.SUBNET_MEMORY_CAPACITY - in_use
+        raise caller_fault(
+            "IC0101", f"Canister requested {more} B of memory but only {left} B are available in the subnet."
+        )
+    needed = cycles.reservation(more, in_use)
+    above = state.reserved + needed - wanted.reserved_cycles_limit
+    if above > 0 and needed:
+        raise caller_fault(
+            "IC0533",
+            f"Cannot increase memory allocation to {wanted.memory_allocation} due to its reserved cycles limit."
+            f" The current limit ({wanted.reserved_cycles_limit}) would be exceeded by {above}.",
+        )
+    if needed > state.cycles:
+        raise caller_fault(
+            "IC0531",
+            f"Cannot increase memory allocation to {wanted.memory_allocation} due to insufficient cycles."
+            f" At least {needed - state.cycles} additional cycles are required.",
+        )
+    return needed

@@ -1,0 +1,394 @@
+"""Snapshots of canisters: taking, loading, listing, deleting, and moving them out of and into the network.
+
+The module and the memories of a snapshot are files in its own folder, complete before the database
+knows of the snapshot. A snapshot that is uploaded has files that are written piece by piece.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import cycles, principal, runtime, wasm
+from ..canister import Canister
+from ..errors import Failure
+from ..memory import WASM_PAGE
+from ..runtime import Compiled
+from ..state import CHUNK_SIZE, GLOBAL_SIZE, CallMessage, Snapshot
+from ..system_api import MAX_CERTIFIED_DATA, MAX_STABLE_PAGES
+from .chunks import MAX_CHUNKS
+from .code import compile_module
+from .methods import Answer, caller_fault, charge_work, check_growth, method, record, reply
+
+if TYPE_CHECKING:
+    from ..scheduler import Scheduler
+
+MAX_SNAPSHOTS = 10
+#: Bytes that one read or upload of snapshot data may have.
+MAX_SLICE = 2_000_000
+_MODULE, _HEAP, _STABLE = "module", "heap", "stable"
+
+
+@method("controllers")
+def take_canister_snapshot(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
+    assert canister is not None
+    state = canister.state
+    if state.module is None:
+        text = f"Failed to create snapshot for empty canister {principal.to_text(state.id)}:"
+        raise caller_fault("IC0406", text)
+    replaced = _replaced(network, canister, args["replace_snapshot"])
+    snapshot = Snapshot(
+        id=_next_id(canister),
+        canister_id=state.id,
+        taken=network.clock.now(),
+        uploaded=False,
+        version=state.version,
+        module_size=state.module_size,
+        globals=list(state.globals),
+        heap_size=state.heap_pages * WASM_PAGE,
+        stable_size=state.stable_pages * WASM_PAGE,
+        chunks=network.store.chunks(state.id),
+        certified_data=state.certified_data,
+        global_timer=state.global_timer,
+        low_memory_hook=state.low_memory_hook,
+        size=state.memory_size() - state.snapshots_size,
+    )
+    with network.lock:
+        check_growth(network, canister, snapshot.size - (replaced.size if replaced else 0))
+        charge_work(network, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
+    folder = _fresh_folder(network, snapshot)
+    (folder / _MODULE).write_bytes(network.store.module(state.module))
+    _copy(canister.heap_file(), folder / _HEAP, snapshot.heap_size)
+    _copy(canister.stable_file(), folder / _STABLE, snapshot.stable_size)
+    with network.lock:
+        for sha256 in snapshot.chunks:
+            network.store.put_chunk(snapshot.id, sha256, network.store.chunk(state.id, sha256) or b"")
+        _keep(network, canister, snapshot, replaced)
+    _remove_files(network, replaced)
+    return reply(message, _described(snapshot))
+
+
+@method("controllers")
+def load_canister_snapshot(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
+    assert canister is not None
+    state, snapshot = canister.state, _find(network, canister, args["snapshot_id"])
+    folder = network.store.snapshot_folder(snapshot)
+    module = (folder / _MODULE).read_bytes()
+    compiled = compile_module(network, module)
+    _check_fits(snapshot, compiled)
+    with network.lock:
+        more = snapshot.size - (state.memory_size() - state.snapshots_size)
+        check_growth(network, canister, more)
+        charge_work(network, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
+    canister.put_memories(folder / _HEAP, folder / _STABLE)
+    network.store.put_module(compiled.sha256, module)
+    with canister.memory_lock, network.lock:  # in this order: a commit takes them so
+        network.store.clear_chunks(state.id)
+        for sha256 in snapshot.chunks:
+            network.store.put_chunk(state.id, sha256, network.store.chunk(snapshot.id, sha256) or b"")
+        state.chunks = len(snapshot.chunks)
+        canister.compiled, state.module = compiled, compiled.sha256
+        state.module_size, state.custom_size = len(module), compiled.info.custom_size()
+        state.globals = list(snapshot.globals)
+        state.heap_pages, state.stable_pages = snapshot.heap_size // WASM_PAGE, snapshot.stable_size // WASM_PAGE
+        state.heap_generation += 1
+        state.stable_generation += 1
+        state.certified_data = snapshot.certified_data
+        state.version = max(state.version, snapshot.version) + 1
+        if snapshot.global_timer is not None:
+            network.set_timer(canister, snapshot.global_timer)
+        if snapshot.low_memory_hook is not None:
+            state.low_memory_hook = snapshot.low_memory_hook
+        details = {
+            "canister_version": snapshot.version,
+            "snapshot_id": snapshot.id,
+            "taken_at_timestamp": snapshot.taken,
+            "source": _source(snapshot),
+        }
+        record(network, canister, message, {"load_snapshot": details}, args["sender_canister_version"])
+        network.check_low_memory(canister)
+        network.flush()
+    canister.uninstall()
+    return reply(message)
+
+
+@method("controllers")
+def list_canister_snapshots(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
+    assert canister is not None
+    return reply(message, [_described(snapshot) for snapshot in network.store.snapshots(canister.state.id)])
+
+
+@method("controllers")
+def delete_canister_snapshot(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
+    assert canister is not None
+    snapshot = _find(network, canister, args["snapshot_id"])
+    with network.lock:
+        network.changes.snapshots[snapshot.id] = None
+        canister.state.snapshots_size -= snapshot.size
+        network.touch(canister)
+        network.flush()
+    _remove_files(network, snapshot)
+    return reply(message)
+
+
+@method("controllers")
+def read_canister_snapshot_metadata(
+    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
+) -> Answer:
+    assert canister is not None
+    snapshot = _find(network, canister, args["snapshot_id"])
+    result = {
+        "source": _source(snapshot),
+        "taken_at_timestamp": snapshot.taken,
+        "wasm_module_size": snapshot.module_size,
+        "globals": [runtime.global_value(raw) for raw in snapshot.globals],
+        "wasm_memory_size": snapshot.heap_size,
+        "stable_memory_size": snapshot.stable_size,
+        "wasm_chunk_store": [{"hash": sha256} for sha256 in snapshot.chunks],
+        "canister_version": snapshot.version,
+        "certified_data": snapshot.certified_data,
+        "global_timer": _timer(snapshot.global_timer),
+        "on_low_wasm_memory_hook_status": snapshot.low_memory_hook and {snapshot.low_memory_hook: None},
+    }
+    return reply(message, result)
+
+
+@method("controllers")
+def read_canister_snapshot_data(
+    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
+) -> Answer:
+    assert canister is not None
+    snapshot = _find(network, canister, args["snapshot_id"])
+    (kind, where), *_ = args["kind"].items()
+    if kind == "wasm_chunk":
+        chunk = network.store.chunk(snapshot.id, where["hash"])
+        if chunk is None:
+            raise caller_fault("IC0408", f"The snapshot has no chunk with hash {where['hash'].hex()}")
+        return reply(message, {"chunk": chunk})
+    _check_slice(snapshot, kind, where["offset"], where["size"])
+    with _file(network, snapshot, kind).open("rb") as file:
+        return reply(message, {"chunk": os.pread(file.fileno(), where["size"], where["offset"])})
+
+
+@method("controllers")
+def upload_canister_snapshot_metadata(
+    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
+) -> Answer:
+    assert canister is not None
+    replaced = _replaced(network, canister, args["replace_snapshot"])
+    _check_metadata(args)
+    timer, hook = args["global_timer"], args["on_low_wasm_memory_hook_status"]
+    snapshot = Snapshot(
+        id=_next_id(canister),
+        canister_id=canister.state.id,
+        taken=network.clock.now(),
+        uploaded=True,
+        version=canister.state.version,
+        module_size=args["wasm_module_size"],
+        globals=[runtime.raw_global(value) for value in args["globals"]],
+        heap_size=args["wasm_memory_size"],
+        stable_size=args["stable_memory_size"],
+        chunks=[],
+        certified_data=args["certified_data"],
+        global_timer=None if timer is None else timer.get("active") or 0,
+        low_memory_hook=None if hook is None else next(iter(hook)),
+        size=args["wasm_module_size"]
+        + args["wasm_memory_size"]
+        + args["stable_memory_size"]
+        + GLOBAL_SIZE * len(args["globals"]),
+    )
+    with network.lock:
+        check_growth(network, canister, snapshot.size - (replaced.size if replaced else 0))
+        charge_work(network, canister, cycles.SNAPSHOT_INSTRUCTIONS)
+    folder = _fresh_folder(network, snapshot)
+    for name, size in ((_MODULE, snapshot.module_size), (_HEAP, snapshot.heap_size), (_STABLE, snapshot.stable_size)):
+        with (folder / name).open("wb") as file:
+            file.truncate(size)
+    with network.lock:
+        _keep(network, canister, snapshot, replaced)
+    _remove_files(network, replaced)
+    return reply(message, {"snapshot_id": snapshot.id})
+
+
+@method("controllers")
+def upload_canister_snapshot_data(
+    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
+) -> Answer:
+    assert canister is not None
+    snapshot, chunk = _find(network, canister, args["snapshot_id"]), args["chunk"]
+    if not snapshot.uploaded:
+        text = "Only canister snapshots created by metadata upload can be mutated."
+        raise caller_fault("IC0409", text)
+    (kind, where), *_ = args["kind"].items()
+    if kind == "wasm_chunk":
+        _add_chunk(network, canister, snapshot, chunk)
+        return reply(message)
+    _check_slice(snapshot, kind, where["offset"], len(chunk))
+    with network.lock:
+        charge_work(network, canister, len(chunk))
+        network.flush()
+    with _file(network, snapshot, kind).open("r+b") as file:
+        os.pwrite(file.fileno(), chunk, where["offset"])
+    return reply(message)
+
+
+def _add_chunk(network: Scheduler, canister: Canister, snapshot: Snapshot, chunk: bytes) -> None:
+    if len(chunk) > CHUNK_SIZE:
+        raise caller_fault("IC0408", f"Wasm chunk size {len(chunk)} exceeds the maximum chunk size of {CHUNK_SIZE}")
+    sha256 = hashlib.sha256(chunk).digest()
+    if sha256 in snapshot.chunks:
+        return
+    if len(snapshot.chunks) >= MAX_CHUNKS:
+        text = f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS} chunks"
+        raise caller_fault("IC0408", text)
+    with network.lock:
+        check_growth(network, canister, CHUNK_SIZE)
+        network.store.put_chunk(snapshot.id, sha256, chunk)
+        snapshot.chunks = sorted([*snapshot.chunks, sha256])
+        snapshot.size += CHUNK_SIZE
+        canister.state.snapshots_size += CHUNK_SIZE
+        network.changes.snapshots[snapshot.id] = snapshot
+        network.touch(canister)
+        network.flush()
+
+
+# Finding and describing.
+
+
+def _find(network: Scheduler, canister: Canister, snapshot_id: bytes) -> Snapshot:
+    for snapshot in network.store.snapshots(canister.state.id):
+        if snapshot.id == snapshot_id:
+            return snapshot
+    name = principal.to_text(canister.state.id)
+    raise caller_fault("IC0305", f"Could not find the snapshot ID {snapshot_id.hex()} for canister {name}.")
+
+
+def _replaced(network: Scheduler, canister: Canister, snapshot_id: bytes | None) -> Snapshot | None:
+    """The snapshot that a new one replaces.
+
+    Raises:
+        Failure: there is none of this id, or none is named and there are as many as may be.
+    """
+    if snapshot_id is not None:
+        return _find(network, canister, snapshot_id)
+    if len(network.store.snapshots(canister.state.id)) >= MAX_SNAPSHOTS:
+        name = principal.to_text(canister.state.id)
+        text = f"Canister {name} has reached the maximum number of snapshots allowed: {MAX_SNAPSHOTS}."
+        raise caller_fault("IC0406", text)
+    return None
+
+
+def _next_id(canister: Canister) -> bytes:
+    """A number that counts up, then the canister: sorted as they were made."""
+    return canister.state.next_snapshot.to_bytes(8, "big") + canister.state.id
+
+
+def _keep(network: Scheduler, canister: Canister, snapshot: Snapshot, replaced: Snapshot | None) -> None:
+    state = canister.state
+    state.next_snapshot += 1
+    state.snapshots_size += snapshot.size - (replaced.size if replaced else 0)
+    network.changes.snapshots[snapshot.id] = snapshot
+    if replaced is not None:
+        network.changes.snapshots[replaced.id] = None
+    network.touch(canister)
+    network.flush()
+
+
+def _described(snapshot: Snapshot) -> dict[str, Any]:
+    return {"id": snapshot.id, "taken_at_timestamp": snapshot.taken, "total_size": snapshot.size}
+
+
+def _source(snapshot: Snapshot) -> dict[str, None]:
+    return {"metadata_upload" if snapshot.uploaded else "taken_from_canister": None}
+
+
+def _timer(timestamp: int | None) -> dict[str, int | None] | None:
+    if timestamp is None:
+        return None
+    return {"active": timestamp} if timestamp else {"inactive": None}
+
+
+# Checking.
+
+
+def _check_slice(snapshot: Snapshot, kind: str, offset: int, size: int) -> None:
+    whole = {
+        "wasm_module": snapshot.module_size,
+        "wasm_memory": snapshot.heap_size,
+        "stable_memory": snapshot.stable_size,
+    }[kind]
+    if size > MAX_SLICE:
+        raise caller_fault("IC0408", f"Requested slice too large: {size} > {MAX_SLICE}")
+    if offset + size > whole:
+        text = f"Invalid subslice into wasm module / main memory / stable memory: offset: {offset}, size: {size}"
+        raise caller_fault("IC0408", text)
+
+
+def _check_metadata(args: Any) -> None:
+    limits = {
+        "wasm_module_size": wasm.MAX_MODULE,
+        "wasm_memory_size": runtime.MAX_HEAP64,
+        "stable_memory_size": MAX_STABLE_PAGES * WASM_PAGE,
+    }
+    for name, limit in limits.items():
+        if args[name] > limit:
+            raise caller_fault("IC0408", f"{name} is {args[name]}, at most {limit} is allowed")
+        if name != "wasm_module_size" and args[name] % WASM_PAGE:
+            raise caller_fault("IC0408", f"{name} is {args[name]}, not a multiple of the page size {WASM_PAGE}")
+    if len(args["certified_data"]) > MAX_CERTIFIED_DATA:
+        text = f"certified_data has {len(args['certified_data'])} bytes, at most {MAX_CERTIFIED_DATA} are allowed"
+        raise caller_fault("IC0408", text)
+    if len(args["globals"]) > wasm.MAX_GLOBALS:
+        raise caller_fault("IC0408", f"{len(args['globals'])} globals, at most {wasm.MAX_GLOBALS} are allowed")
+
+
+def _check_fits(snapshot: Snapshot, compiled: Compiled) -> None:
+    """Whether the memories and globals of a snapshot are those of its module.
+
+    Raises:
+        Failure: they are not, as may be with an uploaded snapshot.
+    """
+    info = compiled.info
+    minimum, maximum = info.memory_pages or (0, 0)
+    most = runtime.MAX_HEAP64 if info.memory64 else runtime.MAX_HEAP32
+    pages = snapshot.heap_size // WASM_PAGE
+    if not minimum <= pages or pages * WASM_PAGE > most or (maximum is not None and pages > maximum):
+        raise _inconsistent(f"Wasm memory of {pages} pages does not fit the module")
+    kinds = [next(iter(runtime.global_value(raw))) for raw in snapshot.globals]
+    if kinds != list(info.global_types):
+        raise _inconsistent(f"globals {kinds} do not fit those of the module, {list(info.global_types)}")
+
+
+def _inconsistent(why: str) -> Failure:
+    return caller_fault("IC0408", f"Snapshot is inconsistent: {why}.")
+
+
+# Files.
+
+
+def _file(network: Scheduler, snapshot: Snapshot, kind: str) -> Path:
+    name = {"wasm_module": _MODULE, "wasm_memory": _HEAP, "stable_memory": _STABLE}[kind]
+    return network.store.snapshot_folder(snapshot) / name
+
+
+def _fresh_folder(network: Scheduler, snapshot: Snapshot) -> Path:
+    folder = network.store.snapshot_folder(snapshot)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _copy(source: Path, target: Path, size: int) -> None:
+    """The first `size` bytes of `source`, which may be missing if that is none."""
+    if size:
+        shutil.copyfile(source, target)
+    with target.open("ab") as file:
+        file.truncate(size)
+
+
+def _remove_files(network: Scheduler, snapshot: Snapshot | None) -> None:
+    if snapshot is not None:
+        shutil.rmtree(network.store.snapshot_folder(snapshot), ignore_errors=True)

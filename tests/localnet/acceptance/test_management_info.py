@@ -1,0 +1,352 @@
+"""Management canister: status, history, metadata, logs."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from localnet.acceptance.proxy import PROXY, Proxy, rejected
+from localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver, module
+
+from mainer_nb.localnet import candid, principal
+from mainer_nb.localnet.envelope import hash_of_map
+
+DOES_NOT_HOLD = {
+    "sender_canister_version must equal the caller's version": "it is recorded as given, as mainnet does",
+}
+
+#: Prints its argument, and can trap after printing.
+TALKER = module(
+    """
+  (func $say (call $arg_copy (i32.const 1000) (i32.const 0) (call $arg_size))
+    (call $print (i32.const 1000) (call $arg_size)))
+  (func (export "canister_update say") (call $say) (call $reply))
+  (func (export "canister_query whisper") (call $say) (call $reply))
+  (func (export "canister_update fail") (call $say) (call $trap (i32.const 0) (i32.const 4)))
+  (func (export "canister_query number") (call $reply_i64 (i64.const 1)))
+  (data (i32.const 0) "oops")
+"""
+)
+DESCRIBED = module(
+    """(@custom "icp:public candid:service" "service : {}") (@custom "icp:private secret" "hush")
+    (@custom "other" "not visible")"""
+)
+
+
+def status(ic: Driver, canister: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = ic.manage("canister_status", {"canister_id": canister})
+    return found
+
+
+def logs(ic: Driver, canister: bytes, sender: bytes = ALICE) -> Any:
+    outcome = ic.manage("fetch_canister_logs", {"canister_id": canister}, sender)
+    if not isinstance(outcome, dict):
+        return outcome
+    return [(record["idx"], record["content"]) for record in outcome["canister_log_records"]]
+
+
+def history(proxy: Proxy, canister: bytes, wanted: int | None = 100) -> dict[str, Any]:
+    found: dict[str, Any] = proxy.manage("canister_info", {"canister_id": canister, "num_requested_changes": wanted})
+    return found
+
+
+# Status
+
+
+def test_memory_metrics(ic: Driver) -> None:
+    """memory_size is the sum of memory_metrics, which tell heap, module and custom sections apart"""
+    canister = ic.create(DESCRIBED)
+    found = status(ic, canister)
+    metrics = found["memory_metrics"]
+    assert found["memory_size"] == sum(metrics.values())
+    assert metrics["wasm_memory_size"] == 65536
+    assert metrics["wasm_binary_size"] == len(DESCRIBED)
+    assert metrics["custom_sections_size"] == len(b"service : {}hush")
+    assert metrics["canister_history_size"] > 0
+
+
+def test_query_stats(ic: Driver) -> None:
+    """query_stats count the query calls, their instructions and their bytes"""
+    canister = ic.create(TALKER)
+    ic.query(canister, "number", b"12345")
+    ic.query(canister, "number", b"12345")
+    stats = status(ic, canister)["query_stats"]
+    assert stats["num_calls_total"] == 2
+    assert stats["request_payload_bytes_total"] == 10
+    assert stats["response_payload_bytes_total"] == 16
+    assert stats["num_instructions_total"] > 0
+
+
+def test_status_of_oneself(ic: Driver) -> None:
+    """a canister that does not control itself may ask for its own status"""
+    proxy = Proxy(ic)
+    ic.manage("update_settings", {"canister_id": proxy.id, "settings": {"controllers": [ALICE]}})
+    assert proxy.manage("canister_status", {"canister_id": proxy.id})["settings"]["controllers"] == [ALICE]
+
+
+def test_status_only_controllers(ic: Driver) -> None:
+    """only controllers and the canister itself may ask for its status"""
+    canister = ic.create()
+    rejected(ic.manage("canister_status", {"canister_id": canister}, BOB), 5, "Only controllers", "IC0512")
+    rejected(Proxy(ic).manage("canister_status", {"canister_id": canister}), 5, "Only the controllers")
+
+
+def test_version_counts_messages(ic: Driver) -> None:
+    """the canister version goes up with updates and installations, not with queries and traps"""
+    canister = ic.create(TALKER)
+    assert status(ic, canister)["version"] == 1
+    ic.update(canister, "say")
+    assert status(ic, canister)["version"] == 2
+    ic.query(canister, "number")
+    ic.update(canister, "fail")
+    ic.update(canister, "number")
+    assert status(ic, canister)["version"] == 2
+
+
+def test_ready_for_migration(ic: Driver) -> None:
+    """ready_for_migration is true for a stopped canister with empty queues"""
+    canister = ic.create()
+    assert status(ic, canister)["ready_for_migration"] is False
+    ic.manage("stop_canister", {"canister_id": canister})
+    assert status(ic, canister)["ready_for_migration"] is True
+
+
+# History
+
+
+def test_history(ic: Driver) -> None:
+    """the history tells creation, installation, reinstallation, upgrade, change of controllers and uninstallation"""
+    proxy, canister = Proxy(ic), ic.create(TALKER)
+    digest = hashlib.sha256(TALKER).digest()
+    ic.install(canister, TALKER, REINSTALL)
+    ic.install(canister, TALKER, UPGRADE)
+    ic.manage("update_settings", {"canister_id": canister, "settings": {"controllers": [ALICE, BOB]}})
+    ic.manage("uninstall_code", {"canister_id": canister})
+    info = history(proxy, canister)
+    assert [change["details"] for change in info["recent_changes"]] == [
+        {"creation": {"controllers": [ALICE], "environment_variables_hash": None}},
+        {"code_deployment": {"mode": {"install": None}, "module_hash": digest}},
+        {"code_deployment": {"mode": {"reinstall": None}, "module_hash": digest}},
+        {"code_deployment": {"mode": {"upgrade": None}, "module_hash": digest}},
+        {"controllers_change": {"controllers": [ALICE, BOB]}},
+        {"code_uninstall": None},
+    ]
+    assert [change["canister_version"] for change in info["recent_changes"]] == [0, 1, 2, 3, 4, 5]
+    assert {str(change["origin"]) for change in info["recent_changes"]} == {str({"from_user": {"user_id": ALICE}})}
+    assert info["total_num_changes"] == 6
+    assert info["module_hash"] is None
+    assert info["controllers"] == [ALICE, BOB]
+
+
+def test_history_times(ic: Driver) -> None:
+    """changes of the history have the time at which they were made"""
+    proxy = Proxy(ic)
+    before = ic.network.now()
+    canister = ic.create(TALKER)
+    times = [change["timestamp_nanos"] for change in history(proxy, canister)["recent_changes"]]
+    assert times == sorted(times)
+    assert before < times[0]
+    assert times[-1] < ic.network.now()
+
+
+def test_history_origin_canister(ic: Driver) -> None:
+    """a change made by a canister names it, with its version if it was given"""
+    proxy = Proxy(ic)
+    made = proxy.manage("create_canister", {"sender_canister_version": 17}, 10**13)["canister_id"]
+    proxy.manage("update_settings", {"canister_id": made, "settings": {"controllers": [proxy.id, ALICE]}})
+    origins = [change["origin"] for change in history(proxy, made)["recent_changes"]]
+    assert origins == [
+        {"from_canister": {"canister_id": proxy.id, "canister_version": 17}},
+        {"from_canister": {"canister_id": proxy.id, "canister_version": None}},
+    ]
+
+
+def test_history_variables(ic: Driver) -> None:
+    """a change of environment variables is in the history with the hash of all of them"""
+    proxy = Proxy(ic)
+    canister = ic.create(environment_variables=[{"name": "A", "value": "1"}])
+    changed = {"environment_variables": [{"name": "B", "value": "2"}], "controllers": [ALICE]}
+    ic.manage("update_settings", {"canister_id": canister, "settings": changed})
+    creation, change = [change["details"] for change in history(proxy, canister)["recent_changes"]]
+    assert creation["creation"]["environment_variables_hash"] == hash_of_map({"A": "1"})
+    expected = {"controllers": [ALICE], "environment_variables_hash": hash_of_map({"B": "2"})}
+    assert change == {"settings_change": expected}
+
+
+def test_history_other_settings(ic: Driver) -> None:
+    """changes of other settings are not in the history"""
+    proxy, canister = Proxy(ic), ic.create()
+    ic.manage("update_settings", {"canister_id": canister, "settings": {"freezing_threshold": 5}})
+    assert history(proxy, canister)["total_num_changes"] == 1
+
+
+def test_history_parts(ic: Driver) -> None:
+    """canister_info returns as many of the most recent changes as asked for, by default none"""
+    proxy, canister = Proxy(ic), ic.create(TALKER)
+    assert history(proxy, canister, None)["recent_changes"] == []
+    (last,) = history(proxy, canister, 1)["recent_changes"]
+    assert "code_deployment" in last["details"]
+    assert len(history(proxy, canister, 50)["recent_changes"]) == 2
+
+
+def test_history_bounded(ic: Driver) -> None:
+    """the history keeps the last 20 changes and counts all"""
+    proxy, canister = Proxy(ic), ic.create()
+    for _ in range(25):
+        ic.manage("update_settings", {"canister_id": canister, "settings": {"controllers": [ALICE]}})
+    info = history(proxy, canister)
+    assert len(info["recent_changes"]) == 20
+    assert info["total_num_changes"] == 26
+
+
+def test_history_of_anybody(ic: Driver) -> None:
+    """every canister may ask for the history of every other and its own; users may not"""
+    proxy = Proxy(ic)
+    assert history(proxy, proxy.id)["module_hash"] == hashlib.sha256(PROXY).digest()
+    outcome = ic.manage("canister_info", {"canister_id": proxy.id})
+    rejected(outcome, 4, "Only canisters can call ic00 method canister_info", "IC0406")
+
+
+def test_history_failed(ic: Driver) -> None:
+    """a change that fails is not in the history"""
+    proxy, canister = Proxy(ic), ic.create()
+    ic.install(canister, b"not wasm", INSTALL)
+    ic.install(canister, module('(func (export "canister_init") unreachable)'), INSTALL)
+    assert history(proxy, canister)["total_num_changes"] == 1
+
+
+def test_history_over_restart(ic: Driver) -> None:
+    """the history survives a restart of the network"""
+    proxy, canister = Proxy(ic), ic.create(TALKER)
+    before = history(proxy, canister)
+    ic.restart()
+    assert history(proxy, canister) == before
+
+
+# Metadata
+
+
+def test_metadata(ic: Driver) -> None:
+    """canister_metadata gives public custom sections to any canister"""
+    proxy, canister = Proxy(ic), ic.create(DESCRIBED)
+    found = proxy.manage("canister_metadata", {"canister_id": canister, "name": "candid:service"})
+    assert found == {"value": b"service : {}"}
+
+
+def test_metadata_private(ic: Driver) -> None:
+    """canister_metadata gives private custom sections to controllers only"""
+    proxy, canister = Proxy(ic), ic.create(DESCRIBED)
+    asked = {"canister_id": canister, "name": "secret"}
+    rejected(proxy.manage("canister_metadata", asked), 4, "not authorized")
+    ic.manage("update_settings", {"canister_id": canister, "settings": {"controllers": [proxy.id]}})
+    assert proxy.manage("canister_metadata", asked) == {"value": b"hush"}
+
+
+def test_metadata_missing(ic: Driver) -> None:
+    """canister_metadata rejects unknown sections and empty canisters"""
+    proxy, canister = Proxy(ic), ic.create(DESCRIBED)
+    asked = {"canister_id": canister, "name": "other"}
+    rejected(proxy.manage("canister_metadata", asked), 4, "has no metadata section with the name other")
+    asked = {"canister_id": ic.create(), "name": "other"}
+    rejected(proxy.manage("canister_metadata", asked), 4, "has no Wasm module")
+
+
+# Logs
+
+
+def test_logs(ic: Driver) -> None:
+    """what update methods print is logged with consecutive numbers"""
+    canister = ic.create(TALKER)
+    ic.update(canister, "say", b"one")
+    ic.update(canister, "say", b"two")
+    assert logs(ic, canister) == [(0, b"one"), (1, b"two")]
+
+
+def test_logs_of_traps(ic: Driver) -> None:
+    """traps are logged, after what was printed before"""
+    canister = ic.create(TALKER)
+    ic.update(canister, "fail", b"before")
+    (_, printed), (_, trap) = logs(ic, canister)
+    assert printed == b"before"
+    assert trap == b"[TRAP]: Canister called `ic0.trap` with message: 'oops'"
+
+
+def test_logs_not_of_queries(ic: Driver) -> None:
+    """what queries print is not logged"""
+    canister = ic.create(TALKER)
+    ic.query(canister, "whisper", b"hello")
+    assert logs(ic, canister) == []
+
+
+def test_logs_of_replicated_queries(ic: Driver) -> None:
+    """what a query method called as an update prints is logged"""
+    canister = ic.create(TALKER)
+    ic.update(canister, "whisper", b"hello")
+    assert logs(ic, canister) == [(0, b"hello")]
+
+
+def test_logs_size(ic: Driver) -> None:
+    """logs keep at most 4 KiB: the oldest lines go, the numbers count on"""
+    canister = ic.create(TALKER)
+    for number in range(10):
+        ic.update(canister, "say", bytes([48 + number]) * 1000)
+    found = logs(ic, canister)
+    assert [number for number, _ in found] == [6, 7, 8, 9]
+    assert sum(len(text) for _, text in found) <= 4096
+
+
+def test_logs_over_upgrade(ic: Driver) -> None:
+    """logs survive upgrades and restarts, and go with reinstallation and uninstallation"""
+    canister = ic.create(TALKER)
+    ic.update(canister, "say", b"one")
+    ic.install(canister, TALKER, UPGRADE)
+    ic.restart()
+    assert logs(ic, canister) == [(0, b"one")]
+    ic.install(canister, TALKER, REINSTALL)
+    assert logs(ic, canister) == []
+    ic.update(canister, "say", b"two")
+    assert [text for _, text in logs(ic, canister)] == [b"two"]
+    ic.manage("uninstall_code", {"canister_id": canister})
+    assert logs(ic, canister) == []
+
+
+@pytest.mark.parametrize(
+    ("visibility", "readable"),
+    [({"controllers": None}, False), ({"public": None}, True), ({"allowed_viewers": [BOB]}, True)],
+)
+def test_logs_visibility(ic: Driver, visibility: dict[str, Any], readable: bool) -> None:
+    """log_visibility decides who may fetch the logs"""
+    canister = ic.create(TALKER, log_visibility=visibility)
+    ic.update(canister, "say", b"one")
+    assert logs(ic, canister) == [(0, b"one")]
+    if readable:
+        assert logs(ic, canister, BOB) == [(0, b"one")]
+    else:
+        rejected(logs(ic, canister, BOB), 5, "Only the controllers of the canister", "IC0512")
+
+
+def test_logs_by_query_only(ic: Driver) -> None:
+    """fetch_canister_logs can be called by users as a query only"""
+    proxy, canister = Proxy(ic), ic.create(TALKER)
+    outcome = proxy.manage("fetch_canister_logs", {"canister_id": canister})
+    rejected(outcome, 4, "only accessible to end users in non-replicated mode")
+    refused = ic.update(principal.MANAGEMENT, "fetch_canister_logs", _canister_id(canister))
+    rejected(refused, 4, "only accessible to end users in non-replicated mode", "IC0406")
+
+
+def test_other_methods_are_no_queries(ic: Driver) -> None:
+    """methods other than fetch_canister_logs cannot be called as queries"""
+    outcome = ic.query(principal.MANAGEMENT, "canister_status", _canister_id(ic.create()))
+    rejected(outcome, 5, "no query method 'canister_status'", "IC0536")
+
+
+def _canister_id(canister: bytes) -> bytes:
+    return candid.encode([candid.record({"canister_id": candid.PRINCIPAL})], [{"canister_id": canister}])
+
+
+def test_subnet_info(ic: Driver) -> None:
+    """subnet_info names the version of the software of this subnet"""
+    proxy = Proxy(ic)
+    assert proxy.manage("subnet_info", {"subnet_id": ic.network.subnet_id})["replica_version"]
+    rejected(proxy.manage("subnet_info", {"subnet_id": ALICE}), 4, "does not exist")
