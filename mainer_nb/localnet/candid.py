@@ -804,6 +804,13 @@ def decode(types: Sequence[Type] | None, data: bytes, principal: Callable[[bytes
     return values
 
 
+def types(data: bytes) -> list[Type]:
+    """The types of the values in a message, as the message itself describes them; raises `CandidError`."""
+    reader = _Reader(bytes(data))
+    table = _read_type_table(reader)
+    return [_read_reference(reader, table) for _ in range(reader.count("arguments"))]
+
+
 def _decode_arguments(
     reader: _Reader, compiler: _DecoderCompiler, wire_types: list[Type], types: Sequence[Type] | None
 ) -> Iterator[Any]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class Canister:
     def __init__(self, runtime: Runtime, folder: Path, state: CanisterState, compiled: Compiled | None) -> None:
         self.state = state
         self.compiled = compiled
-        self.memory_lock = threading.Lock()
+        self.memory_lock = threading.RLock()
         self.busy = False
         self.queue: deque[tuple[int, Message]] = deque()
         self.management: deque[tuple[int, CallMessage]] = deque()
@@ -310,6 +311,23 @@ class Canister:
         shutil.copyfile(heap, self._heap_file(self.state.heap_generation + 1))
         shutil.copyfile(stable, self._stable_file(self.state.stable_generation + 1))
 
+    def stable_memory(self) -> bytes:
+        """The committed stable memory."""
+        size = self.state.stable_pages * WASM_PAGE
+        if not size:
+            return b""
+        with self.memory_lock, self._stable_file(self.state.stable_generation).open("rb") as file:
+            return file.read(size)
+
+    def replace_stable_memory(self, data: bytes) -> None:
+        """Gives the canister, which must not be executing, another stable memory: `data`, and zeros up to a page."""
+        self.close()
+        state = self.state
+        state.stable_generation += 1
+        state.stable_pages = -(-len(data) // WASM_PAGE)
+        self._stable_file(state.stable_generation).write_bytes(data.ljust(state.stable_pages * WASM_PAGE, b"\0"))
+        self._remove_old_files()
+
     def uninstall(self) -> None:
         """Drops instances and mappings; the state already has new generations of the memories."""
         self.forget()
@@ -358,6 +376,24 @@ class Canister:
             self._query_stable.grow(pages * WASM_PAGE)
         return self._query_stable
 
+    @contextmanager
+    def query_session(self) -> Iterator[QuerySession]:
+        """The committed state for a composite query, which enters the canister several times.
+
+        Raises:
+            Failure: the canister has no code (any more).
+        """
+        with self.memory_lock:
+            state = self.state
+            if self.compiled is None:
+                raise Failure(RejectCode.CANISTER_ERROR, "IC0537", "the canister has no code any more")
+            stable = self._stable_file(state.stable_generation)
+            session = QuerySession(self._runtime, self.compiled, self.heap_file(), stable, state)
+            try:
+                yield session
+            finally:
+                session.close()
+
     def forget(self) -> None:
         """Drops instances and mappings in whatever condition they are; the next message starts from the files."""
         with self.memory_lock:
@@ -378,7 +414,7 @@ class Canister:
             self.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def log(self, entries: list[tuple[int, bytes]]) -> None:
+    def log(self, entries: Sequence[tuple[int, bytes]]) -> None:
         """Keeps lines that the canister printed, and of all lines the newest that fit in `MAX_LOG_SIZE`."""
         number = self.state.next_log
         self.logs += [(number + i, time, text[:MAX_LOG_SIZE]) for i, (time, text) in enumerate(entries)]
@@ -389,6 +425,90 @@ class Canister:
             size -= len(self.logs[dropped][2])
             dropped += 1
         del self.logs[:dropped]
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The private changes of a `QuerySession` at some moment: sizes, globals, and bytes by offset."""
+
+    heap_pages: int
+    stable_pages: int
+    globals: list[bytes]
+    heap: list[tuple[int, bytes]]
+    stable: list[tuple[int, bytes]]
+
+
+class QuerySession:
+    """A canister's committed state for one composite query, which changes it privately.
+
+    The canister's `memory_lock` is held as long as the session is used.
+    """
+
+    def __init__(
+        self, runtime: Runtime, compiled: Compiled, heap_file: Path, stable_file: Path, state: CanisterState
+    ) -> None:
+        self.compiled = compiled
+        self._runtime = runtime
+        self._heap_file, self._stable_file = heap_file, stable_file
+        self._stable: CowMemory | None = None
+        self._stable_pages = state.stable_pages
+        self._touched: list[Range] = []
+        self.instance = self._instantiate(state.heap_pages, state.globals)
+
+    def _instantiate(self, heap_pages: int, globals_: list[bytes]) -> Instance:
+        instance = Instance(self._runtime, self.compiled, self._heap_file, heap_pages)
+        instance.reset(heap_pages, globals_)
+        return instance
+
+    def run(self, execution: Execution, call: Callable[[], None]) -> Outcome:
+        """Runs `call`, which enters the instance, with the session's stable memory at hand."""
+        execution.stable_pages = self._stable_pages
+        if self._stable_pages:
+            execution.stable = self._grow_stable(self._stable_pages)
+        execution.grow_stable = self._grow_stable
+        outcome = _run(execution, call)
+        self._stable_pages = execution.stable_pages
+        self._touched = page_ranges([*self._touched, *execution.stable_touched], self._stable_pages * WASM_PAGE)
+        return outcome
+
+    def _grow_stable(self, pages: int) -> CowMemory:
+        if self._stable is None:
+            self._stable = CowMemory(self._stable_file, 0)
+        if self._stable.size < pages * WASM_PAGE:
+            self._stable.grow(pages * WASM_PAGE)
+        return self._stable
+
+    def save(self) -> _Saved:
+        """The session's state now."""
+        heap, stable = self.instance.heap, self._stable
+        return _Saved(
+            self.instance.heap_pages(),
+            self._stable_pages,
+            self.instance.globals(),
+            [(offset, heap.read(offset, size)) for offset, size in heap.dirty()] if heap else [],
+            [(offset, stable.read(offset, size)) for offset, size in self._touched] if stable else [],
+        )
+
+    def restore(self, saved: _Saved) -> None:
+        """Back to a state that `save` returned."""
+        if not self.instance.reset(saved.heap_pages, saved.globals):
+            self.instance.close()
+            self.instance = self._instantiate(saved.heap_pages, saved.globals)
+        for offset, data in saved.heap:
+            assert self.instance.heap is not None
+            self.instance.heap.write(offset, data)
+        if self._stable is not None:
+            self._stable.discard(self._touched)
+            for offset, data in saved.stable:
+                self._stable.write(offset, data)
+        self._stable_pages = saved.stable_pages
+        self._touched = [(offset, len(data)) for offset, data in saved.stable]
+
+    def close(self) -> None:
+        """Frees memory and address space."""
+        self.instance.close()
+        if self._stable is not None:
+            self._stable.close()
 
 
 def _run(execution: Execution, call: Callable[[], None]) -> Outcome:

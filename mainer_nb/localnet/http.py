@@ -7,7 +7,9 @@
 | POST /api/v3, v4/canister/<id>/call            | 200 with a certificate of the outcome, or 202 if that takes long   |
 | POST /api/v2, v3/canister/<id>/query           | the reply, signed by the node                                      |
 | POST /api/v2, v3/canister/<id>/read_state      | a certificate                                                      |
+| POST /api/v4/subnet/<id>/call                  | as for a canister; only for calls that create canisters            |
 | POST /api/v2, v3/subnet/<id>/read_state        | a certificate                                                      |
+| any other path                                 | what a canister answers, see `gateway`                             |
 
 Whatever is wrong with a request is said in the text of a 4xx answer.
 """
@@ -25,6 +27,7 @@ from aiohttp import web
 from mainer_nb.localnet import principal
 from mainer_nb.localnet.envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
 from mainer_nb.localnet.errors import Reject, Reply, Response
+from mainer_nb.localnet.gateway import Gateway
 from mainer_nb.localnet.node import NodeKey
 
 MAX_BODY = 2 * 1024 * 1024  # bytes, as an ingress message of the main network
@@ -37,6 +40,7 @@ _CORS = {
     "Access-Control-Allow-Headers": "Accept, Content-Type, User-Agent",
     "Access-Control-Max-Age": "86400",
 }
+_CREATING = ("create_canister", "provisional_create_canister_with_cycles")
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +60,9 @@ class Replica(Protocol):
     async def wait(self, request_id: bytes, timeout_seconds: float) -> bool:
         """Waits until an accepted call is replied to or rejected; False if that takes longer."""
 
+    def outcome(self, request_id: bytes) -> Response:
+        """The response to a call that `wait` waited for."""
+
     async def query(self, query: Query) -> Response:
         """Executes a query."""
 
@@ -65,8 +72,10 @@ class Replica(Protocol):
     def effective_canister_id_ok(self, request: Call | Query, effective: bytes) -> bool:
         """Whether the canister id in the URL is the right one for the request."""
 
-    def may_read(self, sender: bytes, path: list[bytes], effective: bytes) -> str | None:
-        """Why `sender` may not read `path` at the URL of `effective`; None if it may."""
+    def may_read(
+        self, sender: bytes, path: list[bytes], effective: bytes, targets: frozenset[bytes] | None
+    ) -> str | None:
+        """Why `sender`, with a delegation for `targets`, may not read `path` at the URL of `effective`."""
 
 
 def application(replica: Replica) -> web.Application:
@@ -81,7 +90,10 @@ def application(replica: Replica) -> web.Application:
         app.router.add_post(f"/api/{version}/canister/{{id}}/query", handlers.query)
         app.router.add_post(f"/api/{version}/canister/{{id}}/read_state", handlers.read_canister_state)
         app.router.add_post(f"/api/{version}/subnet/{{id}}/read_state", handlers.read_subnet_state)
-    app.router.add_options("/{any:.*}", _preflight)
+    app.router.add_post("/api/v4/subnet/{id}/call", handlers.create_on_subnet)
+    app.router.add_options("/api/{any:.*}", _preflight)
+    app.router.add_route("*", "/api/{any:.*}", _nothing_here)
+    app.router.add_route("*", "/{any:.*}", Gateway(replica).handle)
     app.on_response_prepare.append(_add_cors)
     return app
 
@@ -121,7 +133,16 @@ class _Handlers:
         return web.Response(status=202) if refusal is None else _cbor(_rejection(refusal))
 
     async def call_and_wait(self, request: web.Request) -> web.Response:
-        call, refusal = await self._submit(request)
+        return await self._outcome(*await self._submit(request))
+
+    async def create_on_subnet(self, request: web.Request) -> web.Response:
+        self._own_subnet(request)
+        call = parse_call(await request.read(), self._replica.now())
+        if call.canister_id != principal.MANAGEMENT or call.method not in _CREATING:
+            raise BadRequest(f"only {' and '.join(_CREATING)} of the management canister can be called on a subnet")
+        return await self._outcome(call, await self._replica.submit(call))
+
+    async def _outcome(self, call: Call, refusal: Reject | None) -> web.Response:
         if refusal is not None:
             return _cbor({"status": "non_replicated_rejection", **_rejection(refusal)})
         if not await self._replica.wait(call.request_id, SYNCHRONOUS_SECONDS):
@@ -157,18 +178,21 @@ class _Handlers:
         return await self._read_state(request, _id_in_url(request))
 
     async def read_subnet_state(self, request: web.Request) -> web.Response:
+        return await self._read_state(request, self._own_subnet(request))
+
+    def _own_subnet(self, request: web.Request) -> bytes:
         subnet = _id_in_url(request)
         if subnet != self._replica.subnet_id:
             own = principal.to_text(self._replica.subnet_id)
             raise BadRequest(f"there is no subnet {principal.to_text(subnet)}; this network's only subnet is {own}")
-        return await self._read_state(request, subnet)
+        return subnet
 
     async def _read_state(self, request: web.Request, effective: bytes) -> web.Response:
         read = parse_read_state(await request.read(), self._replica.now())
         if len({path[1] for path in read.paths if len(path) > 1 and path[0] == b"request_status"}) > 1:
             raise BadRequest("all paths under request_status must be of one request")
         for path in read.paths:
-            reason = self._replica.may_read(read.sender, list(path), effective)
+            reason = self._replica.may_read(read.sender, list(path), effective, read.targets)
             if reason is not None:
                 raise web.HTTPForbidden(text=reason)
         certificate = await asyncio.to_thread(self._replica.certificate, [list(path) for path in read.paths])
@@ -192,12 +216,18 @@ def _cbor(content: Mapping[str, Any]) -> web.Response:
     return web.Response(body=cbor2.dumps(content), content_type="application/cbor")
 
 
+async def _nothing_here(request: web.Request) -> web.Response:
+    text = f"the network's interface has no {request.method} {request.path}: paths are as in /api/v2/status, and POST"
+    raise web.HTTPNotFound(text=text)
+
+
 async def _preflight(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
 async def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_CORS)
+    if request.path.startswith("/api/"):  # pages of canisters decide for themselves
+        response.headers.update(_CORS)
 
 
 @web.middleware

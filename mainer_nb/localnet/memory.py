@@ -43,6 +43,9 @@ _MAP_FIXED = 0x10
 _MAP_NORESERVE = 0x4000 if _LINUX else 0x40
 _MADV_DONTNEED = 4
 
+#: How much farther than its size a memory that may move is mapped; the file ends at its size.
+_MAX_ROOM = 1 << 30
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [
@@ -107,11 +110,12 @@ class CowMemory:
                     raise MemoryError(f"{size} bytes are beyond the {self.capacity} reserved")
                 # Only the new part is mapped, at its offset: what was written before stays private.
                 self._map(fd, self.size, size - self.size)
-            else:
+            elif size > self._reserved:
                 private = [(r, self.read(*r)) for r in self.dirty()] if self.size else []
+                room = max(size, min(2 * self._reserved, self._reserved + _MAX_ROOM))  # moves seldom if it grows often
                 self._unmap()
-                self.address = _mmap(None, size, _PROT_RW, _MAP_PRIVATE | _MAP_NORESERVE, fd)
-                self._reserved = size
+                self.address = _mmap(None, room, _PROT_RW, _MAP_PRIVATE | _MAP_NORESERVE, fd)
+                self._reserved = room
                 for (offset, _), data in private:
                     ctypes.memmove(self.address + offset, data, len(data))
             self.size = size

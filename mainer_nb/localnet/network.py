@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from . import bls, certificate, cycles, management, principal
 from . import canister as limits
 from .canister import Canister, Surroundings
 from .clock import Clock
+from .composite import Evaluation
 from .envelope import Call, Query
 from .errors import Failure, Reject, RejectCode, Reply, Response
 from .hash_tree import Node
@@ -68,6 +70,8 @@ class Network:
         self.scheduler.on_change = self._tree.canister_changed
         self.scheduler.on_request_done = self._request_changed
         self._waiting: dict[bytes, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        #: Only one composite query at a time holds several canisters, so that two cannot wait for each other.
+        self._composite = threading.Lock()
         self._threads = ThreadPoolExecutor(max(4, processors), "query")
         self.scheduler.start()
 
@@ -164,7 +168,9 @@ class Network:
             payer = self._payer(call)
             if payer is not None:
                 scheduler.burn(payer, _ingress_price(call))
-            request = Request(call.sender, call.canister_id, call.ingress_expiry)
+            request = Request(
+                call.sender, call.canister_id, call.ingress_expiry, effective=self._effective_canister(call)
+            )
             scheduler.requests[call.request_id] = request
             scheduler.changes.requests[call.request_id] = request
             self._tree.request_changed(call.request_id)
@@ -180,10 +186,19 @@ class Network:
             return None
         return self.scheduler.canisters.get(management.named_canister(call.method, call.arg) or b"")
 
+    def _effective_canister(self, call: Call) -> bytes | None:
+        """The canister that must be in the URL of requests about `call`; None if any will do."""
+        if call.canister_id != principal.MANAGEMENT:
+            return call.canister_id
+        try:
+            return management.named_canister(call.method, call.arg)
+        except Failure:
+            return None
+
     def _request_changed(self, request_id: bytes) -> None:
         self._tree.request_changed(request_id)
         request = self.scheduler.requests.get(request_id)
-        if request is None or request.response is not None:
+        if request is None or not request.pending:
             for loop, event in self._waiting.pop(request_id, []):
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(event.set)
@@ -194,7 +209,7 @@ class Network:
         waiter = (asyncio.get_running_loop(), event)
         with self.scheduler.lock:
             request = self.scheduler.requests.get(request_id)
-            if request is None or request.response is not None:
+            if request is None or not request.pending:
                 return request is not None
             self._waiting.setdefault(request_id, []).append(waiter)
         try:
@@ -206,6 +221,12 @@ class Network:
                     self._waiting[request_id].remove(waiter)
             return False
 
+    def outcome(self, request_id: bytes) -> Response:
+        """The response to a request that `wait` waited for."""
+        response = self.scheduler.requests[request_id].response
+        assert response is not None
+        return response
+
     # Queries.
 
     async def query(self, query: Query) -> Response:
@@ -214,32 +235,24 @@ class Network:
         return await loop.run_in_executor(self._threads, self.execute_query, query)
 
     def execute_query(self, query: Query) -> Response:
+        """Executes a query call on the committed state."""
         if query.canister_id == principal.MANAGEMENT:
             return self._query_management(query)
-        name = principal.to_text(query.canister_id)
-        canister = self.scheduler.canisters.get(query.canister_id)
-        if canister is None:
-            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-        if canister.state.status != "running":
-            code = "IC0509" if canister.state.status == "stopping" else "IC0508"
-            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {canister.state.status}", code)
-        if canister.compiled is None:
-            return no_module(name)
-        refusal = self.scheduler.out_of_cycles(canister, 0)
+        refusal = self._query_refusal(query.canister_id, query.method)
         if refusal is not None:
             return refusal
-        kind = canister.compiled.info.method_kind(query.method)
-        if kind not in ("query", "composite_query"):
-            return no_method(name, "query", query.method)
+        canister = self.scheduler.canisters[query.canister_id]
+        assert canister.compiled is not None
+        if canister.compiled.info.method_kind(query.method) == "composite_query":
+            return self._execute_composite(query)
 
         def prepare(execution: Execution) -> None:
             execution.caller, execution.arg, execution.method = query.sender, query.arg, query.method
             execution.data_certificate = functools.cache(lambda: self._data_certificate(query.canister_id))
 
-        entry = "CQ" if kind == "composite_query" else "NRQ"
-        export = f"canister_{kind} {query.method}"
+        export = f"canister_query {query.method}"
         try:
-            outcome = canister.query(entry, self.scheduler.around, self.now(), limits.QUERY_LIMIT, export, prepare)
+            outcome = canister.query("NRQ", self.scheduler.around, self.now(), limits.QUERY_LIMIT, export, prepare)
         except Failure as failure:
             return failure.reject
         execution = outcome.execution
@@ -248,14 +261,32 @@ class Network:
                 return self.scheduler.trap(canister, outcome)
             stats = canister.state.query_stats
             stats[:] = stats[0] + 1, stats[1] + outcome.instructions, stats[2] + len(query.arg), stats[3]
-        if execution.calls:
-            message = f"Canister {name}: calls of composite queries are not supported on this network"
-            return Reject(int(RejectCode.CANISTER_REJECT), message, "IC0504")
         if execution.answer is None:
+            name = principal.to_text(query.canister_id)
             return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} did not reply to the call", "IC0506")
         if isinstance(execution.answer, Reply):
             stats[3] += len(execution.answer.data)
         return execution.answer
+
+    def _query_refusal(self, canister_id: bytes, method: str) -> Reject | None:
+        """Why a query call is not executed at all."""
+        name = principal.to_text(canister_id)
+        canister = self.scheduler.canisters.get(canister_id)
+        if canister is None:
+            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
+        if canister.state.status != "running":
+            code = "IC0509" if canister.state.status == "stopping" else "IC0508"
+            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {canister.state.status}", code)
+        if canister.compiled is None:
+            return no_module(name)
+        if canister.compiled.info.method_kind(method) not in ("query", "composite_query"):
+            return no_method(name, "query", method)
+        return self.scheduler.out_of_cycles(canister, 0)
+
+    def _execute_composite(self, query: Query) -> Response:
+        certificate = functools.cache(lambda: self._data_certificate(query.canister_id))
+        with self._composite:
+            return Evaluation(self.scheduler, self._query_refusal, certificate).run(query)
 
     def _query_management(self, query: Query) -> Response:
         described = management.INTERFACE.methods.get(query.method)
@@ -298,29 +329,52 @@ class Network:
             return True  # the call itself will be answered with what is wrong with it
         return named == effective if named is not None else effective == b"" or RANGE[0] <= effective <= RANGE[1]
 
-    def may_read(self, sender: bytes, path: list[bytes], effective: bytes) -> str | None:
-        """Why `sender` may not read `path` at the URL of `effective`; None if it may (section "Read state")."""
+    def may_read(
+        self, sender: bytes, path: list[bytes], effective: bytes, targets: frozenset[bytes] | None = None
+    ) -> str | None:
+        """Why `sender` may not read `path` at the URL of canister or subnet `effective`; None if it may.
+
+        `targets` are the canisters that the sender's delegations are limited to, None if they are not.
+        See section "Request: Read state".
+        """
         match path:
-            case [b"time"] | [b"subnet", *_] | [b"canister_ranges", *_]:
+            case [b"time"] | [b"subnet", *_] | [b"api_boundary_nodes", *_]:
                 return None
-            case [b"canister", canister_id, b"controllers" | b"module_hash" | b"certified_data"]:
+            case [b"canister_ranges", _]:
+                return None if effective == self.subnet_id else "canister_ranges can be read at the subnet's URL only"
+            case [b"canister", canister_id, b"controllers" | b"module_hash"]:
                 return None if canister_id == effective else "the path is about another canister than the URL"
             case [b"canister", canister_id, b"metadata", name]:
                 if canister_id != effective:
                     return "the path is about another canister than the URL"
                 return self._may_read_metadata(sender, canister_id, name)
-            case [b"request_status", request_id, *_]:
-                request = self.scheduler.requests.get(request_id)
-                if request is None or request.sender == sender:
-                    return None
-                return "the request status may be read only by the sender of the request"
+            case [b"request_status", request_id, *_] if len(path) <= 3:
+                return self._may_read_request(sender, request_id, effective, targets)
         return "Invalid path requested."
 
+    def _may_read_request(
+        self, sender: bytes, request_id: bytes, effective: bytes, targets: frozenset[bytes] | None
+    ) -> str | None:
+        request = self.scheduler.requests.get(request_id)
+        if request is None:
+            return None
+        if request.sender != sender:
+            return "the request status may be read only by the sender of the request"
+        if request.effective not in (None, effective):
+            return "the request was sent to another canister than the one in the URL"
+        if targets is not None and request.canister_id not in targets:
+            return f"the delegation is not for canister {principal.to_text(request.canister_id)}"
+        return None
+
     def _may_read_metadata(self, sender: bytes, canister_id: bytes, name: bytes) -> str | None:
+        try:
+            name.decode()
+        except UnicodeDecodeError:
+            return f"the name of the custom section 0x{name.hex()} is not UTF-8"
         canister = self.scheduler.canisters.get(canister_id)
         if canister is None or canister.compiled is None:
             return None
-        public, _ = canister.compiled.info.metadata().get(name.decode(errors="replace"), (True, b""))
+        public, _ = canister.compiled.info.metadata().get(name.decode(), (True, b""))
         if public or sender in canister.state.settings.controllers:
             return None
         return f"custom section {name.decode(errors='replace')!r} is private: only controllers may read it"

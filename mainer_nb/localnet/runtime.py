@@ -30,6 +30,8 @@ from .system_api import Execution, Import
 #: Limits of a canister's heap in bytes (mainnet: 4 GiB for 32-bit memories, 6 GiB for 64-bit ones).
 MAX_HEAP32 = 4 * 1024**3
 MAX_HEAP64 = 6 * 1024**3
+#: Limit of the elements of a canister's tables.
+MAX_TABLE = 1_000_000
 _STACK = 4 * 1024 * 1024
 THREAD_STACK = 32 * 1024 * 1024
 
@@ -88,7 +90,10 @@ class Runtime:
         self.engine = wasmtime.Engine(config)
         self._linkers = {False: wasmtime.Linker(self.engine), True: wasmtime.Linker(self.engine)}
         self._callbacks = [
-            _define(linker, item, memory64) for memory64, linker in self._linkers.items() for item in _all_imports()
+            _define(linker, item, memory64)
+            for memory64, linker in self._linkers.items()
+            for item in system_api.IMPORTS.values()
+            if not (memory64 and item.only32)
         ]
         self._compiled: dict[bytes, Compiled] = {}
         self._lock = threading.Lock()
@@ -179,7 +184,9 @@ class Instance:
         self._store = wasmtime.Store(runtime.engine)
         self._context = self._store._context()
         ffi.wasmtime_context_set_fuel(self._context, 2**62)
-        _active.heap_for = (base, MAX_HEAP64 if info.memory64 else MAX_HEAP32)
+        limit = MAX_HEAP64 if info.memory64 else MAX_HEAP32
+        self._store.set_limits(memory_size=limit, table_elements=MAX_TABLE)
+        _active.heap_for = (base, limit)
         try:
             self._instance = compiled.instance_pre.instantiate(self._store)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
@@ -254,6 +261,17 @@ class Instance:
         ffi.wasmtime_context_get_fuel(self._context, ctypes.byref(left))
         return self._fuel - left.value
 
+    def spend(self, instructions: int) -> None:
+        """Counts work done by the system as `instructions`.
+
+        Raises:
+            CanisterTrap: they are beyond the limit of the current entry point.
+        """
+        left = self._fuel - self.instructions()
+        _check(ffi.wasmtime_context_set_fuel(self._context, max(0, left - instructions)))
+        if left < instructions:
+            raise _out_of_instructions(self._fuel)
+
     def call_export(self, name: str, execution: Execution, limit: int) -> None:
         """Calls the exported function `name` (no parameters, no results).
 
@@ -278,7 +296,15 @@ class Instance:
             raise CanisterTrap("IC0502", "Canister trapped: the callback is not in the table")
         if value.of.funcref.store_id == 0:
             raise CanisterTrap("IC0502", "Canister trapped: the callback is a null function")
+        if not self._takes_environment(value.of.funcref):
+            raise CanisterTrap("IC0502", "Canister trapped: function signature mismatch")
         self._call(value.of.funcref, (environment,), execution, limit)
+
+    def _takes_environment(self, function: ffi.wasmtime_func_t) -> bool:
+        """Whether `function` has the type of a callback: one parameter, an address, and no result."""
+        found = wasmtime.FuncType._from_ptr(ffi.wasmtime_func_type(self._context, ctypes.byref(function)), None)
+        address = wasmtime.ValType.i64() if self.compiled.info.memory64 else wasmtime.ValType.i32()
+        return found.params == [address] and not found.results
 
     def _call(self, function: ffi.wasmtime_func_t, args: tuple[int, ...], execution: Execution, limit: int) -> None:
         self._fuel = limit
@@ -312,15 +338,16 @@ class Instance:
             self.heap = None
 
 
+def _out_of_instructions(limit: int) -> CanisterTrap:
+    return CanisterTrap("IC0522", f"Canister exceeded the limit of {limit} instructions for single message execution.")
+
+
 def _trap(trap: ctypes._Pointer, limit: int) -> CanisterTrap:
     code = ctypes.c_uint8(255)
     known = ffi.wasmtime_trap_code(trap, ctypes.byref(code))
     described = wasmtime.Trap._from_ptr(trap)
     if known and code.value == _OUT_OF_FUEL:
-        return CanisterTrap(
-            "IC0522",
-            f"Canister exceeded the limit of {limit} instructions for single message execution.",
-        )
+        return _out_of_instructions(limit)
     if known and code.value in _TRAPS:
         error_code, message = _TRAPS[code.value]
         return CanisterTrap(error_code, message)
@@ -332,10 +359,6 @@ def _check(error: ctypes._Pointer) -> None:
         raise wasmtime.WasmtimeError._from_ptr(error)
 
 
-def _all_imports() -> list[Import]:
-    return list(system_api.IMPORTS.values())
-
-
 def _check_imports(info: wasm.ModuleInfo) -> None:
     for namespace, name in info.imports:
         if namespace != "ic0" or name not in system_api.IMPORTS:
@@ -343,6 +366,8 @@ def _check_imports(info: wasm.ModuleInfo) -> None:
                 f"it imports {namespace}.{name}, which the System API does not have; "
                 "canisters may import only the functions of module ic0 that the IC interface specification lists"
             )
+        if info.memory64 and system_api.IMPORTS[name].only32:
+            raise wasm.InvalidModule(f"it imports ic0.{name}, which modules with 64-bit memories do not have")
 
 
 def _check_entry_points(module: wasmtime.Module) -> None:
@@ -384,14 +409,15 @@ def _define(linker: wasmtime.Linker, item: Import, memory64: bool) -> object:
 
 def _host_function(item: Import, masks: list[int]) -> Callable[..., int]:
     """The C-callable form of `item`: arguments and result are raw wasm values in one array."""
-    function, entries, name = item.function, item.entries, item.name
+    function, entries, overhead = item.function, item.entries, item.overhead
     slots = [(_SLOT * i, mask) for i, mask in enumerate(masks)]
 
     def host(_env: int, _caller: int, values: ctypes._Pointer, _count: int) -> int:
         execution: Execution = _active.execution
         try:
             if execution.entry not in entries:
-                raise CanisterTrap("IC0504", f"Canister violated contract: ic0.{name} cannot be called here")
+                item.check(execution)
+            execution.charge(overhead)
             result = function(execution, *[values[slot] & mask for slot, mask in slots])
             if result is not None:
                 values[0] = result if result < 2**63 else result - 2**64

@@ -53,7 +53,12 @@ STOP_SECONDS = 5 * 60
 
 _LOW_MEMORY = TaskMessage("canister_on_low_wasm_memory")
 
+#: How long a response can be read; later the request is ``done``, and forgotten once it has expired.
+RESPONSE_LIFETIME = 5 * 60 * cycles.SECOND
+
 _NO_REPLY = Reject(int(RejectCode.CANISTER_ERROR), "Canister did not reply to the call", "IC0506")
+_TIMED_OUT = Reject(int(RejectCode.SYS_TRANSIENT), "Ingress message timed out waiting to start executing.", "IC0202")
+_DEADLINE_EXPIRED = Reject(int(RejectCode.SYS_UNKNOWN), "Call deadline has expired.", "IC0601")
 
 
 @dataclass(eq=False)
@@ -87,6 +92,7 @@ class Scheduler:
         self._work = threading.Condition(self.lock)
         self._ready: deque[Canister | Subnet] = deque()
         self._timers: list[tuple[int, bytes]] = []
+        self._deadlines: list[tuple[int, bytes, int]] = []
         self._tick = threading.Condition(self.lock)
         self._stopping = False
         self._running = 0
@@ -128,6 +134,9 @@ class Scheduler:
             self.canisters[state.id] = self._canister(state)
             if state.global_timer:
                 heapq.heappush(self._timers, (state.global_timer, state.id))
+            for callback_id, callback in state.callbacks.items():
+                if callback.deadline:
+                    heapq.heappush(self._deadlines, (callback.deadline, state.id, callback_id))
         self.requests = dict(self.store.requests())
         for number, target, is_management, message in self.store.messages():
             self._next_message = max(self._next_message, number + 1)
@@ -203,6 +212,7 @@ class Scheduler:
             if request is not None:
                 request.response = response
                 request.status = "replied" if isinstance(response, Reply) else "rejected"
+                request.answered = self.clock.now()
                 self.changes.requests[origin.request_id] = request
                 self.on_request_done(origin.request_id)
         elif isinstance(origin, FromCanister):
@@ -246,6 +256,13 @@ class Scheduler:
                         self._tick.notify_all()
 
     def _execute(self, who: Canister | Subnet, number: int, message: Message) -> None:
+        if isinstance(message, CallMessage) and self._expired(message):
+            with self.lock:
+                self.changes.done.append(number)
+                if isinstance(message.origin, FromUser):
+                    self.respond(message.origin, _TIMED_OUT)
+                self.flush()
+            return
         if isinstance(message, CallMessage) and message.callee == principal.MANAGEMENT:
             self._execute_management(who if isinstance(who, Canister) else None, number, message)
         elif isinstance(who, Subnet):
@@ -256,6 +273,14 @@ class Scheduler:
             self._execute_response(who, number, message)
         else:
             self._execute_task(who, number, message)
+
+    def _expired(self, message: CallMessage) -> bool:
+        """Whether it is too late to begin with a call: whoever made it is told, or has been told, that it failed."""
+        now = self.clock.now()
+        if isinstance(message.origin, FromUser):
+            request = self.requests.get(message.origin.request_id)
+            return request is not None and request.expiry < now
+        return 0 < message.deadline < now
 
     def _execute_management(self, target: Canister | None, number: int, message: CallMessage) -> None:
         with self.lock:
@@ -296,7 +321,7 @@ class Scheduler:
         limit = limits.UPDATE_LIMIT
         execution = canister.execution("RQ" if is_query else "U", self.around, self.clock.now(), instance, limit)
         execution.caller, execution.arg, execution.method = message.caller, message.arg, message.method
-        execution.available, execution.deadline = message.cycles, message.deadline
+        execution.available, execution.deadline = message.cycles, 0 if is_query else message.deadline
         execution.call_budget = MAX_OPEN_CALLS - len(canister.state.callbacks)
         export = f"canister_{'query' if is_query else 'update'} {message.method}"
         outcome = canister.run(execution, lambda: instance.call_export(export, execution, limit))
@@ -305,10 +330,12 @@ class Scheduler:
             canister.rollback(execution.stable_touched)
             with self.lock:
                 self._finish_without_changes(canister, number, outcome)
-                answer = execution.answer or _NO_REPLY
+                answer, refund = execution.answer or _NO_REPLY, execution.available
                 if outcome.trap is not None:
-                    answer = self.trap(canister, outcome)
-                self.respond(message.origin, answer, message.cycles)
+                    answer, refund = self.trap(canister, outcome), message.cycles
+                else:
+                    canister.state.version += 1
+                self.respond(message.origin, answer, refund)
                 self.flush()
             return
 
@@ -330,7 +357,10 @@ class Scheduler:
         if canister.compiled is None:
             return no_module(name)
         kind = canister.compiled.info.method_kind(message.method)
-        if kind is None or kind == "composite_query":
+        if kind == "composite_query":
+            text = f"Composite query method '{message.method}' of canister {name} cannot be called in replicated mode"
+            return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0527")
+        if kind is None:
             return no_method(name, "update", message.method)
         return self.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
 
@@ -354,9 +384,8 @@ class Scheduler:
         with self.lock:
             self.charge(canister)
             callback = state.callbacks.pop(message.callback_id, None)
-            state.cycles += message.refund
-            if callback is not None:
-                state.cycles += callback.reserve - cycles.CALL_BYTE * _size(message.response)
+            if callback is not None:  # else it is the late response to a best-effort call: its cycles are lost
+                state.cycles += message.refund + callback.reserve - cycles.CALL_BYTE * _size(message.response)
             context = state.contexts.get(callback.context) if callback else None
             self.touch(canister)
             if callback is None or context is None or canister.compiled is None:
@@ -387,6 +416,7 @@ class Scheduler:
                     cleanup, lambda: instance.call_table(function, environment, cleanup, limits.UPDATE_LIMIT)
                 )
                 if outcome.trap is not None:
+                    self.trap(canister, outcome)
                     canister.rollback(cleanup.stable_touched)
             if callback.on_cleanup is None or outcome.trap is not None:
                 with self.lock:
@@ -514,7 +544,7 @@ class Scheduler:
         price = cycles.execution(outcome.instructions, execution.memory64)
         state.burned += price
         state.cycles = max(0, state.cycles - price)
-        if outcome.trap is None and execution.entry != "RQ":
+        if outcome.trap is None:
             sent = sum(call.cycles + system_api.call_price(execution, _call_size(call)) for call in execution.calls)
             state.cycles += execution.accepted - execution.burned - sent
             state.burned += execution.burned
@@ -523,7 +553,7 @@ class Scheduler:
 
     def _log(self, canister: Canister, execution: Execution, trap: str | None = None) -> None:
         """Keeps what an execution printed, once, and the `trap` that ended it."""
-        entries, execution.logs = execution.logs, []
+        entries, execution.logs = list(execution.logs), deque()
         if trap is not None:
             entries = [*entries, (execution.time, trap.encode())]
         if entries:
@@ -586,6 +616,9 @@ class Scheduler:
             cycles.response_reserve(execution.instruction_limit, execution.memory64),
             deadline,
         )
+        if deadline:
+            heapq.heappush(self._deadlines, (deadline, state.id, callback_id))
+            self._tick.notify_all()
         context.outstanding += 1
         message = CallMessage(
             FromCanister(state.id, callback_id),
@@ -648,6 +681,7 @@ class Scheduler:
                     return
                 now = self.clock.now()
                 self._fire_timers(now)
+                self._expire_calls(now)
                 if now >= next_beat:
                     self._fire_heartbeats()
                     next_beat = now + int(HEARTBEAT_SECONDS * cycles.SECOND)
@@ -655,7 +689,7 @@ class Scheduler:
                     self._keep_house(now)
                     next_house = now + int(HOUSEKEEPING_SECONDS * cycles.SECOND)
                 self.flush()
-                due = min(next_beat, next_house, self._timers[0][0] if self._timers else next_house)
+                due = min([next_beat, next_house, *(queue[0][0] for queue in (self._timers, self._deadlines) if queue)])
                 self._tick.wait(None if self.clock.held else max(0.0, (due - self.clock.now()) / cycles.SECOND))
 
     def _fire_timers(self, now: int) -> None:
@@ -666,6 +700,14 @@ class Scheduler:
                 canister.state.global_timer = 0
                 self.touch(canister)
                 self.enqueue(canister_id, TaskMessage("canister_global_timer"))
+
+    def _expire_calls(self, now: int) -> None:
+        """Rejects the best-effort calls whose deadline has passed."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, canister_id, callback_id = heapq.heappop(self._deadlines)
+            canister = self.canisters.get(canister_id)
+            if canister is not None and callback_id in canister.state.callbacks:
+                self.enqueue(canister_id, ResponseMessage(callback_id, _DEADLINE_EXPIRED))
 
     def _fire_heartbeats(self) -> None:
         beat = TaskMessage("canister_heartbeat")
@@ -682,9 +724,21 @@ class Scheduler:
                 self._give_up_stopping(canister, now)
                 if canister.state.cycles == 0 and canister.compiled is not None:
                     self.dispatch(management.uninstallation(canister.state.id))
-        for request_id in [key for key, request in self.requests.items() if request.expiry < now and request.response]:
-            del self.requests[request_id]
-            self.changes.requests[request_id] = None
+        self._forget_requests(now)
+
+    def _forget_requests(self, now: int) -> None:
+        """Responses are kept for a while, then requests are done; they are forgotten when they have expired as well."""
+        for request_id, request in list(self.requests.items()):
+            if request.pending or now < request.answered + RESPONSE_LIFETIME:
+                continue
+            if request.expiry < now:
+                del self.requests[request_id]
+                self.changes.requests[request_id] = None
+            elif request.status != "done":
+                request.status, request.response = "done", None
+                self.changes.requests[request_id] = request
+            else:
+                continue
             self.on_request_done(request_id)
 
     def _give_up_stopping(self, canister: Canister, now: int) -> None:
@@ -698,6 +752,21 @@ class Scheduler:
         """Bytes that the canisters of this subnet use or have been promised. With the lock held."""
         states = [canister.state for canister in self.canisters.values()]
         return sum(max(state.memory_size(), state.settings.memory_allocation) for state in states)
+
+    def tick(self, timeout: float | None = None) -> bool:
+        """Does now what is due: heartbeats, timers, deadlines, housekeeping; waits until nothing is left to execute.
+
+        Returns:
+            False if that takes longer than `timeout` seconds.
+        """
+        with self.lock:
+            now = self.clock.now()
+            self._fire_timers(now)
+            self._expire_calls(now)
+            self._fire_heartbeats()
+            self._keep_house(now)
+            self.flush()
+        return self.wait_until_idle(timeout)
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         """Waits until no message is waiting or running; False if that takes longer than `timeout` seconds."""

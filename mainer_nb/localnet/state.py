@@ -254,8 +254,11 @@ class Request:
     """An ingress message and what became of it (section "Request status").
 
     Attributes:
-        expiry: ns since the epoch after which the status may be forgotten.
-        response: None while it is received or processing.
+        expiry: ns since the epoch after which it is not executed any more, and its status may be forgotten.
+        status: ``received``, ``processing``, ``replied``, ``rejected``, or ``done``: the response is forgotten.
+        response: None while it is received or processing, and when it is done.
+        answered: when it was replied to or rejected, ns since the epoch, else 0.
+        effective: the canister in the URL of the request; None if any will do.
     """
 
     sender: bytes
@@ -263,6 +266,13 @@ class Request:
     expiry: int
     status: str = "received"
     response: Response | None = None
+    answered: int = 0
+    effective: bytes | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it still awaits its response."""
+        return self.status in ("received", "processing")
 
 
 _TYPES = (

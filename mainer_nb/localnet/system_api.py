@@ -18,6 +18,7 @@ or i64). Entry points are abbreviated as there:
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -31,6 +32,51 @@ MAX_STABLE_PAGES = 500 * 1024**3 // WASM_PAGE
 MAX_CERTIFIED_DATA = 32
 MAX_CALL_PAYLOAD = 10 * 1024 * 1024
 MAX_REPLY = 2 * 1024 * 1024
+MAX_METHOD_NAME = 20_000
+MAX_VARIABLE_NAME = 128
+MAX_KEY_NAME = 128
+#: How much is kept of a line that a canister prints, of all lines of one message, and of the text of a trap.
+MAX_LOG_LINE = 32 * 1024
+MAX_LOG = 1024 * 1024
+MAX_TRAP_TEXT = 8 * 1024
+#: Nodes of the subnet, as the state tree lists them.
+NODES = 1
+#: Bytes and calls of the System API count as instructions; so many are taken from the limit at once.
+_SETTLE = 1024 * 1024
+#: Instructions that a call of a function counts as, unless it is listed (mainnet's figures).
+_OVERHEAD = 500
+_OVERHEADS = {
+    "call_new": 1_500,
+    "call_perform": 5_000,
+    "debug_print": 100,
+    "performance_counter": 200,
+    "stable_grow": 100,
+    "stable64_grow": 100,
+    "stable_size": 20,
+    "stable64_size": 20,
+    "stable_read": 20,
+    "stable64_read": 20,
+    "stable_write": 20,
+    "stable64_write": 20,
+}
+#: What entry points are called in error messages.
+_MODES = {
+    "I": "init",
+    "G": "pre upgrade",
+    "U": "update",
+    "RQ": "replicated query",
+    "NRQ": "non replicated query",
+    "CQ": "composite query",
+    "Ry": "reply callback",
+    "Rt": "reject callback",
+    "CRy": "composite reply callback",
+    "CRt": "composite reject callback",
+    "C": "cleanup",
+    "CC": "composite cleanup",
+    "F": "inspect message",
+    "T": "system task",
+    "s": "start",
+}
 _MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
 
 
@@ -61,6 +107,9 @@ class Machine(Protocol):
 
     def instructions(self) -> int:
         """Instructions executed since the current entry point was called."""
+
+    def spend(self, instructions: int) -> None:
+        """Counts work done by the system as `instructions`; traps if they are beyond the limit."""
 
 
 @dataclass
@@ -112,7 +161,8 @@ class Execution:
     stable_touched: list[memory.Range] = field(default_factory=list)
     timer_set: bool = False
     certified: bool = False
-    logs: list[tuple[int, bytes]] = field(default_factory=list)
+    logs: deque[tuple[int, bytes]] = field(default_factory=deque)
+    log_size: int = 0
     charged: int = 0
     error: BaseException | None = None
 
@@ -120,12 +170,23 @@ class Execution:
     def replicated(self) -> bool:
         return self.entry not in ("NRQ", "CQ", "CRy", "CRt", "CC", "F")
 
+    def charge(self, instructions: int) -> None:
+        """Counts work done for the canister as `instructions`; traps, now or soon, if the limit is reached."""
+        self.charged += instructions
+        if self.charged > _SETTLE:
+            self.charged, due = 0, self.charged
+            self.machine.spend(due)
+
+    def cycles_available(self) -> int:
+        """Cycles of the call that can still be accepted: none once it is answered."""
+        return 0 if self.responded or self.answer is not None else self.available
+
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of the heap at `address`; traps beyond its end."""
         heap = self.machine.heap
         if heap is None or address + size > heap.size:
             raise violation(f"heap access out of bounds: {size} bytes at {address}")
-        self.charged += size
+        self.charge(size)
         return ctypes.string_at(heap.address + address, size)
 
     def write(self, address: int, data: bytes | bytearray) -> None:
@@ -133,7 +194,7 @@ class Execution:
         heap = self.machine.heap
         if heap is None or address + len(data) > heap.size:
             raise violation(f"heap access out of bounds: {len(data)} bytes at {address}")
-        self.charged += len(data)
+        self.charge(len(data))
         ctypes.memmove(heap.address + address, bytes(data), len(data))
 
     def copy_out(self, data: bytes, dst: int, offset: int, size: int) -> None:
@@ -155,18 +216,44 @@ Function = Callable[..., int | None]
 
 @dataclass(frozen=True)
 class Import:
-    """A function of the table: name, types of parameters and results (``I``, ``i32``, ``i64``), where allowed."""
+    """A function of the table.
+
+    Attributes:
+        params, results: types: ``I``, ``i32`` or ``i64``.
+        entries: the entry points it may be called from.
+        only32: only modules with 32-bit memories, or without memory, have it.
+        overhead: instructions that a call counts as.
+    """
 
     name: str
     params: tuple[str, ...]
     results: tuple[str, ...]
     entries: frozenset[str]
     function: Function
+    only32: bool
+    overhead: int
+
+    def check(self, execution: Execution) -> None:
+        """Raises `CanisterTrap` unless the function may be called from where `execution` is."""
+        if execution.entry not in self.entries:
+            raise violation(f'"ic0_{self.name}" cannot be executed in {_MODES[execution.entry]} mode')
 
 
 #: Every function of the System API by name.
 IMPORTS: dict[str, Import] = {}
 
+#: Functions whose results or arguments are too narrow for 64-bit memories.
+_ONLY_32_BIT = {
+    "msg_cycles_available",
+    "msg_cycles_refunded",
+    "msg_cycles_accept",
+    "canister_cycle_balance",
+    "call_cycles_add",
+    "stable_size",
+    "stable_grow",
+    "stable_write",
+    "stable_read",
+}
 _EVERYWHERE = "I G U RQ NRQ CQ Ry Rt CRy CRt C CC F T"
 _CALLS = "U CQ Ry Rt CRy CRt T"
 _REPLIES = "U RQ NRQ CQ Ry Rt CRy CRt"
@@ -176,7 +263,9 @@ def _api(entries: str, params: str = "", results: str = "", name: str = "") -> C
     def register(function: Function) -> Function:
         key = name or function.__name__
         allowed = frozenset(entries.replace("*", _EVERYWHERE).split())
-        IMPORTS[key] = Import(key, tuple(params.split()), tuple(results.split()), allowed, function)
+        overhead = _OVERHEADS.get(key, _OVERHEAD)
+        only32 = key in _ONLY_32_BIT
+        IMPORTS[key] = Import(key, tuple(params.split()), tuple(results.split()), allowed, function, only32, overhead)
         return function
 
     return register
@@ -204,6 +293,9 @@ def _reject_message(x: Execution) -> bytes:
 
 _blob("msg_arg_data", "I U RQ NRQ CQ Ry CRy F", _argument)
 _blob("msg_caller", "*", lambda x: x.caller)
+# Only callers that sign with a canister signature have such information; this network knows none.
+_blob("msg_caller_info_data", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: b"")
+_blob("msg_caller_info_signer", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: b"")
 
 
 @_api("Ry Rt CRy CRt C", "", "i32")
@@ -247,14 +339,23 @@ def msg_reply(x: Execution) -> None:
 @_api(_REPLIES, "I I")
 def msg_reject(x: Execution, src: int, size: int) -> None:
     _must_not_have_responded(x)
-    x.answer = Reject(4, x.read(src, size).decode(errors="replace"))
+    if size > MAX_REPLY:
+        raise violation(f"ic0.msg_reject: a message of {size} bytes is larger than {MAX_REPLY}")
+    x.answer = Reject(4, _text(x.read(src, size), "msg_reject", "the message"))
+
+
+def _text(data: bytes, function: str, what: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise violation(f"ic0.{function}: {what} is not UTF-8: {error}") from error
 
 
 # Cycles.
 
 
 def _accept(x: Execution, limit: int) -> int:
-    amount = min(limit, x.available)
+    amount = min(limit, x.cycles_available())
     x.available -= amount
     x.accepted += amount
     x.balance += amount
@@ -263,12 +364,12 @@ def _accept(x: Execution, limit: int) -> int:
 
 @_api("U RQ Rt Ry", "", "i64")
 def msg_cycles_available(x: Execution) -> int:
-    return _fits(x.available)
+    return _fits(x.cycles_available())
 
 
 @_api("U RQ Rt Ry", "I")
 def msg_cycles_available128(x: Execution, dst: int) -> None:
-    x.write_amount(dst, x.available)
+    x.write_amount(dst, x.cycles_available())
 
 
 @_api("Rt Ry", "", "i64")
@@ -331,6 +432,12 @@ def canister_version(x: Execution) -> int:
 
 _blob("subnet_self", "*", lambda x: x.subnet_id)
 
+
+@_api("*", "", "i32")
+def subnet_self_node_count(x: Execution) -> int:
+    return NODES
+
+
 # Inspecting ingress messages.
 
 _blob("msg_method_name", "F", lambda x: x.method.encode())
@@ -358,13 +465,14 @@ def call_new(
     reject_fun: int,
     reject_env: int,
 ) -> None:
+    if callee_size > 29:
+        raise violation(f"ic0.call_new: a principal has at most 29 bytes, not {callee_size}")
+    if name_size > MAX_METHOD_NAME:
+        raise violation(f"ic0.call_new: a method name has at most {MAX_METHOD_NAME} bytes, not {name_size}")
     callee = x.read(callee_src, callee_size)
-    if len(callee) > 29:
-        raise violation(f"ic0.call_new: a principal has at most 29 bytes, not {len(callee)}")
-    try:
-        method = x.read(name_src, name_size).decode()
-    except UnicodeDecodeError as error:
-        raise violation(f"ic0.call_new: the method name is not UTF-8: {error}") from error
+    method = _text(x.read(name_src, name_size), "call_new", "the method name")
+    if x.pending is not None:
+        x.balance += x.pending.cycles
     x.pending = OutgoingCall(callee, method, (reply_fun, reply_env), (reject_fun, reject_env))
 
 
@@ -442,14 +550,13 @@ def call_price(x: Execution, size: int) -> int:
 # Stable memory.
 
 
-def _stable(x: Execution, offset: int, size: int, name: str) -> memory.CowMemory:
-    if offset + size > x.stable_pages * WASM_PAGE or x.stable is None:
+def _check_stable(x: Execution, offset: int, size: int, name: str) -> None:
+    if offset + size > x.stable_pages * WASM_PAGE:
         raise CanisterTrap(
             "IC0502",
             f"Canister trapped: stable memory out of bounds (ic0.{name}: {size} bytes at {offset},"
             f" the memory has {x.stable_pages * WASM_PAGE})",
         )
-    return x.stable
 
 
 @_api("* s", "", "i64")
@@ -470,13 +577,13 @@ def stable64_grow(x: Execution, new_pages: int) -> int:
 
 @_api("* s", "i64 i64 i64")
 def stable64_write(x: Execution, offset: int, src: int, size: int) -> None:
-    stable = _stable(x, offset, size, "stable64_write")
+    _check_stable(x, offset, size, "stable64_write")
     heap = x.machine.heap
     if heap is None or src + size > heap.size:
         raise violation(f"heap access out of bounds: {size} bytes at {src}")
-    x.charged += size
-    if size:
-        ctypes.memmove(stable.address + offset, heap.address + src, size)
+    x.charge(size)
+    if size and x.stable is not None:
+        ctypes.memmove(x.stable.address + offset, heap.address + src, size)
         x.stable_touched.append((offset, size))
 
 
@@ -485,10 +592,10 @@ def stable64_read(x: Execution, dst: int, offset: int, size: int) -> None:
     heap = x.machine.heap
     if heap is None or dst + size > heap.size:
         raise violation(f"heap access out of bounds: {size} bytes at {dst}")
-    if size or offset > x.stable_pages * WASM_PAGE:
-        stable = _stable(x, offset, size, "stable64_read")
-        x.charged += size
-        ctypes.memmove(heap.address + dst, stable.address + offset, size)
+    _check_stable(x, offset, size, "stable64_read")
+    x.charge(size)
+    if size and x.stable is not None:
+        ctypes.memmove(heap.address + dst, x.stable.address + offset, size)
 
 
 def _only_small(x: Execution) -> None:
@@ -571,10 +678,9 @@ def performance_counter(x: Execution, counter: int) -> int:
 
 @_api("* s", "I I", "i32")
 def is_controller(x: Execution, src: int, size: int) -> int:
-    principal = x.read(src, size)
     if size > 29:
         raise violation(f"ic0.is_controller: a principal has at most 29 bytes, not {size}")
-    return int(principal in x.controllers)
+    return int(x.read(src, size) in x.controllers)
 
 
 @_api("* s", "", "i32")
@@ -596,7 +702,40 @@ def cost_create_canister(x: Execution, dst: int) -> None:
     x.write_amount(dst, cycles.CANISTER_CREATION)
 
 
+@_api("* s", "i64 i64 I")
+def cost_http_request(x: Execution, request_size: int, max_response_bytes: int, dst: int) -> None:
+    x.write_amount(dst, cycles.http_request(request_size, max_response_bytes))
+
+
+def _signing_cost(name: str, algorithms: int) -> None:
+    """A function that gives the price of a signature with a key, for algorithms numbered from 0."""
+
+    def cost(x: Execution, src: int, size: int, algorithm: int, dst: int) -> int:
+        if size > MAX_KEY_NAME:
+            raise violation(f"ic0.{name}: a key name has at most {MAX_KEY_NAME} bytes, not {size}")
+        price = cycles.SIGNATURE.get(x.read(src, size).decode(errors="replace"))
+        if algorithm >= algorithms:
+            return 1
+        if price is None:
+            return 2
+        x.write_amount(dst, price)
+        return 0
+
+    _api("* s", "I I i32 I", "i32", name)(cost)
+
+
+_signing_cost("cost_sign_with_ecdsa", 1)
+_signing_cost("cost_sign_with_schnorr", 2)
+_signing_cost("cost_vetkd_derive_key", 1)
+
+
 # Environment variables.
+
+
+def _variable_name(x: Execution, src: int, size: int) -> str:
+    if size > MAX_VARIABLE_NAME:
+        raise violation(f"the name of an environment variable has at most {MAX_VARIABLE_NAME} bytes, not {size}")
+    return _text(x.read(src, size), "env_var", "the name of the environment variable")
 
 
 def _variable(x: Execution, index: int) -> bytes:
@@ -606,7 +745,7 @@ def _variable(x: Execution, index: int) -> bytes:
 
 
 def _value(x: Execution, src: int, size: int) -> bytes:
-    name = x.read(src, size).decode(errors="replace")
+    name = _variable_name(x, src, size)
     for key, value in x.environment:
         if key == name:
             return value.encode()
@@ -630,7 +769,7 @@ def env_var_name_copy(x: Execution, index: int, dst: int, offset: int, size: int
 
 @_api("*", "I I", "i32")
 def env_var_name_exists(x: Execution, src: int, size: int) -> int:
-    name = x.read(src, size).decode(errors="replace")
+    name = _variable_name(x, src, size)
     return int(any(key == name for key, _ in x.environment))
 
 
@@ -649,12 +788,23 @@ def env_var_value_copy(x: Execution, name_src: int, name_size: int, dst: int, of
 
 @_api("* s", "I I")
 def debug_print(x: Execution, src: int, size: int) -> None:
-    x.logs.append((x.time, x.read(src, size)))
+    heap = x.machine.heap
+    if heap is None or src + size > heap.size:
+        line = b"(debug_print message out of memory bounds)"
+    else:
+        line = x.read(src, min(size, MAX_LOG_LINE))
+    x.logs.append((x.time, line))
+    x.log_size += len(line)
+    while x.log_size > MAX_LOG:
+        x.log_size -= len(x.logs.popleft()[1])
 
 
 @_api("* s", "I I", name="trap")
 def _trap(x: Execution, src: int, size: int) -> None:
-    raise trapped(x.read(src, size).decode(errors="replace"))
+    heap = x.machine.heap
+    if heap is None or src + size > heap.size:
+        raise trapped("(trap message out of memory bounds)")
+    raise trapped(x.read(src, min(size, MAX_TRAP_TEXT)).decode(errors="ignore"))
 
 
 def _fits(amount: int) -> int:

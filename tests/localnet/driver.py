@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +9,14 @@ from typing import Any
 
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import candid, management, principal
-from mainer_nb.localnet.envelope import Call, Query
-from mainer_nb.localnet.errors import Reject, Reply, Response
-from mainer_nb.localnet.network import Network
+from mainer_nb.localnet import candid, certificate, hash_tree, management, principal
+from mainer_nb.localnet.errors import Reject, Reply
+from mainer_nb.localnet.sandbox import CallRejected, Sandbox
 
 ALICE = principal.self_authenticating(b"alice")
 BOB = principal.self_authenticating(b"bob")
 EMPTY = candid.encode((), ())
 INSTALL, REINSTALL, UPGRADE = {"install": None}, {"reinstall": None}, {"upgrade": None}
-
-_numbers = itertools.count(1)
 
 #: Every function of the System API that the test canisters use, for 32-bit memories.
 IMPORTS = """
@@ -69,9 +65,13 @@ HELPERS = """
 """
 
 
-def module(body: str, memory: str = "(memory 1)") -> bytes:
-    """A canister module from the text of its functions; `memory` declares its memory."""
-    return bytes(wat2wasm(f"(module {IMPORTS} {memory} {HELPERS} {body})"))
+def module(body: str, memory: str = "(memory 1)", imports: str | None = None) -> bytes:
+    """A canister module from the text of its functions; `memory` declares its memory.
+
+    With `imports` it is made of `imports`, `body` and `memory` alone, without the helpers.
+    """
+    text = f"{IMPORTS} {memory} {HELPERS} {body}" if imports is None else f"{imports} {body} {memory}"
+    return bytes(wat2wasm(f"(module {text})"))
 
 
 def eventually(condition: Callable[[], object], timeout: float = 30) -> None:
@@ -83,42 +83,11 @@ def eventually(condition: Callable[[], object], timeout: float = 30) -> None:
         time.sleep(0.001)
 
 
-class Driver:
-    """A network in `folder` and its users."""
+class Driver(Sandbox):
+    """A sandbox of Alice's whose canisters are named by their ids, and whose rejections are values."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder, self.cache = folder, cache
-        self.network = Network(folder, cache)
-
-    def restart(self) -> None:
-        """Stops the network and starts it again from its folder."""
-        self.network.close()
-        self.network = Network(self.folder, self.cache)
-
-    def submit(self, canister_id: bytes, method: str, arg: bytes = b"", sender: bytes = ALICE) -> bytes | Reject:
-        """Sends an ingress message; its request id, or the rejection if it was not accepted."""
-        request_id = next(_numbers).to_bytes(32, "big")
-        expiry = self.network.now() + 240 * 10**9
-        call = Call(canister_id, method, arg, sender, None, expiry, request_id)
-        return self.network.inspect(call) or (self.network.accept(call), request_id)[1]
-
-    def response(self, request_id: bytes, timeout: float = 60) -> Response:
-        """Waits for the outcome of a request."""
-        request = self.network.scheduler.requests[request_id]
-        eventually(lambda: request.response, timeout)
-        assert request.response is not None
-        return request.response
-
-    def update(self, canister_id: bytes, method: str, arg: bytes = b"", sender: bytes = ALICE) -> Response:
-        """Calls a method and waits for the outcome."""
-        request_id = self.submit(canister_id, method, arg, sender)
-        return request_id if isinstance(request_id, Reject) else self.response(request_id)
-
-    def query(self, canister_id: bytes, method: str, arg: bytes = b"", sender: bytes = ALICE) -> Response:
-        """Calls a query method."""
-        request_id = next(_numbers).to_bytes(32, "big")
-        expiry = self.network.now() + 240 * 10**9
-        return self.network.execute_query(Query(canister_id, method, arg, sender, None, expiry, request_id))
+        super().__init__(folder, cache, ALICE)
 
     def number(self, canister_id: bytes, method: str, arg: bytes = b"") -> int:
         """The number that a method replies with: of an update method by an update call, else by a query call."""
@@ -131,14 +100,18 @@ class Driver:
 
     def manage(self, method: str, arg: dict[str, Any] | None = None, sender: bytes = ALICE) -> Any:
         """Calls the management canister; the decoded result, or the `Reject`."""
-        described = management.INTERFACE.methods[method]
-        data = candid.encode(described.args, [] if arg is None else [arg])
-        call = self.query if described.mode == "query" else self.update
-        response = call(principal.MANAGEMENT, method, data, sender)
-        if isinstance(response, Reject):
-            return response
-        results = candid.decode(described.results, response.data)
-        return results[0] if results else None
+        try:
+            return self.management(method, arg, sender)
+        except CallRejected as error:
+            return error.reject
+
+    def encoded(self, method: str, arg: dict[str, Any]) -> bytes:
+        """The argument of a method of the management canister."""
+        return candid.encode(management.INTERFACE.methods[method].args, [arg])
+
+    def certified(self, data: bytes, path: list[bytes]) -> bytes | hash_tree.Absence:
+        """The value at `path` of a certificate, which is verified."""
+        return hash_tree.lookup_value(path, certificate.verify(data, self.network.root_key))
 
     def create(self, wasm: bytes | None = None, cycles: int = 10**14, arg: bytes = EMPTY, **settings: Any) -> bytes:
         """A new canister of Alice's, with `wasm` installed if given."""

@@ -150,7 +150,7 @@ def test_status(served: Served) -> None:
 def test_browsers_may_ask(served: Served) -> None:
     response = httpx.options(f"{served.url}/api/v2/canister/{served.canister}/query")
     assert response.status_code == 204
-    for answer in (response, httpx.get(f"{served.url}/api/v2/status"), httpx.get(f"{served.url}/nothing")):
+    for answer in (response, httpx.get(f"{served.url}/api/v2/status"), httpx.get(f"{served.url}/api/nothing")):
         assert answer.headers["access-control-allow-origin"] == "*"
     assert "POST" in response.headers["access-control-allow-methods"]
 

@@ -202,6 +202,7 @@ def _enter(
     """Runs ``(start)`` and then `hook`, as far as the module has them, as one execution."""
     execution = canister.execution("s", network.around, network.clock.now(), instance, limits.INSTALL_LIMIT)
     execution.caller, execution.arg = message.caller, arg
+    execution.version += 1
     execution.global_timer = 0
     if fresh:
         execution.stable_pages, execution.certified_data = 0, b""

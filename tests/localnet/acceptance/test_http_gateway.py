@@ -1,0 +1,233 @@
+"""HTTP gateway: canisters answer browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from localnet.driver import Driver, module
+
+from mainer_nb.localnet import candid, did, gateway, http, principal
+
+INTERFACE = did.parse(
+    """
+type HeaderField = record { text; text };
+type Token = record { key : text; index : nat };
+type Answer = record {
+  status_code : nat16; headers : vec HeaderField; body : blob; upgrade : opt bool;
+  streaming_strategy : opt variant {
+    Callback : record { callback : func (Token) -> (record { body : blob; token : opt Token }) query; token : Token }
+  };
+};
+service : { answer : () -> (Answer); part : () -> (record { body : blob; token : opt Token }) }
+"""
+)
+
+
+def _text(data: bytes) -> str:
+    return "".join(f"\\{byte:02x}" for byte in data)
+
+
+def _answer(**fields: Any) -> bytes:
+    whole = {"status_code": 200, "headers": [], "body": b"", "upgrade": None, "streaming_strategy": None, **fields}
+    return candid.encode(INTERFACE.methods["answer"].results, [whole])
+
+
+def _site(answer: bytes, update: bytes = b"", parts: tuple[bytes, ...] = ()) -> bytes:
+    """A canister that prints each request and gives fixed answers; `part` gives the parts by the token's last byte."""
+    data, bodies, at = "", "", 100_000
+    for number, blob in enumerate((answer, update, *parts)):
+        data += f'(data (i32.const {at}) "{_text(blob)}")'
+        reply = f"(call $append (i32.const {at}) (i32.const {len(blob)})) (call $reply)"
+        if number < 2:
+            name = ("canister_query http_request", "canister_update http_request_update")[number]
+            bodies += f'(func (export "{name}") (call $note) {reply})'
+        else:
+            bodies += f"(func $part{number - 2} {reply})"
+        at += len(blob) + 16
+    choose = "".join(
+        f"(if (i32.eq (local.get $last) (i32.const {i})) (then (call $part{i}) (return)))" for i in range(len(parts))
+    )
+    return module(
+        f"""
+      (func $note
+        (call $arg_copy (i32.const 2000) (i32.const 0) (call $arg_size))
+        (call $print (i32.const 2000) (call $arg_size)))
+      {bodies}
+      (func (export "canister_query part") (local $last i32)
+        (call $note)
+        (local.set $last (i32.load8_u (i32.add (i32.const 1999) (call $arg_size))))
+        {choose} (call $trap (i32.const 0) (i32.const 0)))
+      {data}""",
+        "(memory 4)",
+    )
+
+
+class Gateway(Driver):
+    """A network that is served over HTTP."""
+
+    port = 0
+
+    def get(self, canister: bytes, path: str = "/", **options: Any) -> httpx.Response:
+        """What a browser gets from the canister's own address."""
+        host = options.pop("host", f"{principal.to_text(canister)}.localhost:{self.port}")
+        headers = {"Host": host, **options.pop("headers", {})}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return httpx.request(options.pop("method", "GET"), url, headers=headers, timeout=30, **options)
+
+    def seen(self, canister: bytes) -> dict[str, Any]:
+        """The last request that the canister printed."""
+        _, _, arg = self.network.scheduler.canisters[canister].logs[-1]
+        fields = {"method": candid.TEXT, "url": candid.TEXT, "headers": candid.Vec(candid.record([candid.TEXT] * 2))}
+        expected = candid.record({**fields, "body": candid.BLOB, "certificate_version": candid.Opt(candid.NAT16)})
+        found: dict[str, Any] = candid.decode([expected], arg)[0]
+        return found
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Gateway]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    driver = Gateway(tmp_path_factory.mktemp("gateway") / "network", module_cache)
+    runner, driver.port = asyncio.run_coroutine_threadsafe(http.listen(driver.network), loop).result()
+    yield driver
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    driver.close()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def site(served: Gateway) -> bytes:
+    headers = [("Content-Type", "text/html"), ("IC-Certificate", "certificate=:abc:"), ("X-Own", "one")]
+    return served.create(_site(_answer(body=b"<h1>hello</h1>", headers=headers)))
+
+
+def test_a_page_is_at_the_canisters_own_host(served: Gateway, site: bytes) -> None:
+    page = served.get(site)
+    assert (page.status_code, page.text) == (200, "<h1>hello</h1>")
+    assert page.headers["content-type"] == "text/html"
+
+
+def test_a_page_is_at_the_canisters_raw_host(served: Gateway, site: bytes) -> None:
+    assert served.get(site, host=f"{principal.to_text(site)}.raw.localhost:{served.port}").text == "<h1>hello</h1>"
+
+
+def test_a_page_is_at_the_canister_id_in_the_query(served: Gateway, site: bytes) -> None:
+    path = f"/index.html?canisterId={principal.to_text(site)}"
+    assert served.get(site, path, host=f"127.0.0.1:{served.port}").text == "<h1>hello</h1>"
+    assert served.seen(site)["url"] == path
+
+
+def test_what_such_a_page_asks_for_is_found_by_its_referer(served: Gateway, site: bytes) -> None:
+    referer = f"http://127.0.0.1:{served.port}/?canisterId={principal.to_text(site)}"
+    page = served.get(site, "/style.css", host=f"127.0.0.1:{served.port}", headers={"Referer": referer})
+    assert page.status_code == 200
+    assert served.seen(site)["url"] == "/style.css"
+
+
+def test_headers_pass_to_the_browser_the_certificate_included(served: Gateway, site: bytes) -> None:
+    page = served.get(site)
+    assert page.headers["ic-certificate"] == "certificate=:abc:"
+    assert page.headers["x-own"] == "one"
+    assert page.headers["x-ic-canister-id"] == principal.to_text(site)
+    assert "access-control-allow-origin" not in page.headers
+
+
+def test_method_path_headers_and_body_pass_to_the_canister(served: Gateway, site: bytes) -> None:
+    served.get(site, "/a/b?c=d%20e", method="POST", content=b"the body", headers={"X-Mine": "two"})
+    seen = served.seen(site)
+    assert (seen["method"], seen["url"], seen["body"]) == ("POST", "/a/b?c=d%20e", b"the body")
+    assert dict(seen["headers"])["X-Mine"] == "two"
+    assert seen["certificate_version"] == 2
+
+
+@pytest.mark.parametrize("status", [404, 418, 500])
+def test_the_status_is_the_canisters(served: Gateway, status: int) -> None:
+    assert served.get(served.create(_site(_answer(status_code=status, body=b"so")))).status_code == status
+
+
+def test_a_head_request_gets_no_body(served: Gateway, site: bytes) -> None:
+    page = served.get(site, method="HEAD")
+    assert (page.status_code, page.content) == (200, b"")
+
+
+def test_an_upgraded_request_is_an_update_call(served: Gateway) -> None:
+    canister = served.create(_site(_answer(upgrade=True, body=b"query"), _answer(body=b"update", status_code=201)))
+    page = served.get(canister, "/new", method="PUT", content=b"thing")
+    assert (page.status_code, page.content) == (201, b"update")
+    assert served.seen(canister)["certificate_version"] is None
+
+
+def _streaming(served: Gateway, parts: tuple[bytes, ...]) -> bytes:
+    canister = served.create()
+    strategy = {"Callback": {"callback": (canister, "part"), "token": {"key": "page", "index": 0}}}
+    site = _site(_answer(body=b"first, ", streaming_strategy=strategy), parts=parts)
+    assert served.install(canister, site, {"install": None}) is None
+    return canister
+
+
+def _part(body: bytes, following: int | None) -> bytes:
+    token = None if following is None else {"key": "page", "index": following}
+    return candid.encode(INTERFACE.methods["part"].results, [{"body": body, "token": token}])
+
+
+def test_a_body_is_streamed(served: Gateway) -> None:
+    canister = _streaming(served, (_part(b"second, ", 1), _part(b"third", None)))
+    assert served.get(canister).content == b"first, second, third"
+
+
+def test_a_body_cut_short_does_not_look_whole(served: Gateway) -> None:
+    canister = _streaming(served, (_part(b"second, ", 7),))
+    with pytest.raises(httpx.RemoteProtocolError):
+        served.get(canister)
+
+
+def test_an_endless_stream_ends(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "MAX_PARTS", 5)
+    canister = _streaming(served, (_part(b"more", 0),))
+    with pytest.raises(httpx.RemoteProtocolError):
+        served.get(canister)
+
+
+def test_nothing_is_at_the_networks_own_address(served: Gateway) -> None:
+    page = served.get(b"", host=f"127.0.0.1:{served.port}")
+    assert page.status_code == 404
+    assert "<canister id>.localhost" in page.text
+
+
+@pytest.mark.parametrize(
+    ("host", "status", "text"),
+    [
+        ("not-a-canister.localhost", 400, "not a principal"),
+        (f"{principal.to_text(principal.canister_id(999))}.localhost", 404, "not found"),
+    ],
+    ids=["no principal", "no canister"],
+)
+def test_a_wrong_host_is_named(served: Gateway, host: str, status: int, text: str) -> None:
+    page = served.get(b"", host=host)
+    assert page.status_code == status
+    assert text in page.text
+
+
+def test_a_canister_that_serves_no_pages_is_named(served: Gateway) -> None:
+    page = served.get(served.create(module("")))
+    assert page.status_code == 404
+    assert "no query method 'http_request'" in page.text
+
+
+def test_a_wrong_answer_of_a_canister_is_told(served: Gateway) -> None:
+    page = served.get(served.create(_site(b"DIDL\0\1\x71\2hi")))
+    assert page.status_code == 502
+    assert "not a valid HttpResponse" in page.text
+
+
+def test_the_interface_is_at_every_host(served: Gateway, site: bytes) -> None:
+    assert served.get(site, "/api/v2/status").headers["content-type"] == "application/cbor"

@@ -1,0 +1,477 @@
+"""HTTPS interface: envelopes, effective ids, read_state, status of requests, errors with a text."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from localnet import universal as u
+from localnet.driver import ALICE, Driver
+
+from mainer_nb.localnet import certificate, hash_tree, http, management, principal
+from mainer_nb.localnet.envelope import hash_of_map
+
+SECOND = 10**9
+
+
+class Key:
+    """An Ed25519 key pair of a user."""
+
+    def __init__(self, seed: int) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+        self.der = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.id = principal.self_authenticating(self.der)
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data)
+
+    def delegate(self, to: Key, expiration: int, targets: list[bytes] | None = None) -> dict[str, Any]:
+        """A delegation of this key to another."""
+        content: dict[str, Any] = {"pubkey": to.der, "expiration": expiration}
+        if targets is not None:
+            content["targets"] = targets
+        signature = self.sign(b"\x1aic-request-auth-delegation" + hash_of_map(content))
+        return {"delegation": content, "signature": signature}
+
+
+USER, OTHER, SESSION = Key(1), Key(2), Key(3)
+
+
+@dataclass
+class Request:
+    """A request in the making: its content, and how it is signed."""
+
+    content: dict[str, Any]
+    envelope: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> bytes:
+        return hash_of_map(self.content)
+
+    def signed(self, key: Key, by: Key | None = None, delegations: list[dict[str, Any]] | None = None) -> Request:
+        """Signed by `key`, or by a key that it delegates to."""
+        self.envelope = {"sender_pubkey": key.der, "sender_sig": (by or key).sign(b"\x0aic-request" + self.id)}
+        if delegations is not None:
+            self.envelope["sender_delegation"] = delegations
+        return self
+
+    def body(self) -> bytes:
+        return cbor2.dumps({"content": self.content, **self.envelope})
+
+
+class Served(Driver):
+    """A network that is served over HTTP, with a universal canister."""
+
+    url = ""
+    canister = b""
+
+    def post(self, path: str, body: bytes) -> httpx.Response:
+        return httpx.post(f"{self.url}/api/{path}", content=body, timeout=30)
+
+    def content(self, kind: str, sender: bytes = USER.id, **fields: Any) -> dict[str, Any]:
+        """The content of a request, with an expiry in four minutes unless another is given."""
+        return {"request_type": kind, "sender": sender, "ingress_expiry": self.time() + 240 * SECOND, **fields}
+
+    def call(self, program: bytes = b"", sender: bytes = USER.id, **fields: Any) -> Request:
+        """A call of the canister's method `update`."""
+        wanted = {"canister_id": self.canister, "method_name": "update", "arg": program or u.reply()}
+        return Request(self.content("call", sender, **{**wanted, **fields}))
+
+    def read(self, *paths: list[bytes], sender: bytes = USER.id) -> Request:
+        """A request to read the state."""
+        return Request(self.content("read_state", sender, paths=list(paths)))
+
+    def at(self, verb: str, version: str = "v3", canister: bytes | None = None) -> str:
+        """The path of a request about the canister."""
+        return f"{version}/canister/{principal.to_text(self.canister if canister is None else canister)}/{verb}"
+
+    def tree(self, response: httpx.Response) -> hash_tree.Node:
+        assert response.status_code == 200, response.text
+        return certificate.verify(cbor2.loads(response.content)["certificate"], self.network.root_key)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Served]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    driver = Served(tmp_path_factory.mktemp("http") / "network", module_cache)
+    runner, port = asyncio.run_coroutine_threadsafe(http.listen(driver.network), loop).result()
+    driver.url = f"http://127.0.0.1:{port}"
+    driver.canister = driver.create(u.universal(), arg=b"")
+    yield driver
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    driver.close()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def _refused(response: httpx.Response, status: int, text: str) -> None:
+    assert response.status_code == status, response.text
+    assert text in response.text
+
+
+# Envelopes.
+
+
+def test_a_signed_call_is_accepted(served: Served) -> None:
+    call = served.call(u.reply(u.caller())).signed(USER)
+    tree = served.tree(served.post(served.at("call"), call.body()))
+    assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == USER.id
+
+
+def test_an_anonymous_call_needs_no_signature(served: Served) -> None:
+    call = served.call(u.reply(u.caller()), sender=principal.ANONYMOUS)
+    tree = served.tree(served.post(served.at("call"), call.body()))
+    assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == principal.ANONYMOUS
+
+
+def test_an_anonymous_call_with_a_signature_is_refused(served: Served) -> None:
+    call = served.call(sender=principal.ANONYMOUS).signed(USER)
+    _refused(served.post(served.at("call"), call.body()), 400, "anonymous")
+
+
+def test_a_call_without_signature_is_refused(served: Served) -> None:
+    _refused(served.post(served.at("call"), served.call().body()), 400, "sender_sig")
+
+
+def test_a_signature_of_another_content_is_refused(served: Served) -> None:
+    call = served.call().signed(USER)
+    call.content["arg"] = u.trap()
+    _refused(served.post(served.at("call"), call.body()), 400, "signature of the request is wrong")
+
+
+def test_a_key_of_another_sender_is_refused(served: Served) -> None:
+    _refused(served.post(served.at("call"), served.call().signed(OTHER).body()), 400, "sender_pubkey belongs to")
+
+
+def test_an_expired_call_is_refused(served: Served) -> None:
+    call = served.call(ingress_expiry=served.time() - SECOND).signed(USER)
+    _refused(served.post(served.at("call"), call.body()), 400, "expired")
+
+
+def test_an_expiry_in_the_far_future_is_refused(served: Served) -> None:
+    call = served.call(ingress_expiry=served.time() + 3600 * SECOND).signed(USER)
+    _refused(served.post(served.at("call"), call.body()), 400, "ahead of the network's time")
+
+
+def test_an_anonymous_query_may_have_any_expiry(served: Served) -> None:
+    fields = {"canister_id": served.canister, "method_name": "query", "arg": u.reply()}
+    query = Request(served.content("query", principal.ANONYMOUS, **{**fields, "ingress_expiry": 1}))
+    assert cbor2.loads(served.post(served.at("query"), query.body()).content)["status"] == "replied"
+
+
+def test_a_nonce_distinguishes_calls(served: Served) -> None:
+    expiry = served.time() + 200 * SECOND
+    one, two = (served.call(ingress_expiry=expiry, nonce=bytes([i])) for i in range(2))
+    assert one.id != two.id
+    for call in (one, two):
+        assert served.post(served.at("call"), call.signed(USER).body()).status_code == 200
+
+
+def test_a_nonce_has_at_most_32_bytes(served: Served) -> None:
+    _refused(served.post(served.at("call"), served.call(nonce=bytes(33)).signed(USER).body()), 400, "nonce")
+
+
+def test_the_same_call_again_is_executed_once(served: Served) -> None:
+    count = u.store(1024, u.basic("add", u.stored(1024), 1))
+    call = served.call(count + u.reply(u.i64(u.stored(1024)))).signed(USER)
+    path = [b"request_status", call.id, b"reply"]
+    answers = [served.tree(served.post(served.at("call"), call.body())) for _ in range(3)]
+    assert len({hash_tree.lookup_value(path, tree) for tree in answers}) == 1
+
+
+# Delegations.
+
+
+def _expiry(served: Served) -> int:
+    return served.time() + 600 * SECOND
+
+
+def test_a_delegation_lets_another_key_sign(served: Served) -> None:
+    call = served.call(u.reply(u.caller()))
+    call.signed(USER, SESSION, [USER.delegate(SESSION, _expiry(served))])
+    tree = served.tree(served.post(served.at("call"), call.body()))
+    assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == USER.id
+
+
+def test_delegations_form_a_chain(served: Served) -> None:
+    chain = [USER.delegate(OTHER, _expiry(served)), OTHER.delegate(SESSION, _expiry(served))]
+    assert served.post(served.at("call"), served.call().signed(USER, SESSION, chain).body()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("chain", "text"),
+    [
+        (lambda until: [USER.delegate(SESSION, 1)], "expired"),
+        (lambda until: [OTHER.delegate(SESSION, until)], "signature of a delegation is wrong"),
+        (lambda until: [USER.delegate(USER, until)], "occurs twice"),
+        (lambda until: [USER.delegate(OTHER, until), OTHER.delegate(USER, until)], "occurs twice"),
+        (lambda until: [USER.delegate(Key(9), until)], "signature of the request is wrong"),
+        (lambda until: [USER.delegate(Key(10 + i), until) for i in range(21)], "at most 20"),
+        (lambda until: [USER.delegate(SESSION, until, [ALICE] * 1001)], "at most 1000"),
+    ],
+    ids=["expired", "wrong signature", "to itself", "cycle", "to another key", "too many", "too many targets"],
+)
+def test_a_wrong_delegation_is_refused(served: Served, chain: Any, text: str) -> None:
+    call = served.call().signed(USER, SESSION, chain(_expiry(served)))
+    _refused(served.post(served.at("call"), call.body()), 400, text)
+
+
+def test_a_delegation_with_targets_is_for_these_canisters_only(served: Served) -> None:
+    for targets, status in (([served.canister], 200), ([ALICE, served.canister], 200), ([ALICE], 400), ([], 400)):
+        delegation = USER.delegate(SESSION, _expiry(served), targets)
+        call = served.call().signed(USER, SESSION, [delegation])
+        assert served.post(served.at("call"), call.body()).status_code == status
+
+
+def test_the_targets_of_a_chain_are_those_in_all_of_its_delegations(served: Served) -> None:
+    chain = [
+        USER.delegate(OTHER, _expiry(served), [served.canister]),
+        OTHER.delegate(SESSION, _expiry(served), [ALICE]),
+    ]
+    call = served.call().signed(USER, SESSION, chain)
+    _refused(served.post(served.at("call"), call.body()), 400, "delegation is not for canister")
+
+
+def test_the_status_of_a_request_outside_of_the_targets_cannot_be_read(served: Served) -> None:
+    call = served.call().signed(USER)
+    served.post(served.at("call"), call.body())
+    for targets, status in (([served.canister], 200), ([ALICE], 403)):
+        read = served.read([b"request_status", call.id])
+        read.signed(USER, SESSION, [USER.delegate(SESSION, _expiry(served), targets)])
+        assert served.post(served.at("read_state"), read.body()).status_code == status
+
+
+# Effective canister ids.
+
+
+@pytest.mark.parametrize("verb", ["call", "query"])
+def test_the_canister_in_the_url_must_be_the_called_one(served: Served, verb: str) -> None:
+    fields = {"canister_id": served.canister, "method_name": "query", "arg": u.reply()}
+    request = Request(served.content(verb, **fields)).signed(USER)
+    other = principal.canister_id(12345)
+    _refused(served.post(served.at(verb, canister=other), request.body()), 400, "wrong canister id")
+
+
+def test_calls_of_the_management_canister_go_to_the_canister_they_are_about(served: Served) -> None:
+    arg = served.encoded("canister_status", {"canister_id": served.canister})
+    call = served.call(canister_id=b"", method_name="canister_status", arg=arg).signed(USER)
+    assert served.post(served.at("call"), call.body()).status_code == 200
+    _refused(served.post(served.at("call", canister=b""), call.body()), 400, "wrong canister id")
+
+
+def test_creations_go_to_any_canister_id_and_to_the_subnet(served: Served) -> None:
+    for path in (served.at("call"), served.at("call", canister=b""), _at_subnet(served, "call", "v4")):
+        arg = served.encoded("provisional_create_canister_with_cycles", {"amount": 10**12, "settings": None})
+        call = served.call(canister_id=b"", method_name="provisional_create_canister_with_cycles", arg=arg)
+        tree = served.tree(served.post(path, call.signed(USER).body()))
+        assert hash_tree.lookup_value([b"request_status", call.id, b"status"], tree) == b"replied"
+
+
+def _at_subnet(served: Served, verb: str, version: str = "v3", subnet: bytes = b"") -> str:
+    return f"{version}/subnet/{principal.to_text(subnet or served.network.subnet_id)}/{verb}"
+
+
+def test_other_calls_cannot_be_sent_to_the_subnet(served: Served) -> None:
+    _refused(served.post(_at_subnet(served, "call", "v4"), served.call().signed(USER).body()), 400, "create_canister")
+
+
+def test_another_subnet_is_unknown(served: Served) -> None:
+    read = served.read([b"time"]).signed(USER)
+    _refused(served.post(_at_subnet(served, "read_state", subnet=USER.id), read.body()), 400, "there is no subnet")
+
+
+# Reading the state.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        [b"time"],
+        [b"subnet"],
+        [b"canister", "self", b"module_hash"],
+        [b"canister", "self", b"controllers"],
+        [b"canister", "self", b"metadata", b"candid:service"],
+        [b"request_status", bytes(32)],
+        [b"api_boundary_nodes"],
+    ],
+    ids=lambda path: (
+        "/".join(label if isinstance(label, str) else label.decode(errors="replace") for label in path[:4])
+        .replace("\0", "")
+        .rstrip("/")
+    ),
+)
+def test_everybody_may_read(served: Served, path: list[Any]) -> None:
+    read = served.read([served.canister if label == "self" else label for label in path], sender=principal.ANONYMOUS)
+    assert served.post(served.at("read_state"), read.body()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        [b"canister", "self", b"certified_data"],
+        [b"canister", "self"],
+        [b"canister"],
+        [b"request_status"],
+        [b"canister_ranges", b"any"],
+        [b"nonsense"],
+        [],
+        [b"canister", "self", b"metadata", b"\xff"],
+    ],
+    ids=["certified data", "canister", "canisters", "requests", "ranges", "nonsense", "everything", "name not UTF-8"],
+)
+def test_nobody_may_read(served: Served, path: list[Any]) -> None:
+    read = served.read([served.canister if label == "self" else label for label in path], sender=principal.ANONYMOUS)
+    assert served.post(served.at("read_state"), read.body()).status_code == 403
+
+
+def test_the_ranges_of_canisters_are_read_at_the_subnet(served: Served) -> None:
+    subnet = served.network.subnet_id
+    read = served.read([b"canister_ranges", subnet]).signed(USER)
+    tree = served.tree(served.post(_at_subnet(served, "read_state"), read.body()))
+    assert hash_tree.lookup([b"canister_ranges", subnet], tree) not in (hash_tree.ABSENT, hash_tree.UNKNOWN)
+
+
+def test_a_canister_is_read_at_its_own_url(served: Served) -> None:
+    read = served.read([b"canister", principal.canister_id(77), b"module_hash"]).signed(USER)
+    _refused(served.post(served.at("read_state"), read.body()), 403, "another canister than the URL")
+
+
+def test_the_status_of_a_request_is_for_its_sender(served: Served) -> None:
+    call = served.call().signed(USER)
+    served.post(served.at("call"), call.body())
+    read = served.read([b"request_status", call.id], sender=OTHER.id).signed(OTHER)
+    _refused(served.post(served.at("read_state"), read.body()), 403, "sender of the request")
+
+
+def test_the_status_of_a_request_is_read_at_the_url_it_was_sent_to(served: Served) -> None:
+    call = served.call().signed(USER)
+    served.post(served.at("call"), call.body())
+    read = served.read([b"request_status", call.id]).signed(USER)
+    wrong = served.at("read_state", canister=principal.canister_id(77))
+    _refused(served.post(wrong, read.body()), 403, "another canister than the one in the URL")
+
+
+def test_the_status_of_two_requests_cannot_be_read_at_once(served: Served) -> None:
+    read = served.read([b"request_status", bytes(32)], [b"request_status", b"\1" * 32]).signed(USER)
+    _refused(served.post(served.at("read_state"), read.body()), 400, "one request")
+
+
+def test_an_unknown_request_is_proven_absent(served: Served) -> None:
+    path = [b"request_status", b"\7" * 32]
+    tree = served.tree(served.post(served.at("read_state"), served.read(path).signed(USER).body()))
+    assert hash_tree.lookup([*path, b"status"], tree) is hash_tree.ABSENT
+
+
+def test_too_many_paths_are_refused(served: Served) -> None:
+    read = served.read(*[[b"time"]] * 1001).signed(USER)
+    _refused(served.post(served.at("read_state"), read.body()), 400, "at most 1000")
+
+
+def test_a_path_that_is_too_long_is_refused(served: Served) -> None:
+    read = served.read([b"x"] * 128).signed(USER)
+    _refused(served.post(served.at("read_state"), read.body()), 400, "127")
+
+
+# Calls: three ways.
+
+
+@pytest.mark.parametrize("version", ["v3", "v4"])
+def test_a_refused_call_is_a_non_replicated_rejection(served: Served, version: str) -> None:
+    call = served.call(canister_id=principal.canister_id(999)).signed(USER)
+    answer = served.post(served.at("call", version, principal.canister_id(999)), call.body())
+    fields = cbor2.loads(answer.content)
+    assert (answer.status_code, fields["status"], fields["reject_code"]) == (200, "non_replicated_rejection", 3)
+    assert fields["error_code"] == "IC0301"
+
+
+def test_a_refused_asynchronous_call_says_why(served: Served) -> None:
+    call = served.call(canister_id=principal.canister_id(999)).signed(USER)
+    answer = served.post(served.at("call", "v2", principal.canister_id(999)), call.body())
+    assert answer.status_code == 200
+    assert cbor2.loads(answer.content)["reject_code"] == 3
+
+
+@pytest.mark.parametrize("method", ["create_canister", "raw_rand", "deposit_cycles"])
+def test_methods_for_canisters_cannot_be_called_by_users(served: Served, method: str) -> None:
+    arg = {
+        "create_canister": {"settings": None, "sender_canister_version": None},
+        "deposit_cycles": {"canister_id": served.canister},
+    }.get(method)
+    described = management.INTERFACE.methods[method]
+    encoded = served.encoded(method, arg) if arg is not None else b"DIDL\0\0"
+    assert described.name == method
+    call = served.call(canister_id=b"", method_name=method, arg=encoded).signed(USER)
+    answer = served.post(served.at("call"), call.body())
+    assert cbor2.loads(answer.content)["status"] == "non_replicated_rejection"
+
+
+def test_a_rejection_is_certified(served: Served) -> None:
+    call = served.call(u.reject("certainly not")).signed(USER)
+    tree = served.tree(served.post(served.at("call"), call.body()))
+    path = [b"request_status", call.id]
+    assert hash_tree.lookup_value([*path, b"status"], tree) == b"rejected"
+    assert hash_tree.lookup_value([*path, b"reject_message"], tree) == b"certainly not"
+    assert hash_tree.lookup_value([*path, b"reject_code"], tree) == b"\4"
+
+
+# Malformed requests.
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "CBOR"),
+        (b"\xff\xff", "CBOR"),
+        (b"hello", ""),
+        (cbor2.dumps([1, 2]), "map"),
+        (cbor2.dumps({}), "content"),
+        (cbor2.dumps({"content": {}}), ""),
+        (cbor2.dumps({"content": {"request_type": "sing"}}), ""),
+    ],
+    ids=["empty", "no CBOR", "text", "no map", "no content", "empty content", "unknown type"],
+)
+@pytest.mark.parametrize("verb", ["call", "query", "read_state"])
+def test_a_malformed_body_is_refused_with_a_text(served: Served, verb: str, body: bytes, text: str) -> None:
+    answer = served.post(served.at(verb), body)
+    _refused(answer, 400, text)
+    assert answer.text
+
+
+@pytest.mark.parametrize("name", ["canister_id", "method_name", "arg", "sender", "ingress_expiry"])
+def test_a_missing_field_is_named(served: Served, name: str) -> None:
+    call = served.call()
+    del call.content[name]
+    _refused(served.post(served.at("call"), call.signed(USER).body()), 400, name)
+
+
+@pytest.mark.parametrize("name", ["canister_id", "method_name", "arg", "sender", "ingress_expiry"])
+def test_a_field_of_the_wrong_type_is_named(served: Served, name: str) -> None:
+    call = served.call()
+    call.content[name] = [1, 2]
+    _refused(served.post(served.at("call"), call.signed(USER).body()), 400, name)
+
+
+def test_an_id_in_the_url_that_is_no_principal_is_refused(served: Served) -> None:
+    _refused(served.post("v3/canister/not-a-principal/call", served.call().signed(USER).body()), 400, "in the URL")
+
+
+def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
+    answer = served.post(served.at("call"), bytes(2 * 1024 * 1024 + 10_000))
+    _refused(answer, 413, "at most")
+
+
+def test_an_unknown_path_and_a_wrong_method_are_refused(served: Served) -> None:
+    _refused(httpx.get(f"{served.url}/api/v9/status"), 404, "GET /api/v9/status")
+    _refused(httpx.get(f"{served.url}/api/{served.at('call')}"), 404, "GET")

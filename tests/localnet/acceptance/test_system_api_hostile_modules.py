@@ -1,0 +1,210 @@
+"""Isolation: modules that mean harm end in the Internet Computer's errors while other canisters go on."""
+
+from __future__ import annotations
+
+import pytest
+from localnet import universal as u
+from localnet.driver import INSTALL, Driver, eventually, module
+from localnet.outcomes import number, rejected, replied
+from wasmtime import wat2wasm
+
+from mainer_nb.localnet import canister as limits
+from mainer_nb.localnet.errors import Reject
+from mainer_nb.localnet.scheduler import MAX_QUEUE
+from mainer_nb.localnet.state import CallMessage
+
+LIMIT = 100_000_000
+GROWN = u.ignore(u.basic("grow", 1000))
+
+
+@pytest.fixture(autouse=True)
+def _low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of instructions are lower here, so that the tests are quick."""
+    for name in ("UPDATE_LIMIT", "QUERY_LIMIT", "INSTALL_LIMIT", "INSPECT_LIMIT"):
+        monkeypatch.setattr(limits, name, LIMIT)
+
+
+@pytest.fixture
+def canister(ic: Driver) -> bytes:
+    return ic.create(u.universal(), arg=b"")
+
+
+ENDLESS = {
+    "nothing": u.forever(),
+    "filling memory": GROWN + u.forever(u.basic("fill", 200_000, 60_000_000)),
+    "filling a table": u.forever(u.basic("fill_table", 100_000)),
+    "asking for the size": u.forever(u.ignore(u.api("stable64_size"))),
+    "asking the time": u.forever(u.ignore(u.api("time"))),
+    "reading the argument": GROWN + u.forever(u.api("msg_arg_data_copy", 200_000, 0, 30)),
+    "writing stable memory": GROWN + u.stable_grow(1000) + u.forever(u.api("stable64_write", 0, 0, 60_000_000)),
+    "reading stable memory": GROWN + u.stable_grow(1000) + u.forever(u.api("stable64_read", 200_000, 0, 60_000_000)),
+    "growing stable memory": u.forever(u.ignore(u.api("stable64_grow", 1))),
+    "printing": GROWN + u.forever(u.api("debug_print", 0, 32_000)),
+    "building calls": GROWN + u.forever(u.new_call(b"", "nowhere", on_reply=b"", on_reject=b"")),
+    "setting the timer": u.forever(u.ignore(u.api("global_timer_set", 2**63))),
+}
+
+
+@pytest.mark.parametrize("work", ENDLESS)
+def test_endless_work_in_an_update_ends_at_the_instruction_limit(ic: Driver, canister: bytes, work: str) -> None:
+    rejected(ic.update(canister, "update", ENDLESS[work]), "IC0522", f"limit of {LIMIT} instructions")
+    assert replied(ic.update(canister, "update", u.reply(u.i64(u.api("stable64_size"))))) == bytes(8)
+
+
+@pytest.mark.parametrize("work", ["nothing", "filling memory", "asking for the size"])
+@pytest.mark.parametrize("entry", ["query", "init", "inspect", "pre-upgrade", "start"])
+def test_endless_work_ends_in_every_entry_point(ic: Driver, canister: bytes, entry: str, work: str) -> None:
+    program = ENDLESS[work]
+    if entry == "query":
+        outcome = ic.query(canister, "query", program)
+    elif entry == "init":
+        outcome = ic.install(ic.create(), u.universal(), INSTALL, program)
+    elif entry == "start":
+        outcome = ic.install(ic.create(), u.universal(start=program), INSTALL, b"")
+    elif entry == "inspect":
+        ic.update(canister, "update", u.hook("canister_inspect_message", program) + u.reply())
+        outcome = ic.update(canister, "update", u.reply())
+    else:
+        ic.update(canister, "update", u.hook("canister_pre_upgrade", program) + u.reply())
+        outcome = ic.install(canister, u.universal(), {"upgrade": None}, b"")
+    rejected(outcome, "IC0522")
+    assert replied(ic.query(canister, "query", u.reply(u.blob(b"still here")))) == b"still here"
+
+
+def test_deep_recursion_ends_in_a_stack_overflow(ic: Driver, canister: bytes) -> None:
+    for outcome in (ic.update(canister, "update", u.basic("recurse")), ic.query(canister, "query", u.basic("recurse"))):
+        rejected(outcome, "IC0502", "stack overflow")
+    assert replied(ic.update(canister, "update", u.reply())) == b""
+
+
+def test_deep_recursion_through_the_system_api_ends_in_a_stack_overflow(ic: Driver) -> None:
+    body = """(func $deep (drop (call $time)) (call $deep) (drop (call $time)))
+      (func (export "canister_update go") (call $deep))"""
+    rejected(ic.update(ic.create(module(body)), "go"), "IC0502", "stack overflow")
+
+
+def test_other_canisters_and_their_queries_go_on(ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UPDATE_LIMIT", 4_000_000_000)
+    other = ic.create(u.universal(), arg=b"")
+    request = ic.submit(canister, "update", u.forever())
+    assert isinstance(request, bytes)
+    eventually(lambda: ic.network.scheduler.requests[request].status == "processing")
+    for _ in range(5):
+        assert replied(ic.update(other, "update", u.reply(u.blob(b"on")))) == b"on"
+        assert replied(ic.query(canister, "query", u.reply(u.blob(b"on")))) == b"on"
+    assert ic.network.scheduler.requests[request].response is None
+    rejected(ic.response(request), "IC0522")
+
+
+def test_a_flood_of_calls_to_itself_does_not_stop_others(ic: Driver, canister: bytes) -> None:
+    other = ic.create(u.universal(), arg=b"")
+    again = u.call(canister, "query", u.reply(), on_reply=u.ignore(u.api("time"))) * 100
+    for _ in range(5):
+        assert isinstance(ic.submit(canister, "update", again), bytes)
+    assert replied(ic.update(other, "update", u.reply(u.blob(b"on")))) == b"on"
+    ic.tick()
+
+
+def test_a_full_queue_refuses_calls(ic: Driver, canister: bytes) -> None:
+    other = ic.create(u.universal(), arg=b"")
+    ic.hold(other)
+    count = u.store(1024, u.basic("add", u.stored(1024), 1))
+    calls = u.call(other, "query", u.reply(), on_reply=b"", on_reject=count) * 450
+    callers = (canister, ic.create(u.universal(), arg=b""))
+    for caller in callers:
+        assert isinstance(ic.submit(caller, "update", calls), bytes)
+    assert ic.network.scheduler.wait_until_idle(30)
+    waiting = ic.network.scheduler.canisters[other].queue
+    accepted = sum(isinstance(message, CallMessage) for _, message in waiting)
+    assert len(waiting) - 1 <= MAX_QUEUE  # a heartbeat may come in addition
+    assert accepted < 900
+    ic.go_on(other)
+    ic.tick()
+    counted = [ic.query(caller, "query", u.reply(u.i64(u.stored(1024)))) for caller in callers]
+    assert sum(map(number, counted)) == 900 - accepted
+
+
+def test_a_memory_grows_to_its_limit_only(ic: Driver) -> None:
+    for memory64, pages in ((False, 65536), (True, 6 * 1024**3 // 65536)):
+        canister = ic.create(u.universal(memory64), arg=b"")
+        beyond = u.reply(u.i64(u.basic("grow", pages - 2)))  # it has three already
+        assert replied(ic.query(canister, "query", beyond)) == b"\xff" * 8
+        within = u.basic("grow", pages - 4)
+        assert replied(ic.query(canister, "query", u.reply(u.i64(within))))[0] == 3
+
+
+def test_a_module_that_demands_too_much_memory_is_refused(ic: Driver) -> None:
+    refusal = ic.install(ic.create(), module("", "(memory i64 100000000)", imports=""), INSTALL)
+    assert isinstance(refusal, Reject)
+
+
+def test_a_module_with_a_huge_table_is_refused(ic: Driver) -> None:
+    refusal = ic.install(ic.create(), module("(table 1000000000 funcref)", imports=""), INSTALL)
+    assert isinstance(refusal, Reject)
+
+
+def test_growing_a_table_is_bounded(ic: Driver) -> None:
+    body = """(table 1 funcref) (func (export "canister_query go")
+      (call $reply_i32 (table.grow (ref.null func) (i32.const 2000000))))"""
+    assert ic.number(ic.create(module(body)), "go") == 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("instruction", "text"),
+    [
+        ("unreachable", "unreachable"),
+        ("(drop (i32.div_u (i32.const 1) (i32.const 0)))", "integer divide by 0"),
+        ("(drop (i32.div_s (i32.const -2147483648) (i32.const -1)))", "integer overflow"),
+        ("(drop (i32.trunc_f32_u (f32.const nan)))", "invalid conversion to integer"),
+        ("(drop (i32.load (i32.const -4)))", "heap out of bounds"),
+        ("(memory.fill (i32.const 65535) (i32.const 0) (i32.const 2))", "heap out of bounds"),
+        ("(call_indirect (i32.const 7))", "table out of bounds"),
+        ("(call_indirect (i32.const 0))", "undefined table element"),
+        ("(call_indirect (param i64) (i64.const 1) (i32.const 1))", "function signature mismatch"),
+    ],
+    ids=lambda value: value.strip("()").split(" ")[0] if "(" in value or value == "unreachable" else value,
+)
+def test_a_trapping_instruction_is_named(ic: Driver, instruction: str, text: str) -> None:
+    body = f"""(table 2 funcref) (elem (i32.const 1) $nothing) (func $nothing)
+      (func (export "canister_update go") {instruction})"""
+    rejected(ic.update(ic.create(module(body)), "go"), "IC0502", f"Canister trapped: {text}")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (b"", "wasm magic"),
+        (b"#!/bin/sh", "wasm magic"),
+        (b"\0asm\1\0\0\0\1\xff\xff\xff\xff\x0f", "bytes"),
+        (b"\x1f\x8b\x08broken", "gzipped"),
+    ],
+    ids=["empty", "script", "cut short", "broken gzip"],
+)
+def test_what_is_not_a_module_is_refused(ic: Driver, code: bytes, text: str) -> None:
+    rejected(ic.install(ic.create(), code, INSTALL), "IC0505", text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '(func $f) (export "canister_update go" (func $f)) (export "canister_query go" (func $f))',
+        '(func (export "canister_unknown"))',
+        '(func (export "canister_update go") (param i32))',
+        '(func (export "canister_init") (result i32) (i32.const 0))',
+        '(import "ic0" "msg_reply" (memory 1))',
+        '(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))',
+    ],
+    ids=["method twice", "unknown hook", "method with parameter", "hook with result", "imported memory", "wasi"],
+)
+def test_a_module_of_the_wrong_form_is_refused(ic: Driver, body: str) -> None:
+    rejected(ic.install(ic.create(), bytes(wat2wasm(f"(module {body})")), INSTALL), "IC0505")
+
+
+@pytest.mark.parametrize("kind", ["(param i64)", "(param i32 i32)", "(param i32) (result i32)", ""])
+def test_a_callback_of_the_wrong_type_traps(ic: Driver, kind: str) -> None:
+    body = f"""(table 1 funcref) (elem (i32.const 0) $wrong) (func $wrong {kind} unreachable)
+      (func (export "canister_update go")
+        (call $call_new (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+          (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+        (drop (call $call_perform)))"""
+    rejected(ic.update(ic.create(module(body)), "go"), "IC0502", "function signature mismatch")
