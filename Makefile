@@ -6,11 +6,12 @@
 #   make check          style and types
 #   make rebuild-check  rebuild the Motoko canisters and compare them with files/ (needs Node)
 #   make bench          measure speed against what it is compared with; QUICK=1 for a rough look
+#   make clients        install the clients from npm that the embedded network is tested with (needs Node)
 #   make clean          remove what was made here: .venv, runs, the embedded network's state
 #
 # Options of `mainer-nb run` go into RUN, such as: make run RUN="--model qwen2.5-0.5b-instruct-q8_0"
 
-.PHONY: run lab test check rebuild-check bench clean
+.PHONY: run lab test check rebuild-check clients bench clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -34,6 +35,14 @@ check: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python bench/suite.py $(if $(QUICK),--quick --results build/bench)
+
+# Clients of the Internet Computer from npm, for the tests of the embedded network; without npm these are skipped.
+clients:
+	@if command -v npm >/dev/null 2>&1; then \
+		npm install --prefix tests/localnet/clients --no-package-lock --no-audit --no-fund; \
+	else \
+		echo "clients: skipped, since npm is not installed"; \
+	fi
 
 rebuild-check:
 	@if command -v npm >/dev/null 2>&1; then \

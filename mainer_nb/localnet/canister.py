@@ -35,8 +35,6 @@ INSPECT_LIMIT = 200_000_000
 WRITE_LIMIT = 2 * 1024**3
 INSTALL_WRITE_LIMIT = 8 * 1024**3
 QUERY_WRITE_LIMIT = 1024**3
-#: Bytes of log that are kept of a canister.
-MAX_LOG_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -415,16 +413,20 @@ class Canister:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def log(self, entries: Sequence[tuple[int, bytes]]) -> None:
-        """Keeps lines that the canister printed, and of all lines the newest that fit in `MAX_LOG_SIZE`."""
-        number = self.state.next_log
-        self.logs += [(number + i, time, text[:MAX_LOG_SIZE]) for i, (time, text) in enumerate(entries)]
+        """Keeps lines that the canister printed, and of all lines the newest that the settings let it keep."""
+        number, limit = self.state.next_log, self.state.settings.log_memory_limit
+        self.logs += [(number + i, time, text[:limit]) for i, (time, text) in enumerate(entries)]
         self.state.next_log = number + len(entries)
-        size = sum(len(text) for _, _, text in self.logs)
+        size = self.log_size()
         dropped = 0
-        while size > MAX_LOG_SIZE:
+        while size > limit:
             size -= len(self.logs[dropped][2])
             dropped += 1
         del self.logs[:dropped]
+
+    def log_size(self) -> int:
+        """Bytes of the lines that are kept."""
+        return sum(len(text) for _, _, text in self.logs)
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,6 @@ class Evaluation:
             execution.data_certificate = self._certificate
         outcome = session.run(execution, lambda: call(execution, limit))
         self._left -= outcome.instructions
-        with self._network.lock:
-            canister.log(execution.logs)
         return outcome
 
     def rejection(self, canister: Canister, outcome: Outcome) -> Reject:
@@ -170,7 +168,6 @@ class _Conversation:
         if call.on_cleanup is not None:
             cleanup = self._enter_table("CC", call.on_cleanup, response)
             if cleanup.trap is not None:
-                self._evaluation.rejection(self._canister, cleanup)
                 self._session.restore(before)
         return self._evaluation.rejection(self._canister, outcome)
 

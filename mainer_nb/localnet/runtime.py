@@ -416,7 +416,7 @@ def _host_function(item: Import, masks: list[int]) -> Callable[..., int]:
         execution: Execution = _active.execution
         try:
             if execution.entry not in entries:
-                item.check(execution)
+                item.refuse(execution)
             execution.charge(overhead)
             result = function(execution, *[values[slot] & mask for slot, mask in slots])
             if result is not None:

@@ -362,6 +362,10 @@ class Scheduler:
             return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0527")
         if kind is None:
             return no_method(name, "update", message.method)
+        if _pays_too_little(state, message):
+            text = f"Canister {name} takes calls of other canisters with at least"
+            text += f" {state.settings.minimum_incoming_canister_call_cycles} cycles, not {message.cycles}"
+            return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0504")
         return self.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
 
     def out_of_cycles(self, canister: Canister, price: int) -> Reject | None:
@@ -790,6 +794,11 @@ def no_method(name: str, kind: str, method: str) -> Reject:
         f"Error from Canister {name}: Canister has no {kind} method '{method}'",
         "IC0536",
     )
+
+
+def _pays_too_little(state: CanisterState, message: CallMessage) -> bool:
+    from_another = isinstance(message.origin, FromCanister) and message.origin.canister_id != state.id
+    return from_another and message.cycles < state.settings.minimum_incoming_canister_call_cycles
 
 
 def _call_size(call: system_api.OutgoingCall) -> int:

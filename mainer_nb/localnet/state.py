@@ -37,6 +37,15 @@ class Settings:
     wasm_memory_threshold: int = 0
     log_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
     environment_variables: list[Sequence[str]] = field(default_factory=list)
+    minimum_incoming_canister_call_cycles: int = 0
+    log_memory_limit: int = 4096
+    snapshot_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
+    status_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
+
+    def shows(self, visibility: str, viewer: bytes) -> bool:
+        """Whether the setting `visibility`, such as ``log_visibility``, lets somebody see who is no controller."""
+        (kind, viewers), *_ = getattr(self, visibility).items()
+        return kind == "public" or (kind == "allowed_viewers" and viewer in viewers)
 
 
 @dataclass

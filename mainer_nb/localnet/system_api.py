@@ -21,7 +21,7 @@ import ctypes
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from . import cycles, memory
 from .errors import CanisterTrap, Reject, Reply, Response, trapped, violation
@@ -233,10 +233,9 @@ class Import:
     only32: bool
     overhead: int
 
-    def check(self, execution: Execution) -> None:
-        """Raises `CanisterTrap` unless the function may be called from where `execution` is."""
-        if execution.entry not in self.entries:
-            raise violation(f'"ic0_{self.name}" cannot be executed in {_MODES[execution.entry]} mode')
+    def refuse(self, execution: Execution) -> NoReturn:
+        """The function may not be called from where `execution` is: raises `CanisterTrap`."""
+        raise violation(f'"ic0_{self.name}" cannot be executed in {_MODES[execution.entry]} mode')
 
 
 #: Every function of the System API by name.

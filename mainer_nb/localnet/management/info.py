@@ -8,13 +8,13 @@ from .. import principal
 from ..canister import Canister
 from ..state import CallMessage
 from .methods import Answer, caller_fault, method, only_controllers, reply
-from .settings import BOUNDS
+from .settings import BOUNDS, VISIBILITIES
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
 
 
-@method("controllers or itself")
+@method("controllers or itself", visibility="status_visibility")
 def canister_status(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
     assert canister is not None
     state, settings = canister.state, canister.state.settings
@@ -26,12 +26,12 @@ def canister_status(network: Scheduler, canister: Canister | None, message: Call
         "settings": {
             **{name: getattr(settings, name) for name in BOUNDS},
             "controllers": settings.controllers,
-            "log_visibility": settings.log_visibility,
+            **{name: getattr(settings, name) for name in VISIBILITIES},
             "environment_variables": [{"name": name, "value": value} for name, value in settings.environment_variables],
         },
         "module_hash": state.module,
         "memory_size": state.memory_size(),
-        "memory_metrics": state.memory_metrics(),
+        "memory_metrics": {**state.memory_metrics(), "log_memory_store_size": canister.log_size()},
         "cycles": state.cycles,
         "reserved_cycles": state.reserved,
         "idle_cycles_burned_per_day": canister.idle_cycles_per_day(),
@@ -78,9 +78,7 @@ def canister_metadata(network: Scheduler, canister: Canister | None, message: Ca
 @method("users by query")
 def fetch_canister_logs(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
     assert canister is not None
-    (visibility, viewers), *_ = canister.state.settings.log_visibility.items()
-    allowed = visibility == "public" or (visibility == "allowed_viewers" and message.caller in viewers)
-    if not allowed:
+    if not canister.state.settings.shows("log_visibility", message.caller):
         only_controllers(canister, message.caller)
     with network.lock:
         logs = list(canister.logs)

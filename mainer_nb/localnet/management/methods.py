@@ -42,21 +42,29 @@ class ManagementMethod:
         callers: ``"controllers"`` of the canister; ``"controllers or itself"``; ``"canisters"``; ``"anyone"``;
             ``"users by query"``.
         target: the field of the argument that names the canister the call is about; None if it is about none.
+        visibility: the setting of the canister that may let in further callers.
     """
 
     handler: Handler
     callers: str
     target: str | None
+    visibility: str | None
+
+    def shows(self, canister: Canister, caller: bytes) -> bool:
+        """Whether the canister's settings let somebody in who is no controller."""
+        return self.visibility is not None and canister.state.settings.shows(self.visibility, caller)
 
 
 METHODS: dict[str, ManagementMethod] = {}
 
 
-def method(callers: str, target: str | None = "canister_id") -> Callable[[Handler], Handler]:
+def method(
+    callers: str, target: str | None = "canister_id", visibility: str | None = None
+) -> Callable[[Handler], Handler]:
     """Adds a handler, named as its method, to the table."""
 
     def register(handler: Handler) -> Handler:
-        METHODS[handler.__name__] = ManagementMethod(handler, callers, target)
+        METHODS[handler.__name__] = ManagementMethod(handler, callers, target, visibility)
         return handler
 
     return register
@@ -132,7 +140,8 @@ def check_ingress(network: Scheduler, sender: bytes, name: str, arg: bytes) -> C
     canister = network.canisters.get(args[found.target])
     if canister is None:
         raise no_such_canister(principal.to_text(args[found.target]))
-    if found.callers.startswith("controllers") and sender not in canister.state.settings.controllers:
+    known = sender in canister.state.settings.controllers or found.shows(canister, sender)
+    if found.callers.startswith("controllers") and not known:
         text = principal.to_text(canister.state.id)
         raise caller_fault("IC0512", f"Only controllers of canister {text} can call ic00 method {name}")
     return canister
@@ -161,7 +170,7 @@ def _check_caller(found: ManagementMethod, canister: Canister | None, message: C
     if found.callers.startswith("controllers"):
         assert canister is not None
         or_itself = found.callers == "controllers or itself"
-        if not (or_itself and message.caller == canister.state.id):
+        if not (or_itself and message.caller == canister.state.id) and not found.shows(canister, message.caller):
             only_controllers(canister, message.caller)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..scheduler import Scheduler
 
 MAX_CONTROLLERS = 10
-MAX_LOG_VIEWERS = 10
+MAX_VIEWERS = 10
 MAX_VARIABLES = 20
 MAX_VARIABLE_SIZE = 128
 
@@ -27,7 +27,11 @@ BOUNDS = {
     "reserved_cycles_limit": 2**128 - 1,
     "wasm_memory_limit": 2**48,
     "wasm_memory_threshold": 2**64 - 1,
+    "minimum_incoming_canister_call_cycles": 2**128 - 1,
+    "log_memory_limit": 2 * 1024**2,
 }
+#: The settings that say who may see something of a canister besides its controllers.
+VISIBILITIES = ("log_visibility", "snapshot_visibility", "status_visibility")
 
 
 @method("controllers")
@@ -63,9 +67,9 @@ def changed(settings: Settings, changes: dict[str, Any] | None) -> Settings:
         raise _invalid(f"Invalid settings: 'controllers' length exceeds maximum size allowed of {MAX_CONTROLLERS}.")
     if "controllers" in given:
         given["controllers"] = list(dict.fromkeys(given["controllers"]))
-    viewers = given.get("log_visibility", {}).get("allowed_viewers") or []
-    if len(viewers) > MAX_LOG_VIEWERS:
-        raise _invalid(f"Invalid settings: 'allowed_viewers' length exceeds maximum size allowed of {MAX_LOG_VIEWERS}.")
+    for name in VISIBILITIES:
+        if len(given.get(name, {}).get("allowed_viewers") or []) > MAX_VIEWERS:
+            raise _invalid(f"Invalid settings: 'allowed_viewers' length exceeds maximum size allowed of {MAX_VIEWERS}.")
     if "environment_variables" in given:
         given["environment_variables"] = _variables(given["environment_variables"])
     result = copy.copy(settings)

@@ -115,7 +115,7 @@ def load_canister_snapshot(network: Scheduler, canister: Canister | None, messag
     return reply(message)
 
 
-@method("controllers")
+@method("controllers", visibility="snapshot_visibility")
 def list_canister_snapshots(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
     assert canister is not None
     return reply(message, [_described(snapshot) for snapshot in network.store.snapshots(canister.state.id)])
@@ -134,7 +134,7 @@ def delete_canister_snapshot(network: Scheduler, canister: Canister | None, mess
     return reply(message)
 
 
-@method("controllers")
+@method("controllers", visibility="snapshot_visibility")
 def read_canister_snapshot_metadata(
     network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
 ) -> Answer:
@@ -156,7 +156,7 @@ def read_canister_snapshot_metadata(
     return reply(message, result)
 
 
-@method("controllers")
+@method("controllers", visibility="snapshot_visibility")
 def read_canister_snapshot_data(
     network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
 ) -> Answer:

@@ -105,6 +105,10 @@ def test_defaults(ic: Driver) -> None:
         "wasm_memory_limit": 0,
         "wasm_memory_threshold": 0,
         "environment_variables": [],
+        "minimum_incoming_canister_call_cycles": 0,
+        "log_memory_limit": 4096,
+        "snapshot_visibility": {"controllers": None},
+        "status_visibility": {"controllers": None},
     }
 
 

@@ -1,0 +1,68 @@
+"""Management canister: settings about who sees what, the log's size and the cycles of incoming calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from localnet import universal as u
+from localnet.driver import ALICE, BOB, Driver
+from localnet.outcomes import rejected, replied
+
+from mainer_nb.localnet.errors import Reject
+
+
+@pytest.fixture
+def canister(ic: Driver) -> bytes:
+    return ic.create(u.universal(), arg=b"")
+
+
+def _set(ic: Driver, canister: bytes, **settings: Any) -> Any:
+    return ic.manage("update_settings", {"canister_id": canister, "settings": settings})
+
+
+@pytest.mark.parametrize(
+    ("setting", "method"),
+    [("status_visibility", "canister_status"), ("snapshot_visibility", "list_canister_snapshots")],
+)
+def test_controllers_decide_who_sees_status_and_snapshots(
+    ic: Driver, canister: bytes, setting: str, method: str
+) -> None:
+    arg = {"canister_id": canister}
+    for visibility, seen in (
+        ({"controllers": None}, False),
+        ({"public": None}, True),
+        ({"allowed_viewers": [ALICE]}, False),
+        ({"allowed_viewers": [BOB]}, True),
+    ):
+        assert _set(ic, canister, **{setting: visibility}) is None
+        assert isinstance(ic.manage(method, arg, BOB), Reject) is not seen
+        assert not isinstance(ic.manage(method, arg, ALICE), Reject)
+
+
+@pytest.mark.parametrize("setting", ["log_visibility", "status_visibility", "snapshot_visibility"])
+def test_at_most_ten_viewers_are_allowed(ic: Driver, canister: bytes, setting: str) -> None:
+    rejected(_set(ic, canister, **{setting: {"allowed_viewers": [BOB] * 11}}), "", "allowed_viewers")
+
+
+def test_the_log_is_as_long_as_the_settings_let_it_be(ic: Driver, canister: bytes) -> None:
+    assert _set(ic, canister, log_memory_limit=25) is None
+    for i in range(5):
+        ic.update(canister, "update", u.api("debug_print", u.blob(b"%010d" % i)) + u.reply())
+    records = ic.manage("fetch_canister_logs", {"canister_id": canister})["canister_log_records"]
+    assert [record["content"] for record in records] == [b"%010d" % 3, b"%010d" % 4]
+    status = ic.manage("canister_status", {"canister_id": canister})
+    assert status["memory_metrics"]["log_memory_store_size"] == 20
+    rejected(_set(ic, canister, log_memory_limit=2**30), "", "log_memory_limit")
+
+
+def test_calls_of_other_canisters_bring_the_minimum_of_cycles(ic: Driver, canister: bytes) -> None:
+    assert _set(ic, canister, minimum_incoming_canister_call_cycles=1000) is None
+    other = ic.create(u.universal(), arg=b"")
+    code, text = u.rejected(replied(ic.update(other, "update", u.call(canister, "update", u.reply(), cycles=999))))
+    assert code == 5
+    assert "1000 cycles, not 999" in text
+    paid = u.call(canister, "update", u.reply(u.blob(b"served")), cycles=1000)
+    assert replied(ic.update(other, "update", paid)) == b"served"
+    assert replied(ic.update(canister, "update", u.call(canister, "update", u.reply(u.blob(b"own"))))) == b"own"
+    assert replied(ic.update(canister, "update", u.reply(u.blob(b"ingress")))) == b"ingress"

@@ -1,0 +1,197 @@
+"""A canister's life as real clients lead it: create, install, call, query, upgrade, settings, delete.
+
+The clients from npm are installed by `make clients` beside this file; without them their tests are skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wasmtime
+from ic.agent import Agent
+from ic.client import Client
+from ic.identity import Identity
+from icp_agent import Agent as IcpAgent
+from icp_agent import Client as IcpClient
+from icp_identity import Identity as IcpIdentity
+from probe_canister import PROBE_DID, PROBE_WAT
+
+from mainer_nb.localnet import candid, http, management, principal
+from mainer_nb.localnet.network import Network
+
+HERE = Path(__file__).parent
+MODULES = HERE / "node_modules"
+ICP = MODULES / "@icp-sdk" / "icp-cli-linux-x64" / "bin" / "icp"
+MANAGEMENT = "aaaaa-aa"
+
+
+class Served:
+    """A network and where it is served."""
+
+    def __init__(self, network: Network, url: str) -> None:
+        self.network, self.url = network, url
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Served]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    with Network(tmp_path_factory.mktemp("clients") / "network", module_cache) as network:
+        runner, port = asyncio.run_coroutine_threadsafe(http.listen(network), loop).result()
+        yield Served(network, f"http://127.0.0.1:{port}")
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def module_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The canister that the clients work with, as a file."""
+    path = tmp_path_factory.mktemp("module") / "probe.wasm"
+    path.write_bytes(bytes(wasmtime.wat2wasm(PROBE_WAT)))
+    return path
+
+
+# Python clients: their own envelopes, polling and verification; arguments encoded here.
+
+#: (update or query, canister, method, encoded argument, effective canister) -> encoded reply
+Send = Callable[[str, str, str, bytes, str], Any]
+
+
+def _ic_py(url: str) -> tuple[Send, bytes]:
+    identity = Identity(privkey="44" * 32)
+    agent = Agent(identity, Client(url))
+
+    def send(kind: str, canister: str, method: str, arg: bytes, effective: str) -> Any:
+        call = agent.update_raw if kind == "update" else agent.query_raw
+        return call(canister, method, arg, effective_canister_id=effective)
+
+    return send, identity.sender().bytes
+
+
+def _icp_py_core(url: str) -> tuple[Send, bytes]:
+    identity = IcpIdentity(privkey="55" * 32)
+    agent = IcpAgent(identity, IcpClient(url))
+
+    def send(kind: str, canister: str, method: str, arg: bytes, effective: str) -> Any:
+        if kind == "update":
+            return agent.update(canister, method, arg, effective_canister_id=effective, verify_certificate=False)
+        return agent.query(canister, method, arg, effective_canister_id=effective)
+
+    return send, identity.sender().bytes
+
+
+@pytest.mark.parametrize("client", [_ic_py, _icp_py_core], ids=["ic-py", "icp-py-core"])
+def test_python_clients(served: Served, module_file: Path, client: Callable[[str], tuple[Send, bytes]]) -> None:
+    send, user = client(served.url)
+
+    def manage(method: str, arg: dict[str, Any], effective: str) -> Any:
+        encoded = candid.encode(management.INTERFACE.methods[method].args, [arg])
+        return send("update", MANAGEMENT, method, encoded, effective)
+
+    created = manage("provisional_create_canister_with_cycles", {"amount": 10**13}, MANAGEMENT)
+    ((_, canister_id),) = created[0]["value"].items()
+    canister = str(canister_id)
+    own = {"canister_id": principal.from_text(canister)}
+    code = {**own, "wasm_module": module_file.read_bytes(), "arg": b""}
+    empty = candid.encode((), ())
+    manage("install_code", {**code, "mode": {"install": None}}, canister)
+    # ic-py sends no nonce: equal calls within a second are one call, so these have different arguments.
+    different = [candid.encode([candid.NAT], [i]) for i in range(2)]
+    counted = [send("update", canister, "increment", arg, canister)[0]["value"] for arg in different]
+    assert counted == [1, 2]
+    assert send("query", canister, "value", empty, canister)[0]["value"] == 2
+    with pytest.raises(Exception, match="no such luck"):
+        send("update", canister, "refuse_update", empty, canister)
+    manage("install_code", {**code, "mode": {"upgrade": None}}, canister)
+    assert send("query", canister, "value", empty, canister)[0]["value"] == 0
+    manage("update_settings", {**own, "settings": {"freezing_threshold": 1_234_567}}, canister)
+    state = served.network.scheduler.canisters[own["canister_id"]].state
+    assert state.settings.freezing_threshold == 1_234_567
+    assert state.settings.controllers == [user]
+    manage("stop_canister", own, canister)
+    manage("delete_canister", own, canister)
+    assert own["canister_id"] not in served.network.scheduler.canisters
+
+
+# Clients from npm.
+
+
+def test_the_javascript_agent(served: Served, module_file: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed")
+    if not (MODULES / "@icp-sdk" / "core").exists():
+        pytest.skip("the JavaScript agent is not installed: make clients")
+    command = [node, str(HERE / "agent.mjs"), served.url, str(module_file)]
+    environment = {**os.environ, "NODE_PATH": str(MODULES)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["counted"] == [1, 2, 2]
+    assert "no such luck" in found["refused"]
+    assert "IC0503" in found["trapped"]
+    assert found["upgraded"] == 0
+    assert found["threshold"] == 1_234_567
+    assert found["controllers"] == [found["user"]]
+    assert len(found["hash"]) == 64
+    assert found["nodes"] == 1
+    assert "is stopped" in found["stopped"]
+    assert "not found" in found["deleted"]
+
+
+def test_the_icp_command(served: Served, module_file: Path, tmp_path: Path) -> None:
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        pytest.skip("the icp command is tested on Linux, x86-64")
+    if not ICP.exists():
+        pytest.skip("the icp command is not installed: make clients")
+    interface, own_interface = tmp_path / "management.did", tmp_path / "probe.did"
+    interface.write_text(
+        "service : { provisional_create_canister_with_cycles :"
+        " (record { amount : opt nat }) -> (record { canister_id : principal }) }"
+    )
+    own_interface.write_text(PROBE_DID)
+    environment = {**os.environ, "ICP_HOME": str(tmp_path / "icp"), "HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
+
+    def icp(*args: str, network: bool = True) -> str:
+        key = served.network.root_key.hex()
+        where = ["--network", served.url, "--root-key", key, "--identity", "tester"] if network else []
+        done = subprocess.run(
+            [str(ICP), *args, *where], capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    icp("identity", "new", "tester", "--storage", "plaintext", network=False)
+    made = icp(
+        *("canister", "call", MANAGEMENT, "provisional_create_canister_with_cycles"),
+        *("(record { amount = opt (10_000_000_000_000 : nat) })", "--candid", str(interface)),
+    )
+    match = re.search(r'principal "([a-z0-9-]+)"', made)
+    assert match is not None, made
+    canister = match[1]
+    icp("canister", "install", canister, "--wasm", str(module_file), "--mode", "install")
+    typed = ("--candid", str(own_interface))
+    assert "(1 : nat64)" in icp("canister", "call", canister, "increment", "()", *typed)
+    assert "(1 : nat64)" in icp("canister", "call", canister, "value", "()", *typed, "--query")
+    icp("canister", "install", canister, "--wasm", str(module_file), "--mode", "upgrade", "--yes")
+    assert "(0 : nat64)" in icp("canister", "call", canister, "value", "()", *typed, "--query")
+    icp("canister", "settings", "update", canister, "--freezing-threshold", "1234567s")
+    assert "1_234_567" in icp("canister", "settings", "show", canister)
+    assert "Status: Running" in icp("canister", "status", canister)
+    icp("canister", "stop", canister)
+    icp("canister", "delete", canister, "--no-recover-cycles")
+    assert principal.from_text(canister) not in served.network.scheduler.canisters
