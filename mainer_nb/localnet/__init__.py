@@ -9,7 +9,9 @@ rest of `mainer_nb`.
                             certificate, hash_tree, bls, node
                                          what answers are signed with
                             state_tree   what can be certified
+                            gateway      canisters as web sites
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
+                            composite    composite queries, with the queries that they call
                             scheduler    who runs when: queues, call contexts, callbacks, timers, worker threads
                             management   the management canister, a module a concern (its interface: management.did)
                             keys         development keys that canisters sign with
@@ -24,5 +26,6 @@ rest of `mainer_nb`.
                             store        the database in the network's folder
                             journal      changes of memory files, atomically
     common to all           principal, candid, did, errors
+    as a library            sandbox      a fresh network for a test, canisters whose methods are Python methods
     as a program            server       a background process per state folder (`python -m mainer_nb.localnet serve`)
 """

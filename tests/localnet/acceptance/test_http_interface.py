@@ -20,6 +20,13 @@ from localnet.driver import ALICE, Driver
 from mainer_nb.localnet import certificate, hash_tree, http, management, principal
 from mainer_nb.localnet.envelope import hash_of_map
 
+DOES_NOT_HOLD = {
+    "canister signatures and Web Authentication keys are accepted": "refused with a text; Ed25519, secp256k1 and"
+    " P-256 are accepted",
+    "/subnet/<id>/metrics can be read": "the network keeps no metrics of its subnet",
+    "sender_info of a request is verified": "it needs canister signatures",
+    "/api_boundary_nodes lists nodes": "the network has none",
+}
 SECOND = 10**9
 
 

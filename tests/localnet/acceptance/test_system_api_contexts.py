@@ -13,6 +13,11 @@ from localnet.outcomes import rejected, replied
 from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reject
 
+DOES_NOT_HOLD = {
+    "ic0.cost_http_request_v2 can be imported": "the prices that it gives are not public",
+    "ic0.msg_caller_info_* give what a canister that signed for the caller says": "canister signatures are refused",
+}
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Driver]:

@@ -13,6 +13,12 @@ from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.scheduler import MAX_QUEUE
 from mainer_nb.localnet.state import CallMessage
 
+DOES_NOT_HOLD = {
+    "an endless loop of memory.grow ends as soon as other loops": "growing costs an instruction a page, and wasmtime"
+    " asks Python each time: it ends at the same limit, but holds one of the threads for hours",
+    "many calls of cheap functions end as soon as on mainnet": "a function of the System API takes about a"
+    " microsecond: 40 billion instructions of nothing else may take minutes",
+}
 LIMIT = 100_000_000
 GROWN = u.ignore(u.basic("grow", 1000))
 
