@@ -233,7 +233,6 @@ def _default_model(progress: Progress | None) -> Artifact:
     return Artifact(path.name, path, path.stat().st_size, package.EXPECTED_SHA256, origin)
 
 
-@lru_cache(maxsize=1)
 def _llm_build() -> ModuleType:
     """The LLM canister's build script, which lies beside its sources and not in this package."""
     path = places.project() / "canisters/llama_cpp/build.py"
@@ -242,6 +241,11 @@ def _llm_build() -> ModuleType:
             f"no file {path}, so the LLM canister cannot be built. Use a clone of the repository, "
             f"or put llama_cpp_canister's {LLM_WASM} into {places.files()}."
         )
+    return _imported(path)
+
+
+@lru_cache
+def _imported(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("llama_cpp_build", path)
     assert spec is not None
     assert spec.loader is not None

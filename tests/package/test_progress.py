@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 
@@ -49,6 +50,7 @@ def test_a_pipe_gets_lines_a_terminal_bars_and_the_environment_decides(monkeypat
         def isatty(self) -> bool:
             return True
 
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # other tests may have run notebooks
     assert isinstance(progress.auto(io.StringIO()), progress.Lines)
     assert isinstance(progress.auto(Terminal()), progress.Bars)
     monkeypatch.setenv("MAINER_NB_PROGRESS", "silent")
