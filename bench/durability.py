@@ -144,15 +144,21 @@ def numbers(agent: Agent, canister_id: str, method: str) -> list[int]:
 
 
 def check(agent: Agent, first: str, second: str, low: int, high: int) -> int:
-    """The number of the first canister; raises AssertionError when something was lost or done twice."""
-    heap, stable, far = numbers(agent, first, "numbers")
-    assert heap == stable == far, f"a message was half done: heap {heap} and {far}, stable memory {stable}"
-    assert low <= heap <= high, f"{low} calls were acknowledged and {high} sent, but {heap} counted"
+    """The number of the first canister; raises AssertionError when something was lost or done twice.
+
+    Calls that were accepted before the kill may still be executed meanwhile.
+    """
     deadline = time.monotonic() + 60
-    while (told := numbers(agent, second, "number")[0]) < heap and time.monotonic() < deadline:
+    while True:
+        told = numbers(agent, second, "number")[0]
+        heap, stable, far = numbers(agent, first, "numbers")
+        assert heap == stable == far, f"a message was half done: heap {heap} and {far}, stable memory {stable}"
+        assert low <= heap <= high, f"{low} calls were acknowledged and {high} sent, but {heap} counted"
+        assert told <= heap, f"the second canister was told {told} times, of {heap} things"
+        if told == heap:
+            return heap
+        assert time.monotonic() < deadline, f"the second canister was told {told} times instead of {heap}"
         time.sleep(0.01)
-    assert told == heap, f"the second canister was told {told} times instead of {heap}"
-    return heap
 
 
 def kill(pid: int, folder: Path) -> None:
