@@ -190,7 +190,6 @@ def run(folder: Path, rounds: int, seed: int) -> Result:
             print(
                 f"{number} of {rounds} kills: {counted} counted, {acknowledged} acknowledged, {sent} sent", flush=True
             )
-    server.stop(folder)
     seconds = round(time.monotonic() - began, 1)
     return Result(rounds, seed, sent, acknowledged, counted, max(0, acknowledged - counted), seconds)
 
@@ -202,7 +201,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = run(Path(folder) / "state", options.rounds, options.seed)
+        state = Path(folder) / "state"
+        try:
+            result = run(state, options.rounds, options.seed)
+        finally:
+            server.stop(state)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(asdict(result), indent=2) + "\n")
     print(json.dumps(asdict(result)))
