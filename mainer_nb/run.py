@@ -368,10 +368,11 @@ def _opening(summary: Mapping[str, Any]) -> str:
                 f"<p><strong>{link} failed in {escape(one['cell'])}</strong></p><pre>{escape(one['error'])}</pre>"
             )
     net, model = summary["network"], summary["model"] or {}
+    where = f"Network {net['name']} at {net['url']}" if net["url"] else f"Network {net['name']}, which is not running"
     return (
         f"# mAIner workbench\n\n"
         f"Run of {summary['started']}, {summary['seconds']} seconds: **{summary['status']}**. "
-        f"Network {net['name']} at {net['url'] or 'no address'}; model {model.get('file') or 'none'}.\n\n"
+        f"{where}; model {model.get('file') or 'none'}.\n\n"
         f"<table><tr><th>notebook</th><th>status</th><th>time</th></tr>{rows}</table>\n{failures}"
     )
 

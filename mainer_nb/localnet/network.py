@@ -23,7 +23,7 @@ from .errors import Failure, Reject, RejectCode, Reply, Response
 from .hash_tree import Node
 from .node import SEED_LENGTH, NodeKey
 from .runtime import Runtime
-from .scheduler import Scheduler, no_method, no_module
+from .scheduler import Scheduler, no_method, not_callable
 from .state import CallMessage, FromUser, Request
 from .state_tree import RANGE, StateTree
 from .store import Store
@@ -121,11 +121,8 @@ class Network:
         canister = self.scheduler.canisters.get(call.canister_id)
         if canister is None:
             return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-        if canister.state.status != "running":
-            code = "IC0509" if canister.state.status == "stopping" else "IC0508"
-            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {canister.state.status}", code)
-        if canister.compiled is None:
-            return no_module(name)
+        if canister.compiled is None or canister.state.status != "running":
+            return not_callable(canister)
         refusal = self.scheduler.out_of_cycles(canister, _ingress_price(call))
         if refusal is None and "canister_inspect_message" in canister.compiled.info.exports:
             refusal = self._ask_canister(canister, call)
@@ -274,11 +271,8 @@ class Network:
         canister = self.scheduler.canisters.get(canister_id)
         if canister is None:
             return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-        if canister.state.status != "running":
-            code = "IC0509" if canister.state.status == "stopping" else "IC0508"
-            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {canister.state.status}", code)
-        if canister.compiled is None:
-            return no_module(name)
+        if canister.compiled is None or canister.state.status != "running":
+            return not_callable(canister)
         if canister.compiled.info.method_kind(method) not in ("query", "composite_query"):
             return no_method(name, "query", method)
         return self.scheduler.out_of_cycles(canister, 0)

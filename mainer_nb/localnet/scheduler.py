@@ -339,23 +339,13 @@ class Scheduler:
                 self.flush()
             return
 
-        def save(commit: int, globals_: list[bytes]) -> None:
-            with self.lock:
-                self.keep_code(canister, instance, outcome, commit, globals_)
-                self.changes.done.append(number)
-                self._continue(canister, None, context, outcome)
-                self.flush()
-
-        canister.commit(instance, execution, save)
+        self._commit(canister, instance, outcome, number, context)
 
     def _refusal(self, canister: Canister, message: CallMessage) -> Reject | None:
         """Why a call is not executed at all."""
         state, name = canister.state, principal.to_text(canister.state.id)
-        if state.status != "running":
-            code = "IC0509" if state.status == "stopping" else "IC0508"
-            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {state.status}", code)
-        if canister.compiled is None:
-            return no_module(name)
+        if canister.compiled is None or state.status != "running":
+            return not_callable(canister)
         kind = canister.compiled.info.method_kind(message.method)
         if kind == "composite_query":
             text = f"Composite query method '{message.method}' of canister {name} cannot be called in replicated mode"
@@ -484,6 +474,13 @@ class Scheduler:
             return
         context = CallContext(FromSystem(), principal.MANAGEMENT, responded=True)
 
+        self._commit(canister, instance, outcome, number, context)
+
+    def _commit(
+        self, canister: Canister, instance: Instance, outcome: Outcome, number: int, context: CallContext
+    ) -> None:
+        """Commits a message that opened `context`. Without the lock held."""
+
         def save(commit: int, globals_: list[bytes]) -> None:
             with self.lock:
                 self.keep_code(canister, instance, outcome, commit, globals_)
@@ -491,7 +488,7 @@ class Scheduler:
                 self._continue(canister, None, context, outcome)
                 self.flush()
 
-        canister.commit(instance, execution, save)
+        canister.commit(instance, outcome.execution, save)
 
     # What executions leave behind. All with the lock held.
 
@@ -778,8 +775,12 @@ class Scheduler:
             return self._tick.wait_for(lambda: not self._ready and not self._running, timeout)
 
 
-def no_module(name: str) -> Reject:
-    """The rejection of a call to a canister without code."""
+def not_callable(canister: Canister) -> Reject:
+    """The rejection of a call to a canister that does not run, or has no code."""
+    status, name = canister.state.status, principal.to_text(canister.state.id)
+    if status != "running":
+        code = "IC0509" if status == "stopping" else "IC0508"
+        return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {status}", code)
     return Reject(
         int(RejectCode.CANISTER_ERROR),
         f"Error from Canister {name}: Attempted to execute a message, but the canister contains no Wasm module",
