@@ -19,16 +19,15 @@ class CertificateError(ValueError):
     """A certificate that must not be trusted; says why."""
 
 
-def certify(state: Node, paths: Iterable[Path], key: bls.SecretKey) -> bytes:
-    """The CBOR certificate of `paths` in the complete tree `state`, signed with the root key: no delegation.
+def certify(state: Node, wanted: Iterable[Iterable[Path]], key: bls.SecretKey) -> list[bytes]:
+    """A CBOR certificate for each of the `wanted` sets of paths in the complete tree `state`, all with one signature by
+    the root key: no delegation.
 
     Absent paths are proven absent.
     """
-    certificate = {
-        "tree": hash_tree.to_cbor(hash_tree.prune(state, paths)),
-        "signature": key.sign(_STATE_ROOT + state.digest),
-    }
-    return cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, certificate))
+    signature = key.sign(_STATE_ROOT + state.digest)
+    trees = [hash_tree.to_cbor(hash_tree.prune(state, paths)) for paths in wanted]
+    return [cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, {"tree": tree, "signature": signature})) for tree in trees]
 
 
 def verify(

@@ -16,15 +16,15 @@ Whatever is wrong with a request is said in the text of a 4xx answer.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import cbor2
 from aiohttp import web
 
 from mainer_nb.localnet import principal
+from mainer_nb.localnet.certification import Certification
 from mainer_nb.localnet.envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
 from mainer_nb.localnet.errors import Reject, Reply, Response
 from mainer_nb.localnet.gateway import Gateway
@@ -66,8 +66,11 @@ class Replica(Protocol):
     async def query(self, query: Query) -> Response:
         """Executes a query."""
 
-    def certificate(self, paths: list[list[bytes]]) -> bytes:
-        """A CBOR certificate of these paths of the state tree, and of the time."""
+    def keep(self) -> None:
+        """Makes what was accepted survive the end of the process, so that it may be acknowledged."""
+
+    def certificates(self, wanted: Sequence[list[list[bytes]]]) -> list[bytes]:
+        """CBOR certificates, each of these paths of the state tree, and of the time."""
 
     def effective_canister_id_ok(self, request: Call | Query, effective: bytes) -> bool:
         """Whether the canister id in the URL is the right one for the request."""
@@ -116,6 +119,7 @@ async def listen(replica: Replica, host: str = "127.0.0.1", port: int = 0) -> tu
 class _Handlers:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        self._certification = Certification(replica.certificates)
 
     async def status(self, request: web.Request) -> web.Response:
         return _cbor(
@@ -130,7 +134,10 @@ class _Handlers:
 
     async def call(self, request: web.Request) -> web.Response:
         _, refusal = await self._submit(request)
-        return web.Response(status=202) if refusal is None else _cbor(_rejection(refusal))
+        if refusal is not None:
+            return _cbor(_rejection(refusal))
+        self._replica.keep()
+        return web.Response(status=202)
 
     async def call_and_wait(self, request: web.Request) -> web.Response:
         return await self._outcome(*await self._submit(request))
@@ -145,9 +152,11 @@ class _Handlers:
     async def _outcome(self, call: Call, refusal: Reject | None) -> web.Response:
         if refusal is not None:
             return _cbor({"status": "non_replicated_rejection", **_rejection(refusal)})
-        if not await self._replica.wait(call.request_id, SYNCHRONOUS_SECONDS):
-            return web.Response(status=202)
-        certificate = await asyncio.to_thread(self._replica.certificate, [[b"request_status", call.request_id]])
+        with self._certification.soon(call.request_id):
+            if not await self._replica.wait(call.request_id, SYNCHRONOUS_SECONDS):
+                self._replica.keep()
+                return web.Response(status=202)
+        certificate = await self._certification.certificate([[b"request_status", call.request_id]])
         return _cbor({"status": "replied", "certificate": certificate})
 
     async def _submit(self, request: web.Request) -> tuple[Call, Reject | None]:
@@ -195,7 +204,7 @@ class _Handlers:
             reason = self._replica.may_read(read.sender, list(path), effective, read.targets)
             if reason is not None:
                 raise web.HTTPForbidden(text=reason)
-        certificate = await asyncio.to_thread(self._replica.certificate, [list(path) for path in read.paths])
+        certificate = await self._certification.certificate([list(path) for path in read.paths])
         return _cbor({"certificate": certificate})
 
 

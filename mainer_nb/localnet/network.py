@@ -7,9 +7,11 @@ queries, gives certificates, and owns clock, keys and state folder.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from .system_api import Execution
 
 #: An ingress message may be this many bytes, its envelope included (mainnet: 2 MiB for most subnets).
 MAX_INGRESS = 2 * 1024 * 1024
+_LONG_ARGUMENT = 64 * 1024
 
 
 def cache_folder() -> Path:
@@ -69,7 +72,7 @@ class Network:
         )
         self.scheduler.on_change = self._tree.canister_changed
         self.scheduler.on_request_done = self._request_changed
-        self._waiting: dict[bytes, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         #: Only one composite query at a time holds several canisters, so that two cannot wait for each other.
         self._composite = threading.Lock()
         self._threads = ThreadPoolExecutor(max(4, processors), "query")
@@ -108,10 +111,22 @@ class Network:
         """
         if call.request_id in self.scheduler.requests:
             return None
-        refusal = await asyncio.get_running_loop().run_in_executor(self._threads, self.inspect, call)
+        if self._inspects_slowly(call):
+            refusal = await asyncio.get_running_loop().run_in_executor(self._threads, self.inspect, call)
+        else:
+            refusal = self.inspect(call)
         if refusal is None:
             self.accept(call)
         return refusal
+
+    def _inspects_slowly(self, call: Call) -> bool:
+        """Whether `inspect` runs code of the canister, or reads a long argument."""
+        if call.canister_id == principal.MANAGEMENT:
+            return len(call.arg) > _LONG_ARGUMENT
+        canister = self.scheduler.canisters.get(call.canister_id)
+        if canister is None or canister.compiled is None:
+            return False
+        return "canister_inspect_message" in canister.compiled.info.exports
 
     def inspect(self, call: Call) -> Reject | None:
         """Why the callee does not take this message: it must exist, run, be able to pay, and accept it if asked."""
@@ -157,7 +172,10 @@ class Network:
         return None
 
     def accept(self, call: Call) -> None:
-        """Takes responsibility for a message that `inspect` found nothing against."""
+        """Queues a message that `inspect` found nothing against.
+
+        It is written with its first effects; before it is acknowledged earlier, `keep` must be called.
+        """
         scheduler = self.scheduler
         with scheduler.lock:
             if call.request_id in scheduler.requests:
@@ -169,11 +187,16 @@ class Network:
                 call.sender, call.canister_id, call.ingress_expiry, effective=self._effective_canister(call)
             )
             scheduler.requests[call.request_id] = request
-            scheduler.changes.requests[call.request_id] = request
             self._tree.request_changed(call.request_id)
             origin = FromUser(call.request_id)
             scheduler.dispatch(CallMessage(origin, call.sender, call.canister_id, call.method, call.arg))
-            scheduler.flush()
+            if not request.pending:
+                scheduler.flush()
+
+    def keep(self) -> None:
+        """Writes what was accepted: from now on it survives the end of this process, and may be acknowledged."""
+        with self.scheduler.lock:
+            self.scheduler.keep()
 
     def _payer(self, call: Call) -> Canister | None:
         """Who pays for an ingress message: its callee, or the canister that a management call is about."""
@@ -196,27 +219,26 @@ class Network:
         self._tree.request_changed(request_id)
         request = self.scheduler.requests.get(request_id)
         if request is None or not request.pending:
-            for loop, event in self._waiting.pop(request_id, []):
+            for waiter in self._waiting.pop(request_id, []):
+                loop = waiter.get_loop()
                 if not loop.is_closed():
-                    loop.call_soon_threadsafe(event.set)
+                    loop.call_soon_threadsafe(_wake, waiter)
 
     async def wait(self, request_id: bytes, timeout_seconds: float) -> bool:
         """Waits until the request is replied to or rejected; False if that takes longer."""
-        event = asyncio.Event()
-        waiter = (asyncio.get_running_loop(), event)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self.scheduler.lock:
             request = self.scheduler.requests.get(request_id)
             if request is None or not request.pending:
                 return request is not None
             self._waiting.setdefault(request_id, []).append(waiter)
         try:
-            await asyncio.wait_for(event.wait(), timeout_seconds)
-            return True
-        except TimeoutError:
-            with self.scheduler.lock:
-                if waiter in self._waiting.get(request_id, []):
+            await asyncio.wait((waiter,), timeout=timeout_seconds)
+            return waiter.done()
+        finally:
+            if not waiter.done():
+                with self.scheduler.lock, contextlib.suppress(KeyError, ValueError):
                     self._waiting[request_id].remove(waiter)
-            return False
 
     def outcome(self, request_id: bytes) -> Response:
         """The response to a request that `wait` waited for."""
@@ -306,7 +328,18 @@ class Network:
 
     def certificate(self, paths: list[list[bytes]]) -> bytes:
         """A certificate (CBOR) of the parts of the state tree under `paths`, and of the time."""
-        return certificate.certify(self.state_tree(), [[b"time"], *paths], self._key)
+        return self.certificates([paths])[0]
+
+    def certificates(self, wanted: Sequence[list[list[bytes]]]) -> list[bytes]:
+        """Certificates of parts of one and the same state tree, under one signature.
+
+        What they show of messages that were accepted and not executed is acknowledged by that, so it is kept.
+        """
+        shown = {path[1] for paths in wanted for path in paths if path[0] == b"request_status" and len(path) > 1}
+        requests = self.scheduler.requests
+        if any(request_id in requests and requests[request_id].pending for request_id in shown):
+            self.keep()
+        return certificate.certify(self.state_tree(), [[[b"time"], *paths] for paths in wanted], self._key)
 
     def _data_certificate(self, canister_id: bytes) -> bytes:
         return self.certificate([[b"canister", canister_id, b"certified_data"]])
@@ -372,6 +405,11 @@ class Network:
         if public or sender in canister.state.settings.controllers:
             return None
         return f"custom section {name.decode(errors='replace')!r} is private: only controllers may read it"
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _ingress_price(call: Call) -> int:

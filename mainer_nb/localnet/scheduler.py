@@ -88,12 +88,15 @@ class Scheduler:
         self.on_request_done: Callable[[bytes], None] = lambda request_id: None
         self.on_change: Callable[[bytes], None] = lambda canister_id: None
         self.changes = Changes()
+        #: Ingress messages that nobody was told of yet, by number: in memory only, see `keep`.
+        self._unacknowledged: dict[int, tuple[bytes, bool, CallMessage]] = {}
         self._subnet = Subnet(deque())
         self._work = threading.Condition(self.lock)
         self._ready: deque[Canister | Subnet] = deque()
         self._timers: list[tuple[int, bytes]] = []
         self._deadlines: list[tuple[int, bytes, int]] = []
-        self._tick = threading.Condition(self.lock)
+        self._tick = threading.Condition(self.lock)  # something is due earlier than the ticker knows
+        self._idle = threading.Condition(self.lock)
         self._stopping = False
         self._running = 0
         self._workers = workers
@@ -120,6 +123,7 @@ class Scheduler:
     def stop(self) -> None:
         """Lets running messages finish, then stops; waiting messages stay in the store."""
         with self.lock:
+            self.keep()
             self._stopping = True
             self._work.notify_all()
             self._tick.notify_all()
@@ -174,8 +178,34 @@ class Scheduler:
                 self._reject_delivery(message, "IC0201", RejectCode.SYS_TRANSIENT, "has too many messages waiting")
                 return
         number, self._next_message = self._next_message, self._next_message + 1
-        self.changes.messages.append((number, target, is_management, message))
+        if isinstance(message, CallMessage) and isinstance(message.origin, FromUser):
+            self._unacknowledged[number] = target, is_management, message
+        else:
+            self.changes.messages.append((number, target, is_management, message))
         self._put(number, target, is_management, message)
+
+    def keep(self) -> None:
+        """Writes the ingress messages that were accepted: from now on they survive the process. With the lock held.
+
+        A synchronous call is acknowledged with its outcome only, so most messages never have to be written.
+        """
+        for number, (target, is_management, message) in self._unacknowledged.items():
+            self.changes.messages.append((number, target, is_management, message))
+            self._keep_request(message.origin)
+        self._unacknowledged.clear()
+        self.flush()
+
+    def done(self, number: int) -> None:
+        """Message `number` is not waiting any more once the current step is written. With the lock held."""
+        unacknowledged = self._unacknowledged.pop(number, None)
+        if unacknowledged is None:
+            self.changes.done.append(number)
+        else:
+            self._keep_request(unacknowledged[2].origin)
+
+    def _keep_request(self, origin: Origin) -> None:
+        if isinstance(origin, FromUser) and origin.request_id in self.requests:
+            self.changes.requests[origin.request_id] = self.requests[origin.request_id]
 
     def _reject_delivery(self, message: CallMessage, code: str, reject_code: RejectCode, text: str) -> None:
         name = principal.to_text(message.callee)
@@ -242,7 +272,7 @@ class Scheduler:
                     who.forget()
                 with self.lock:
                     self.changes = Changes()
-                    self.changes.done.append(number)
+                    self.done(number)
                     if isinstance(message, CallMessage):
                         text = "internal error of the network; see its log"
                         failure = Reject(int(RejectCode.SYS_FATAL), text, "IC0000")
@@ -253,12 +283,12 @@ class Scheduler:
                     self._running -= 1
                     self.release(who)
                     if not self._ready and not self._running:
-                        self._tick.notify_all()
+                        self._idle.notify_all()
 
     def _execute(self, who: Canister | Subnet, number: int, message: Message) -> None:
         if isinstance(message, CallMessage) and self._expired(message):
             with self.lock:
-                self.changes.done.append(number)
+                self.done(number)
                 if isinstance(message.origin, FromUser):
                     self.respond(message.origin, _TIMED_OUT)
                 self.flush()
@@ -290,7 +320,7 @@ class Scheduler:
         except Failure as failure:
             answer = management.Answer(failure.reject, message.cycles)
         with self.lock:
-            self.changes.done.append(number)
+            self.done(number)
             if answer is not None:
                 self.respond(message.origin, answer.response, answer.refund)
             self.flush()
@@ -311,7 +341,7 @@ class Scheduler:
         refusal = self._refusal(canister, message)
         if refusal is not None:
             with self.lock:
-                self.changes.done.append(number)
+                self.done(number)
                 self.respond(message.origin, refusal, message.cycles)
                 self.flush()
             return
@@ -383,7 +413,7 @@ class Scheduler:
             context = state.contexts.get(callback.context) if callback else None
             self.touch(canister)
             if callback is None or context is None or canister.compiled is None:
-                self.changes.done.append(number)
+                self.done(number)
                 self.flush()
                 return
             context.outstanding -= 1
@@ -417,7 +447,7 @@ class Scheduler:
                     if callback.on_cleanup is not None:
                         self._finish_without_changes(canister, number, outcome)
                     else:
-                        self.changes.done.append(number)
+                        self.done(number)
                     self._conclude(canister, callback.context, context, trap)
                     self.flush()
                 return
@@ -425,7 +455,7 @@ class Scheduler:
         def save(commit: int, globals_: list[bytes]) -> None:
             with self.lock:
                 self.keep_code(canister, instance, outcome, commit, globals_)
-                self.changes.done.append(number)
+                self.done(number)
                 self._continue(canister, callback.context, context, outcome, trap)
                 self.flush()
 
@@ -455,7 +485,7 @@ class Scheduler:
         )
         if not runnable:
             with self.lock:
-                self.changes.done.append(number)
+                self.done(number)
                 self.flush()
             return
         if message == _LOW_MEMORY:
@@ -484,7 +514,7 @@ class Scheduler:
         def save(commit: int, globals_: list[bytes]) -> None:
             with self.lock:
                 self.keep_code(canister, instance, outcome, commit, globals_)
-                self.changes.done.append(number)
+                self.done(number)
                 self._continue(canister, None, context, outcome)
                 self.flush()
 
@@ -572,7 +602,7 @@ class Scheduler:
 
     def _finish_without_changes(self, canister: Canister, number: int, outcome: Outcome) -> None:
         self.pay(canister, outcome)
-        self.changes.done.append(number)
+        self.done(number)
 
     def _continue(
         self,
@@ -772,7 +802,7 @@ class Scheduler:
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         """Waits until no message is waiting or running; False if that takes longer than `timeout` seconds."""
         with self.lock:
-            return self._tick.wait_for(lambda: not self._ready and not self._running, timeout)
+            return self._idle.wait_for(lambda: not self._ready and not self._running, timeout)
 
 
 def not_callable(canister: Canister) -> Reject:

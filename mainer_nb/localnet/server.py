@@ -179,6 +179,7 @@ async def _serve(folder: Path, listener: socket.socket, ready_fd: int | None) ->
     await done.wait()
     (folder / "server.json").unlink(missing_ok=True)
     with network.scheduler.lock:  # between two commits
+        network.scheduler.keep()
         logging.shutdown()
         os._exit(0)
 

@@ -303,6 +303,7 @@ _TYPES = (
 )
 _MARK = "~"
 _BY_NAME = {_MARK + kind.__name__: kind for kind in _TYPES}
+_FIELDS = {kind: (_MARK + kind.__name__, [item.name for item in dataclasses.fields(kind)]) for kind in _TYPES}
 
 
 def pack(value: object) -> bytes:
@@ -316,8 +317,8 @@ def unpack(data: bytes) -> Any:
 
 
 def _encode(encoder: Any, value: Any) -> None:
-    fields = [getattr(value, item.name) for item in dataclasses.fields(value)]
-    encoder.encode({_MARK + type(value).__name__: fields})
+    name, fields = _FIELDS[type(value)]
+    encoder.encode({name: [getattr(value, field) for field in fields]})
 
 
 def _decode(*args: Any) -> Any:

@@ -69,14 +69,20 @@ STATE = hash_tree.tree(
 )
 
 
+def certify(state: hash_tree.Node, paths: list[list[bytes]], key: bls.SecretKey) -> bytes:
+    """The only certificate of a round."""
+    [one] = certificate.certify(state, [paths], key)
+    return one
+
+
 def content_of(data: bytes) -> dict[str, Any]:
     return dict(cbor2.loads(data.removeprefix(bytes.fromhex("d9d9f7"))))
 
 
 def delegated(paths: list[list[bytes]], root: bls.SecretKey = KEY) -> bytes:
     """A certificate of the subnet, with the root's delegation."""
-    content = content_of(certificate.certify(STATE, paths, SUBNET_KEY))
-    inner = certificate.certify(STATE, [[b"subnet", SUBNET]], root)
+    content = content_of(certify(STATE, paths, SUBNET_KEY))
+    inner = certify(STATE, [[b"subnet", SUBNET]], root)
     return cbor2.dumps({**content, "delegation": {"subnet_id": SUBNET, "certificate": inner}})
 
 
@@ -103,7 +109,7 @@ def test_a_certificate_of_the_main_network() -> None:
 
 
 def test_our_own() -> None:
-    data = certificate.certify(STATE, [[b"time"], [b"request_status", b"r" * 32], [b"request_status", b"absent"]], KEY)
+    data = certify(STATE, [[b"time"], [b"request_status", b"r" * 32], [b"request_status", b"absent"]], KEY)
     assert data.startswith(bytes.fromhex("d9d9f7"))
     tree = certificate.verify(data, KEY.public_key_der, now=NOW + 60 * SECOND)
     assert tree.digest == STATE.digest
@@ -114,7 +120,7 @@ def test_our_own() -> None:
 
 
 def test_other_clients_read_it() -> None:
-    data = certificate.certify(STATE, [[b"time"], [b"request_status", b"r" * 32]], KEY)
+    data = certify(STATE, [[b"time"], [b"request_status", b"r" * 32]], KEY)
     path = [b"request_status", b"r" * 32, b"reply"]
     assert ic_py_lookup(path, cbor2.loads(data)) == b"DIDL\0\0"
     theirs = IcpCertificate(cbor2.loads(data))
@@ -130,8 +136,8 @@ def test_with_delegation() -> None:
 def test_ranges_in_shards() -> None:
     ranges = {b"low": cbor2.dumps([[CANISTER, CANISTER]]), b"lower": cbor2.dumps([])}
     state = hash_tree.put(STATE, b"canister_ranges", hash_tree.tree({SUBNET: ranges}))
-    content = content_of(certificate.certify(STATE, [[b"time"]], SUBNET_KEY))
-    inner = certificate.certify(state, [[b"subnet", SUBNET, b"public_key"], [b"canister_ranges", SUBNET]], KEY)
+    content = content_of(certify(STATE, [[b"time"]], SUBNET_KEY))
+    inner = certify(state, [[b"subnet", SUBNET, b"public_key"], [b"canister_ranges", SUBNET]], KEY)
     data = cbor2.dumps({**content, "delegation": {"subnet_id": SUBNET, "certificate": inner}})
     certificate.verify(data, KEY.public_key_der, canister_id=CANISTER)
     with pytest.raises(CertificateError, match="does not cover"):
@@ -139,7 +145,7 @@ def test_ranges_in_shards() -> None:
 
 
 def tampered() -> bytes:
-    content = content_of(certificate.certify(STATE, [[b"time"]], KEY))
+    content = content_of(certify(STATE, [[b"time"]], KEY))
     content["tree"] = hash_tree.to_cbor(hash_tree.put(STATE, b"time", hash_tree.Leaf(b"\0")))
     return cbor2.dumps(content)
 
@@ -158,7 +164,7 @@ def doubly_delegated() -> bytes:
         (cbor2.dumps({"tree": [9], "signature": b""}), "malformed: not a hash tree"),
         (cbor2.dumps({"tree": [0], "signature": bytes(48)}), "not signed with this key"),
         (tampered(), "not signed with this key"),
-        (certificate.certify(STATE, [[b"time"]], SUBNET_KEY), "not signed with this key"),
+        (certify(STATE, [[b"time"]], SUBNET_KEY), "not signed with this key"),
         (delegated([[b"time"]], root=SUBNET_KEY), "not signed with this key"),
         (doubly_delegated(), "has itself a delegation"),
         (cbor2.dumps({"tree": [0], "signature": b"", "delegation": 1}), "not a map with subnet_id"),
@@ -176,11 +182,11 @@ def test_a_canister_of_another_subnet() -> None:
 
 
 def test_time() -> None:
-    data = certificate.certify(STATE, [[b"time"]], KEY)
+    data = certify(STATE, [[b"time"]], KEY)
     with pytest.raises(CertificateError, match="is 301 s ago, at most 300 s"):
         certificate.verify(data, KEY.public_key_der, now=NOW + 301 * SECOND)
     with pytest.raises(CertificateError, match="is 301 s ahead"):
         certificate.verify(data, KEY.public_key_der, now=NOW - 301 * SECOND)
-    without_time = certificate.certify(STATE, [[b"subnet"]], KEY)
+    without_time = certify(STATE, [[b"subnet"]], KEY)
     with pytest.raises(CertificateError, match="does not show time"):
         certificate.verify(without_time, KEY.public_key_der, now=NOW)

@@ -147,6 +147,22 @@ def test_messages_that_wait_are_executed_after_a_restart(ic: Driver) -> None:
     assert ic.number(canister, "get") == 2
 
 
+def test_a_message_is_written_before_it_is_acknowledged_and_not_sooner(ic: Driver) -> None:
+    canister = ic.create(KEEPER)
+    ic.hold(canister)
+    request = ic.submit(canister, "add")
+    assert isinstance(request, bytes)
+    assert list(ic.network.store.messages()) == []
+    ic.network.certificate([[b"time"]])
+    assert list(ic.network.store.messages()) == []
+    ic.network.certificate([[b"request_status", request]])  # shows that it was received
+    assert [target for _, target, _, _ in ic.network.store.messages()] == [canister]
+    assert request in dict(ic.network.store.requests())
+    ic.go_on(canister)
+    ic.response(request)
+    assert list(ic.network.store.messages()) == []
+
+
 def test_a_folder_with_something_else_is_reported(tmp_path: Path, module_cache: Path) -> None:
     (tmp_path / "network.sqlite").write_text("this is not a database, and it is long enough to be noticed" * 10)
     with pytest.raises(DamagedState, match=r"cannot be read.*--reset"):

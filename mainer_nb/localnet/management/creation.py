@@ -109,7 +109,8 @@ def delete_canister(network: Scheduler, canister: Canister | None, message: Call
     with network.lock:
         undelivered = (*canister.queue, *canister.management)
         waiting = [message for _, message in undelivered if isinstance(message, CallMessage)]
-        network.changes.done += [number for number, _ in undelivered]
+        for number, _ in undelivered:
+            network.done(number)
         canister.queue.clear()
         canister.management.clear()
         del network.canisters[state.id]
