@@ -5,6 +5,7 @@
 /// the step.
 
 import Array "mo:core/Array";
+import Blob "mo:core/Blob";
 import Cycles "mo:core/Cycles";
 import Error "mo:core/Error";
 import InternetComputer "mo:core/InternetComputer";
@@ -26,12 +27,15 @@ import ReturnCyclesWasm "ReturnCyclesWasm"; // return_cycles.wat, assembled at b
 
 persistent actor MainerCreator {
 
+  type ChunkHash = { hash : Blob };
+
   // State
 
   var masterId = ""; // the Game State
   let artefacts = Artefacts.new();
   let promptFormats : Map.Map<Text, Types.PromptFormat> = Map.empty(); // by model name
   let mainers : List.List<Types.MainerRecord> = List.empty();
+  let storedParts : Map.Map<Blob, [ChunkHash]> = Map.empty(); // of wasms in this canister's chunk store, by sha256
   var creationCycles : Types.CreationCycles = { controller = 3_000_000_000_000; llm = 5_000_000_000_000 };
 
   Artefacts.afterUpgrade(artefacts);
@@ -42,6 +46,7 @@ persistent actor MainerCreator {
   transient let cyclesPerByteSent = 1_100;
   transient let notWorthReturning = 100_000_000_000; // cycles; bringing them back would use most of them
   transient let installChunkSize = 1_048_576; // what the chunk store of a canister takes
+  transient let maxStoredParts = 90; // a chunk store holds 100; the rest is for creations that store the same at once
   transient let modelPath = "models/model.gguf";
   transient let uploadsInFlight = 6;
   transient let uploadAttempts = 3;
@@ -373,21 +378,47 @@ persistent actor MainerCreator {
     });
     progress.canister := ?canister_id;
     progress.step := "install code";
-    let hashes : List.List<{ hash : Blob }> = List.empty();
-    for ((offset, size) in BlockStore.parts(wasm.file, wasm.size, installChunkSize).values()) {
-      hashes.add(await ic.upload_chunk({ canister_id; chunk = BlockStore.readPart(artefacts.store, wasm.file, offset, size) }));
+    let known = storedParts.get(wasm.sha256) != null;
+    try await* install(canister_id, wasm) catch error {
+      if (not known) throw error;
+      storedParts.remove(wasm.sha256); // the chunk store may have been cleared by a controller
+      await* install(canister_id, wasm);
+    };
+    canister_id;
+  };
+
+  /// Installs `wasm` from the chunk store of this canister, which all new canisters share.
+  func install(target_canister : Principal, wasm : Artefacts.Artefact) : async* () {
+    let chunk_hashes_list = switch (storedParts.get(wasm.sha256)) {
+      case (?hashes) hashes;
+      case null await* storeParts(wasm);
     };
     await ic.install_chunked_code({
       mode = #install;
-      target_canister = canister_id;
-      store_canister = null;
-      chunk_hashes_list = hashes.toArray();
+      target_canister;
+      store_canister = ?self();
+      chunk_hashes_list;
       wasm_module_hash = wasm.sha256;
       arg = to_candid ();
       sender_canister_version = null;
     });
-    await ic.clear_chunk_store({ canister_id });
-    canister_id;
+  };
+
+  /// Puts `wasm` into the chunk store of this canister and remembers the hashes of its parts.
+  func storeParts(wasm : Artefacts.Artefact) : async* [ChunkHash] {
+    let parts = BlockStore.parts(wasm.file, wasm.size, installChunkSize);
+    var stored = 0;
+    for (hashes in storedParts.values()) stored += hashes.size();
+    if (stored + parts.size() > maxStoredParts) {
+      storedParts.clear();
+      await ic.clear_chunk_store({ canister_id = self() });
+    };
+    let hashes : List.List<ChunkHash> = List.empty();
+    for ((offset, size) in parts.values()) {
+      hashes.add(await ic.upload_chunk({ canister_id = self(); chunk = BlockStore.readPart(artefacts.store, wasm.file, offset, size) }));
+    };
+    storedParts.add(wasm.sha256, hashes.toArray());
+    hashes.toArray();
   };
 
   /// Copies the model file with several chunks under way at a time; a chunk that fails is sent again.

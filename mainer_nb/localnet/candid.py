@@ -784,6 +784,9 @@ class _Reader:
         return number
 
 
+_Decoder = Callable[[_Reader], Any]
+
+
 def decode(types: Sequence[Type] | None, data: bytes, principal: Callable[[bytes], Any] = bytes) -> list[Any]:
     """The values in a message, coerced to the expected `types` by the rules of the spec (section "Decoding").
 
@@ -793,10 +796,7 @@ def decode(types: Sequence[Type] | None, data: bytes, principal: Callable[[bytes
     """
     reader = _Reader(bytes(data))
     try:
-        table = _read_type_table(reader)
-        wire_types = [_read_reference(reader, table) for _ in range(reader.count("arguments"))]
-        compiler = _DecoderCompiler(principal)
-        values = list(_decode_arguments(reader, compiler, wire_types, types))
+        values = list(_decode_arguments(reader, _read_head(reader, None if types is None else tuple(types), principal)))
     except RecursionError:
         raise CandidError("the Candid message is nested too deeply") from None
     if reader.pos != len(reader.data):
@@ -811,24 +811,70 @@ def types(data: bytes) -> list[Type]:
     return [_read_reference(reader, table) for _ in range(reader.count("arguments"))]
 
 
-def _decode_arguments(
-    reader: _Reader, compiler: _DecoderCompiler, wire_types: list[Type], types: Sequence[Type] | None
-) -> Iterator[Any]:
-    for number, wire in enumerate(wire_types):
-        if types is None:
-            yield compiler.decoder(wire, None)(reader)
-        elif number < len(types):
-            try:
-                yield compiler.decoder(wire, types[number])(reader)
-            except _Mismatch as mismatch:
-                raise CandidError(f"argument {number + 1}: {mismatch}") from None
-        else:
-            compiler.decoder(wire, None)(reader)
-    for number, expected in enumerate(types or ()):
-        if number >= len(wire_types):
-            if not _may_be_absent(expected):
-                raise CandidError(f"argument {number + 1} of type {expected} is missing in the message")
-            yield None
+@dataclass(frozen=True)
+class _Head:
+    """What messages begin with that hold values of the same types, and how those are decoded.
+
+    `used`: reader's fuel that reading it takes; `absent`: how many expected arguments such messages lack.
+    """
+
+    octets: bytes
+    used: int
+    decoders: tuple[tuple[_Decoder, bool], ...]  # and whether the value is expected
+    absent: int
+
+
+_HEADS_KEPT = 16  # of each sequence of expected types
+_LONGEST_HEAD_KEPT = 4096  # bytes
+
+
+@lru_cache(maxsize=512)
+def _heads(types: tuple[Type, ...] | None, principal: Callable[[bytes], Any]) -> dict[bytes, _Head]:
+    """The heads of messages that were decoded as `types`: a program's messages of one method begin all the same."""
+    return {}
+
+
+def _read_head(reader: _Reader, types: tuple[Type, ...] | None, principal: Callable[[bytes], Any]) -> _Head:
+    """Reads up to the first value."""
+    known = _heads(types, principal)
+    for head in tuple(known.values()):
+        if reader.data.startswith(head.octets):
+            reader.pos = len(head.octets)
+            reader.fuel -= head.used
+            return head
+    fuel = reader.fuel
+    table = _read_type_table(reader)
+    wire_types = [_read_reference(reader, table) for _ in range(reader.count("arguments"))]
+    decoders, absent = _compile_decoders(_DecoderCompiler(principal), wire_types, types)
+    head = _Head(reader.data[: reader.pos], fuel - reader.fuel, decoders, absent)
+    if len(head.octets) <= _LONGEST_HEAD_KEPT:
+        if len(known) >= _HEADS_KEPT:
+            known.clear()
+        known[head.octets] = head
+    return head
+
+
+def _compile_decoders(
+    compiler: _DecoderCompiler, wire_types: list[Type], types: tuple[Type, ...] | None
+) -> tuple[tuple[tuple[_Decoder, bool], ...], int]:
+    expected = [None] * len(wire_types) if types is None else [*types[: len(wire_types)]]
+    for number, type_ in enumerate((types or ())[len(wire_types) :], len(wire_types) + 1):
+        if not _may_be_absent(type_):
+            raise CandidError(f"argument {number} of type {type_} is missing in the message")
+    decoders = [(compiler.decoder(wire, type_), True) for wire, type_ in zip(wire_types, expected, strict=False)]
+    decoders += [(compiler.decoder(wire, None), False) for wire in wire_types[len(expected) :]]
+    return tuple(decoders), max(0, len(types or ()) - len(wire_types))
+
+
+def _decode_arguments(reader: _Reader, head: _Head) -> Iterator[Any]:
+    for number, (decode_value, is_expected) in enumerate(head.decoders, 1):
+        try:
+            value = decode_value(reader)
+        except _Mismatch as mismatch:
+            raise CandidError(f"argument {number}: {mismatch}") from None
+        if is_expected:
+            yield value
+    yield from [None] * head.absent
 
 
 def _read_type_table(reader: _Reader) -> list[Rec]:
@@ -909,9 +955,6 @@ def _read_methods(reader: _Reader, table: list[Rec]) -> tuple[tuple[str, Type], 
             raise reader.error(f"method {name!r} after {methods[-1][0]!r}: method names must ascend")
         methods.append((name, _read_reference(reader, table)))
     return tuple(methods)
-
-
-_Decoder = Callable[[_Reader], Any]
 
 
 class _DecoderCompiler:

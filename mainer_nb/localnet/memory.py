@@ -11,20 +11,22 @@ cache, the first write to a page makes a private copy of that page alone. So
 The cost is proportional to the pages written, not to the size of the memory, and several
 instances (one for updates, one for queries) can map the same base file at once.
 
-On Linux the private pages are told apart by ``/proc/self/pagemap`` (bit 61 is set for pages of a
-file). Where that is not to be had, the mapping is compared with the file, which is slower and gives
-the same answer.
+On Linux the private pages are told apart by ``/proc/self/pagemap``: asked for with ``PAGEMAP_SCAN``
+(since Linux 6.7), else read (bit 61 is set for pages of a file). Where that is not to be had, the
+mapping is compared with the file, which is slower and gives the same answer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import functools
 import mmap
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +142,10 @@ class CowMemory:
         """The ranges (whole pages, ascending, not touching) that differ from the base file, or may do so."""
         if not self.size:
             return []
-        flags = _private_pages(self.address, self.size) if _pagemap() is not None else self._changed_pages()
-        return _runs(flags, self.size)
+        private_ranges = _private_ranges()
+        if private_ranges is None:
+            return _runs(self._changed_pages(), self.size)
+        return private_ranges(self.address, self.size)
 
     def _changed_pages(self) -> np.ndarray:
         pages = -(-self.size // PAGE)
@@ -213,37 +217,93 @@ def page_ranges(touched: Iterable[Range], size: int) -> list[Range]:
     return merged
 
 
+# Telling private pages apart (Documentation/admin-guide/mm/pagemap.rst).
+
+_FindPrivate = Callable[[int, int], list[Range]]
+
+
+@functools.cache
+def _private_ranges() -> _FindPrivate | None:
+    """The quickest way that this system has, None if it has none."""
+    if _LINUX:
+        for find in (_scanned_ranges, _read_ranges):
+            with contextlib.suppress(OSError):
+                if _tells_private_pages(find):
+                    return find
+    return None
+
+
+def _tells_private_pages(find: _FindPrivate) -> bool:
+    """Whether `find` gives the written one of two pages of a file."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(2 * PAGE)
+        with mmap.mmap(file.fileno(), 2 * PAGE, flags=mmap.MAP_PRIVATE) as probe:
+            probe[0], _ = 1, probe[PAGE]
+            address = ctypes.addressof(first := ctypes.c_char.from_buffer(probe))
+            found = find(address, 2 * PAGE)
+            del first
+    return found == [(0, PAGE)]
+
+
+@functools.cache
+def _pagemap() -> int:
+    """A descriptor of this process's page map."""
+    return os.open("/proc/self/pagemap", os.O_RDONLY)
+
+
+class _Scan(ctypes.Structure):
+    """``struct pm_scan_arg``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            *("size", "flags", "start", "end", "walk_end", "vec", "vec_len", "max_pages"),
+            *("category_inverted", "category_mask", "category_anyof_mask", "return_mask"),
+        )
+    )
+
+
+class _Region(ctypes.Structure):
+    """``struct page_region``."""
+
+    _fields_ = (("start", ctypes.c_uint64), ("end", ctypes.c_uint64), ("categories", ctypes.c_uint64))
+
+
+_PAGEMAP_SCAN = 3 << 30 | ctypes.sizeof(_Scan) << 16 | ord("f") << 8 | 16  # _IOWR('f', 16, struct pm_scan_arg)
+_IS_FILE, _IS_PRESENT, _IS_SWAPPED = 1 << 2, 1 << 3, 1 << 4
+_REGIONS = 256  # asked for at once
+
+
+def _scanned_ranges(address: int, size: int) -> list[Range]:
+    regions = (_Region * _REGIONS)()
+    scan = _Scan(
+        size=ctypes.sizeof(_Scan),
+        start=address,
+        end=address + -(-size // PAGE) * PAGE,
+        vec=ctypes.addressof(regions),
+        vec_len=_REGIONS,
+        category_inverted=_IS_FILE,
+        category_mask=_IS_FILE,
+        category_anyof_mask=_IS_PRESENT | _IS_SWAPPED,
+        return_mask=_IS_FILE,
+    )
+    found: list[Range] = []
+    while scan.start < scan.end:
+        count = fcntl.ioctl(_pagemap(), _PAGEMAP_SCAN, scan, True)
+        found += [(one.start - address, one.end - one.start) for one in regions[:count]]
+        scan.start = scan.walk_end
+    return page_ranges(found, size)
+
+
 _PRESENT = np.uint64(1 << 63)
 _SWAPPED = np.uint64(1 << 62)
 _FILE = np.uint64(1 << 61)
 
 
-@functools.cache
-def _pagemap() -> int | None:
-    """A descriptor of this process's page map, if the system has one that tells private pages apart."""
-    if not _LINUX:
-        return None
-    try:
-        fd = os.open("/proc/self/pagemap", os.O_RDONLY)
-        with tempfile.TemporaryFile() as file:
-            file.truncate(2 * PAGE)
-            with mmap.mmap(file.fileno(), 2 * PAGE, flags=mmap.MAP_PRIVATE) as probe:
-                probe[0], _ = 1, probe[PAGE]
-                address = ctypes.addressof(first := ctypes.c_char.from_buffer(probe))
-                private = [bool(flag) for flag in _private_pages(address, 2 * PAGE, fd)]
-                del first
-    except OSError:
-        return None
-    return fd if private == [True, False] else None
-
-
-def _private_pages(address: int, size: int, pagemap: int | None = None) -> np.ndarray:
-    """Which pages are neither absent nor pages of the file (Documentation/admin-guide/mm/pagemap.rst)."""
-    fd = _pagemap() if pagemap is None else pagemap
-    assert fd is not None
+def _read_ranges(address: int, size: int) -> list[Range]:
     pages = -(-size // PAGE)
-    entries = np.frombuffer(os.pread(fd, pages * 8, address // PAGE * 8), np.uint64)
-    return ((entries & (_PRESENT | _SWAPPED)) != 0) & ((entries & _FILE) == 0)
+    entries = np.frombuffer(os.pread(_pagemap(), pages * 8, address // PAGE * 8), np.uint64)
+    return _runs(((entries & (_PRESENT | _SWAPPED)) != 0) & ((entries & _FILE) == 0), size)
 
 
 def _runs(flags: np.ndarray, size: int) -> list[Range]:

@@ -171,7 +171,8 @@ class Store:
     def put_module(self, sha256: bytes, wasm: bytes) -> None:
         """Keeps a module under its hash."""
         with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO module VALUES (?,?)", (sha256, wasm))
+            if self._db.execute("SELECT 1 FROM module WHERE sha256=?", (sha256,)).fetchone() is None:
+                self._db.execute("INSERT INTO module VALUES (?,?)", (sha256, wasm))
 
     def module(self, sha256: bytes) -> bytes:
         """The module with this hash.

@@ -36,6 +36,10 @@ from mainer_nb.errors import CanisterError
 EMPTY_WASM = bytes(wasmtime.wat2wasm("(module (memory 1))"))
 # Sections that add up, but code that no network accepts.
 UNKNOWN_IMPORT_WASM = bytes(wasmtime.wat2wasm('(module (import "outer" "space" (func)) (memory 1))'))
+CHUNK_STORE = """service : {
+  stored_chunks : (record { canister_id : principal }) -> (vec record { hash : blob });
+  clear_chunk_store : (record { canister_id : principal }) -> ();
+}"""
 # What a failed creation may cost: the network's fee for the canister, and what bringing back its cycles takes.
 COST_OF_FAILURE = CREATION_FEE + 100 * BILLION
 
@@ -109,6 +113,23 @@ def test_a_share_service_and_its_agents(supplied: Protocol) -> None:
         with pytest.raises(CanisterError) as caught:
             supplied.creator.testCreateMainerLlmCanister(agent.canister_id)
         assert caught.value.value == "ShareAgent type canister is not allowed to control an LLM canister"
+
+
+def test_a_wasm_is_stored_once_and_again_when_the_chunk_store_was_cleared(supplied: Protocol) -> None:
+    creator = supplied.creator.canister_id
+    ic = Canister(supplied.owner, management.MANAGEMENT, CHUNK_STORE)
+
+    def stored() -> Any:
+        return ic.stored_chunks({"canister_id": creator}, effective_canister_id=creator)
+
+    supplied.mainer("Own")
+    parts = stored()
+    assert len(parts) == 1
+    supplied.mainer("Own")
+    assert stored() == parts
+    ic.clear_chunk_store({"canister_id": creator}, effective_canister_id=creator)
+    assert supplied.mainer("Own").health() == {"status_code": 200}
+    assert stored() == parts
 
 
 def test_the_game_state_and_the_creator_itself_may_create(supplied: Protocol) -> None:

@@ -1,4 +1,4 @@
-"""Copy-on-write memories, on the fast path and on the one that works everywhere."""
+"""Copy-on-write memories, on the fast paths and on the one that works everywhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from mainer_nb.localnet import journal, memory
 from mainer_nb.localnet.memory import PAGE, CowMemory, page_ranges, write_ranges
 
 
-@pytest.fixture(params=["native", "portable"], autouse=True)
+@pytest.fixture(params=["scanned", "read", "compared"], autouse=True)
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test on this system's fast path, and on the comparison of mapping and file that needs none."""
-    if request.param == "portable":
+    """Each test with each way of telling private pages apart that this system has."""
+    if request.param == "compared":
         monkeypatch.setattr(memory, "_LINUX", False)
-        monkeypatch.setattr(memory, "_pagemap", lambda: None)
+        monkeypatch.setattr(memory, "_private_ranges", lambda: None)
+        return
+    find = memory._scanned_ranges if request.param == "scanned" else memory._read_ranges
+    try:
+        works = memory._tells_private_pages(find)
+    except OSError:
+        works = False
+    if not works:
+        pytest.skip(f"this system's page map cannot be {request.param}")
+    monkeypatch.setattr(memory, "_private_ranges", lambda: find)
 
 
 @pytest.fixture
@@ -34,6 +43,14 @@ def test_only_written_pages_are_dirty(cow: CowMemory) -> None:
     cow.write(3 * PAGE - 2, b"abcd")
     cow.write(10 * PAGE, b"x")
     assert cow.dirty() == [(2 * PAGE, 2 * PAGE), (10 * PAGE, PAGE)]
+
+
+def test_many_dirty_ranges_are_all_found(tmp_path: Path) -> None:
+    mapped = CowMemory(tmp_path / "large", 2000 * PAGE, reserve=2000 * PAGE)
+    for page in range(0, 2000, 2):
+        mapped.write(page * PAGE, b"x")
+    assert mapped.dirty() == [(page * PAGE, PAGE) for page in range(0, 2000, 2)]
+    mapped.close()
 
 
 def test_discarded_pages_read_as_the_base_file(cow: CowMemory) -> None:

@@ -94,7 +94,6 @@ def _next_id(network: Scheduler) -> bytes:
     while principal.canister_id(number) in network.canisters:
         number += 1
     network.changes.meta["next canister"] = number + 1
-    network.flush()
     return principal.canister_id(number)
 
 
