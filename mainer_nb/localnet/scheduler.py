@@ -750,8 +750,7 @@ class Scheduler:
     def _keep_house(self, now: int) -> None:
         for canister in self.canisters.values():
             if not canister.busy:
-                self.charge(canister)
-                self.touch(canister)
+                self.charge(canister)  # not written: after a crash the same is taken again
                 self._give_up_stopping(canister, now)
                 if canister.state.cycles == 0 and canister.compiled is not None:
                     self.dispatch(management.uninstallation(canister.state.id))
@@ -776,6 +775,7 @@ class Scheduler:
         late = [one for one in canister.state.stop_requests if one.since + STOP_SECONDS * cycles.SECOND < now]
         for request in late:
             canister.state.stop_requests.remove(request)
+            self.touch(canister)
             reject = Reject(int(RejectCode.SYS_TRANSIENT), "Stop canister request timed out", "IC0206")
             self.respond(request.origin, reject, request.cycles)
 
