@@ -160,6 +160,7 @@ def test_a_message_is_written_before_it_is_acknowledged_and_not_sooner(ic: Drive
     assert request in dict(ic.network.store.requests())
     ic.go_on(canister)
     ic.response(request)
+    assert ic.network.scheduler.wait_until_idle(30)
     assert list(ic.network.store.messages()) == []
 
 
