@@ -36,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     actions = net.add_subparsers(required=True, metavar="ACTION")
     start = actions.add_parser("start", help="start it in the background, if it is not running")
     start.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    start.add_argument(
+        "--outcalls",
+        action=argparse.BooleanOptionalAction,
+        help="let canisters make HTTPS outcalls, or not (default: as last time, at first not)",
+    )
     start.set_defaults(do=_net_start)
     actions.add_parser("status", help="say where it runs").set_defaults(do=_net_status)
     actions.add_parser("stop", help="stop it; its state is kept").set_defaults(do=_net_stop)
@@ -58,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _net_start(arguments: argparse.Namespace) -> int:
-    print(_where(network.start_embedded(arguments.port)))
+    print(_where(network.start_embedded(arguments.port, arguments.outcalls)))
     return 0
 
 
@@ -99,4 +104,5 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _where(info: server.Info) -> str:
-    return f"network local runs at {info.url} (process {info.pid}, state in {info.folder})"
+    outcalls = ", with HTTPS outcalls" if info.outcalls else ""
+    return f"network local runs at {info.url} (process {info.pid}, state in {info.folder}){outcalls}"

@@ -222,14 +222,15 @@ def _embedded(config: Config, start: bool) -> Config:
     return replace(config, url=info.url, root_key=bytes.fromhex(info.root_key))
 
 
-def start_embedded(port: int = 0) -> server.Info:
+def start_embedded(port: int = 0, outcalls: bool | None = None) -> server.Info:
     """Start the embedded network as a background process, if it is not running; where it runs.
 
     `port`: 0 for the one it had last time, or any free one.
+    `outcalls`: whether canisters can make HTTPS outcalls; None: as last time, at first not.
     Raises NetworkError, saying for example which process holds the port.
     """
     try:
-        return server.start(places.state(), port)
+        return server.start(places.state(), port, outcalls)
     except server.ServerError as error:
         raise NetworkError(f"the embedded network cannot be started: {error}") from error
 

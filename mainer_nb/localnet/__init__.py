@@ -14,6 +14,7 @@ rest of `mainer_nb`.
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
                             composite    composite queries, with the queries that they call
                             scheduler    who runs when: queues, call contexts, callbacks, timers, worker threads
+                            outcalls     HTTP requests that canisters make, if it is asked for
                             management   the management canister, a module a concern (its interface: management.did)
                             keys         development keys that canisters sign with
                             cycles       what things cost

@@ -16,9 +16,14 @@ def main(arguments: list[str] | None = None) -> int:
     serve = commands.add_parser("serve", help="run a network until it is interrupted")
     serve.add_argument("--state", type=Path, required=True, help="folder of the network's state, made if missing")
     serve.add_argument("--port", type=int, default=0, help="port on loopback; 0 for any free one")
+    serve.add_argument(
+        "--outcalls",
+        action=argparse.BooleanOptionalAction,
+        help="let canisters make HTTPS outcalls, or not (default: as last time, at first not)",
+    )
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    return server.serve(options.state, options.port, options.ready_fd)
+    return server.serve(options.state, options.port, options.outcalls, options.ready_fd)
 
 
 if __name__ == "__main__":

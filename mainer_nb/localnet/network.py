@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import bls, certificate, cycles, management, principal
 from . import canister as limits
@@ -30,6 +31,9 @@ from .state import CallMessage, FromUser, Request
 from .state_tree import RANGE, StateTree
 from .store import Store
 from .system_api import Execution
+
+if TYPE_CHECKING:
+    from .outcalls import Outcalls
 
 #: An ingress message may be this many bytes, its envelope included (mainnet: 2 MiB for most subnets).
 MAX_INGRESS = 2 * 1024 * 1024
@@ -49,12 +53,15 @@ class Network:
         folder: made if missing; a network's state survives in it.
         cache: folder for compiled modules; by default one for all networks of this user.
         workers: canisters that may run at once; by default the number of processors.
+        outcalls: whether canisters can make HTTPS outcalls; by default as last time, at first not.
 
     Raises:
         store.DamagedState: the folder holds something else than a network's state.
     """
 
-    def __init__(self, folder: Path, cache: Path | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, cache: Path | None = None, workers: int | None = None, outcalls: bool | None = None
+    ) -> None:
         self.clock = Clock()
         self.store = Store(folder)
         self._key = bls.SecretKey(self._seed("root key seed", bls.SEED_LENGTH))
@@ -66,7 +73,8 @@ class Network:
         around = Surroundings(self.subnet_id, self.root_key)
         processors = workers or max(2, os.cpu_count() or 1)
         runtime = Runtime(cache or cache_folder())
-        self.scheduler = Scheduler(self.store, runtime, self.clock, around, processors)
+        self._outside = _outside() if self._remembered("outcalls", outcalls) else None
+        self.scheduler = Scheduler(self.store, runtime, self.clock, around, processors, self._outside)
         self._tree = StateTree(
             self.scheduler, self.subnet_id, self.root_key, {self.node.node_id: self.node.public_key_der}
         )
@@ -85,10 +93,25 @@ class Network:
             self.store.set_meta(name, seed)
         return seed
 
+    def _remembered(self, name: str, wanted: bool | None) -> bool:
+        """An option of the network: as `wanted`, else as it was last time, else off."""
+        before: bool = self.store.meta(name, False)
+        if wanted is None or wanted == before:
+            return before
+        self.store.set_meta(name, wanted)
+        return wanted
+
+    @property
+    def outcalls(self) -> bool:
+        """Whether canisters can make HTTPS outcalls."""
+        return self._outside is not None
+
     def close(self) -> None:
         """Stops the network; everything acknowledged is in its folder."""
         self._threads.shutdown()
         self.scheduler.stop()
+        if self._outside is not None:
+            self._outside.close()
         self.store.close()
 
     def __enter__(self) -> Network:
@@ -257,7 +280,7 @@ class Network:
         """Executes a query call on the committed state."""
         if query.canister_id == principal.MANAGEMENT:
             return self._query_management(query)
-        refusal = self._query_refusal(query.canister_id, query.method)
+        refusal = self.scheduler.query_refusal(query.canister_id, query.method)
         if refusal is not None:
             return refusal
         canister = self.scheduler.canisters[query.canister_id]
@@ -287,22 +310,10 @@ class Network:
             stats[3] += len(execution.answer.data)
         return execution.answer
 
-    def _query_refusal(self, canister_id: bytes, method: str) -> Reject | None:
-        """Why a query call is not executed at all."""
-        name = principal.to_text(canister_id)
-        canister = self.scheduler.canisters.get(canister_id)
-        if canister is None:
-            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-        if canister.compiled is None or canister.state.status != "running":
-            return not_callable(canister)
-        if canister.compiled.info.method_kind(method) not in ("query", "composite_query"):
-            return no_method(name, "query", method)
-        return self.scheduler.out_of_cycles(canister, 0)
-
     def _execute_composite(self, query: Query) -> Response:
         certificate = functools.cache(lambda: self._data_certificate(query.canister_id))
         with self._composite:
-            return Evaluation(self.scheduler, self._query_refusal, certificate).run(query)
+            return Evaluation(self.scheduler, self.scheduler.query_refusal, certificate).run(query)
 
     def _query_management(self, query: Query) -> Response:
         described = management.INTERFACE.methods.get(query.method)
@@ -314,7 +325,7 @@ class Network:
             answer = management.handle(self.scheduler, target, message)
         except Failure as failure:
             return failure.reject
-        assert answer is not None
+        assert isinstance(answer, management.Answer)
         return answer.response
 
     # Certificates.
@@ -410,6 +421,12 @@ class Network:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _outside() -> Outcalls:
+    from .outcalls import Outcalls  # loads aiohttp, which a program with a network of its own seldom needs
+
+    return Outcalls()
 
 
 def _ingress_price(call: Call) -> int:

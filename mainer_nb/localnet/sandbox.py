@@ -62,14 +62,21 @@ class Sandbox:
         folder: keeps the network's state; by default a temporary folder that is removed in the end.
         cache: keeps compiled modules; by default the folder that all networks of this user share.
         user: who calls if no `sender` is given.
+        outcalls: whether canisters can make HTTPS outcalls; by default as last time in this folder, at first not.
     """
 
-    def __init__(self, folder: Path | None = None, cache: Path | None = None, user: bytes = DEFAULT_USER) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        cache: Path | None = None,
+        user: bytes = DEFAULT_USER,
+        outcalls: bool | None = None,
+    ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-") if folder is None else None
         self.folder = Path(self._temporary.name) / "network" if self._temporary else Path(str(folder))
         self.cache = cache
         self.user = user
-        self.network = Network(self.folder, cache)
+        self.network = Network(self.folder, cache, outcalls=outcalls)
 
     def __enter__(self) -> Sandbox:
         return self

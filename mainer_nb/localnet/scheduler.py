@@ -13,8 +13,9 @@ import heapq
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from . import canister as limits
 from . import cycles, management, principal, system_api
@@ -39,6 +40,9 @@ from .state import (
 )
 from .store import Changes, Store
 from .system_api import Execution
+
+if TYPE_CHECKING:
+    from .outcalls import Outcalls
 
 log = logging.getLogger("mainer_nb.localnet")
 
@@ -75,9 +79,18 @@ class Scheduler:
     Args:
         store: where the state is kept; what it holds is loaded.
         workers: number of canisters that may run at once.
+        outside: makes the canisters' HTTPS outcalls; None: they are refused.
     """
 
-    def __init__(self, store: Store, runtime: Runtime, clock: Clock, around: Surroundings, workers: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        clock: Clock,
+        around: Surroundings,
+        workers: int,
+        outside: Outcalls | None = None,
+    ) -> None:
         self.store = store
         self.runtime = runtime
         self.clock = clock
@@ -90,6 +103,9 @@ class Scheduler:
         self.changes = Changes()
         #: Ingress messages that nobody was told of yet, by number: in memory only, see `keep`.
         self._unacknowledged: dict[int, tuple[bytes, bool, CallMessage]] = {}
+        self.outside = outside
+        self._fetching = 0
+        self._fetched: dict[int, management.http_request.Fetched | Reject] = {}
         self._subnet = Subnet(deque())
         self._work = threading.Condition(self.lock)
         self._ready: deque[Canister | Subnet] = deque()
@@ -282,13 +298,14 @@ class Scheduler:
                 with self.lock:
                     self._running -= 1
                     self.release(who)
-                    if not self._ready and not self._running:
+                    if not (self._ready or self._running or self._fetching):
                         self._idle.notify_all()
 
     def _execute(self, who: Canister | Subnet, number: int, message: Message) -> None:
         if isinstance(message, CallMessage) and self._expired(message):
             with self.lock:
                 self.done(number)
+                self._fetched.pop(number, None)
                 if isinstance(message.origin, FromUser):
                     self.respond(message.origin, _TIMED_OUT)
                 self.flush()
@@ -315,15 +332,36 @@ class Scheduler:
     def _execute_management(self, target: Canister | None, number: int, message: CallMessage) -> None:
         with self.lock:
             self._mark_processing(message.origin)
+            fetched = self._fetched.pop(number, None)
         try:
-            answer = management.handle(self, target, message)
+            if fetched is None:
+                answer = management.handle(self, target, message)
+            else:
+                answer = management.http_request.conclude(self, message, fetched)
         except Failure as failure:
             answer = management.Answer(failure.reject, message.cycles)
+        if isinstance(answer, management.http_request.Request):
+            self._fetch(number, message, answer)
+            return
         with self.lock:
             self.done(number)
             if answer is not None:
                 self.respond(message.origin, answer.response, answer.refund)
             self.flush()
+
+    def _fetch(self, number: int, message: CallMessage, request: management.http_request.Request) -> None:
+        """Makes a request for a canister. The call goes back into the queue when it has been answered."""
+
+        def fetched(outcome: management.http_request.Fetched | Reject) -> None:
+            with self.lock:
+                self._fetching -= 1
+                self._fetched[number] = outcome
+                self._put(number, message.caller, True, message)
+
+        assert self.outside is not None
+        with self.lock:
+            self._fetching += 1
+        self.outside.begin(request, fetched)
 
     def _mark_processing(self, origin: Origin) -> None:
         if isinstance(origin, FromUser) and origin.request_id in self.requests:
@@ -387,6 +425,20 @@ class Scheduler:
             text += f" {state.settings.minimum_incoming_canister_call_cycles} cycles, not {message.cycles}"
             return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0504")
         return self.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
+
+    def query_refusal(
+        self, canister_id: bytes, method: str, kinds: Sequence[str] = ("query", "composite_query")
+    ) -> Reject | None:
+        """Why a query call of a method, which is to be of one of `kinds`, is not executed at all."""
+        name = principal.to_text(canister_id)
+        canister = self.canisters.get(canister_id)
+        if canister is None:
+            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
+        if canister.compiled is None or canister.state.status != "running":
+            return not_callable(canister)
+        if canister.compiled.info.method_kind(method) not in kinds:
+            return no_method(name, "query", method)
+        return self.out_of_cycles(canister, 0)
 
     def out_of_cycles(self, canister: Canister, price: int) -> Reject | None:
         """The rejection of what costs `price`, if the balance above the freezing threshold is less."""
@@ -800,9 +852,9 @@ class Scheduler:
         return self.wait_until_idle(timeout)
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
-        """Waits until no message is waiting or running; False if that takes longer than `timeout` seconds."""
+        """Waits until no message is waiting or running and no outcall is made; False if that takes over `timeout` s."""
         with self.lock:
-            return self._idle.wait_for(lambda: not self._ready and not self._running, timeout)
+            return self._idle.wait_for(lambda: not (self._ready or self._running or self._fetching), timeout)
 
 
 def not_callable(canister: Canister) -> Reject:

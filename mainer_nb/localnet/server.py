@@ -47,13 +47,14 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Info:
-    """A running network: where it listens, its root key (DER, hex), its process and its folder."""
+    """A running network: where it listens, its root key (DER, hex), process and folder; whether it makes outcalls."""
 
     url: str
     root_key: str
     pid: int
     folder: str
     started: float
+    outcalls: bool = False
 
 
 def status(folder: Path) -> Info | None:
@@ -65,12 +66,13 @@ def status(folder: Path) -> Info | None:
     return info if _locked(folder) else None
 
 
-def start(folder: Path, port: int = 0) -> Info:
+def start(folder: Path, port: int = 0, outcalls: bool | None = None) -> Info:
     """Starts a network with its state in `folder`, or finds the one that runs there.
 
     Args:
         folder: made if missing.
         port: where to listen on loopback; 0: where it listened last time if that is free, else any free port.
+        outcalls: whether canisters can make HTTPS outcalls; by default as last time, at first not.
 
     Raises:
         ServerError: the port is taken (by whom is said), the state cannot be read, or the process died.
@@ -82,11 +84,18 @@ def start(folder: Path, port: int = 0) -> Info:
                 f"a network with state folder {folder} runs already, at {running.url}, not on port {port};"
                 " use it, or stop it first (mainer-nb net stop)"
             )
+        if outcalls not in (None, running.outcalls):
+            raise ServerError(
+                f"a network with state folder {folder} runs already, {'with' if running.outcalls else 'without'}"
+                " HTTPS outcalls; stop it first (mainer-nb net stop)"
+            )
         return running
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "server.log"
     reader, writer = os.pipe()
     command = [sys.executable, "-m", "mainer_nb.localnet", "serve", "--state", str(folder), "--port", str(port)]
+    if outcalls is not None:
+        command.append("--outcalls" if outcalls else "--no-outcalls")
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "--ready-fd", str(writer)],
@@ -147,28 +156,29 @@ def reset(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def serve(folder: Path, port: int, ready_fd: int | None = None) -> int:
+def serve(folder: Path, port: int, outcalls: bool | None = None, ready_fd: int | None = None) -> int:
     """Runs a network in this process until it gets SIGTERM or SIGINT. Returns the exit code.
 
+    `folder`, `port`, `outcalls`: as for `start`.
     `ready_fd`: where to write, once, the `Info` as JSON, or else a sentence on what is wrong.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         with _lock(folder), _listen(folder, port) as listener:
-            return asyncio.run(_serve(folder, listener, ready_fd))
+            return asyncio.run(_serve(folder, listener, outcalls, ready_fd))
     except (ServerError, DamagedState) as error:
         _tell(ready_fd, str(error))
         print(error, file=sys.stderr)
         return 1
 
 
-async def _serve(folder: Path, listener: socket.socket, ready_fd: int | None) -> int:
-    network = Network(folder)
+async def _serve(folder: Path, listener: socket.socket, outcalls: bool | None, ready_fd: int | None) -> int:
+    network = Network(folder, outcalls=outcalls)
     runner = web.AppRunner(http.application(network), access_log=None, handle_signals=False)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     url = f"http://{HOST}:{listener.getsockname()[1]}"
-    info = Info(url, network.root_key.hex(), os.getpid(), str(folder.resolve()), time.time())
+    info = Info(url, network.root_key.hex(), os.getpid(), str(folder.resolve()), time.time(), network.outcalls)
     _write(folder / "server.json", json.dumps(asdict(info), indent=2))
     done = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -2,22 +2,23 @@
 
 One module a concern; each adds its methods to the table in `methods`, which knows who may call them:
 
-| module      | methods                                                                              |
-|-------------|--------------------------------------------------------------------------------------|
-| creation    | create_canister, delete_canister and the provisional creation                        |
-| settings    | update_settings                                                                      |
-| code        | install_code, install_chunked_code, uninstall_code                                   |
-| chunks      | upload_chunk, stored_chunks, clear_chunk_store                                       |
-| lifecycle   | start_canister, stop_canister                                                        |
-| info        | canister_status, canister_info, canister_metadata, fetch_canister_logs, subnet_info  |
-| snapshots   | take, load, list, delete, read and upload canister snapshots                         |
-| signing     | ECDSA, Schnorr and vetKD with development keys                                       |
-| system      | raw_rand, deposit_cycles, provisional top-up, and what this network refuses          |
+| module       | methods                                                                              |
+|--------------|--------------------------------------------------------------------------------------|
+| creation     | create_canister, delete_canister and the provisional creation                        |
+| settings     | update_settings                                                                      |
+| code         | install_code, install_chunked_code, uninstall_code                                   |
+| chunks       | upload_chunk, stored_chunks, clear_chunk_store                                       |
+| lifecycle    | start_canister, stop_canister                                                        |
+| info         | canister_status, canister_info, canister_metadata, fetch_canister_logs, subnet_info  |
+| snapshots    | take, load, list, delete, read and upload canister snapshots                         |
+| signing      | ECDSA, Schnorr and vetKD with development keys                                       |
+| http_request | HTTPS outcalls, if the network makes them                                            |
+| system       | raw_rand, deposit_cycles, provisional top-up, and what this network refuses          |
 """
 
 from __future__ import annotations
 
-from . import chunks, code, creation, info, lifecycle, settings, signing, snapshots, system
+from . import chunks, code, creation, http_request, info, lifecycle, settings, signing, snapshots, system
 from .code import uninstall, uninstallation
 from .lifecycle import complete_stop
 from .methods import INTERFACE, METHODS, Answer, check_ingress, handle, named_canister, target
@@ -34,6 +35,7 @@ __all__ = [
     "complete_stop",
     "creation",
     "handle",
+    "http_request",
     "info",
     "lifecycle",
     "named_canister",

@@ -19,6 +19,7 @@ from ..state import CallMessage, FromSystem, FromUser
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
+    from .http_request import Request
 
 INTERFACE = did.parse((Path(__file__).parent / "management.did").read_text(), "management.did")
 
@@ -31,7 +32,7 @@ class Answer:
     refund: int
 
 
-Handler = Callable[["Scheduler", Canister | None, CallMessage, Any], "Answer | None"]
+Handler = Callable[["Scheduler", Canister | None, CallMessage, Any], "Answer | Request | None"]
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,8 @@ def check_ingress(network: Scheduler, sender: bytes, name: str, arg: bytes) -> C
     return canister
 
 
-def handle(network: Scheduler, canister: Canister | None, message: CallMessage) -> Answer | None:
-    """Executes a call. None: the answer comes later (`stop_canister`).
+def handle(network: Scheduler, canister: Canister | None, message: CallMessage) -> Answer | Request | None:
+    """Executes a call. The answer comes later if there is none, or a request is to be made first.
 
     Raises:
         Failure: the call is rejected; its cycles go back to the caller.

@@ -61,6 +61,5 @@ for _name in (
     "bitcoin_get_block_headers",
 ):
     _refuse(_name, "it is not connected to a Bitcoin network")
-_refuse("http_request", "its canisters cannot reach the internet")
-_refuse("flexible_http_request", "its canisters cannot reach the internet")
+_refuse("flexible_http_request", "it has a single node, so use http_request")
 _refuse("node_metrics_history", "its only node does not propose blocks")

@@ -11,8 +11,7 @@ from mainer_nb.localnet.errors import Reject, Reply
 
 #: Argument: length and bytes of the callee, length and bytes of the method's name (lengths in one byte each), cycles
 #: in 8 bytes, the payload. Reply: 0 for a reply or else the reject code, refunded cycles in 8 bytes, data or message.
-PROXY = module(
-    """
+PROXY_BODY = """
   (table funcref (elem $on_reply $on_reject))
   (func (export "canister_update call") (local $at i32) (local $name i32)
     (call $arg_copy (i32.const 65536) (i32.const 0) (call $arg_size))
@@ -38,17 +37,16 @@ PROXY = module(
     (call $answer (call $reject_code) (call $reject_msg_size)))
   (func (export "canister_query nothing") (call $reply))
   (data (i32.const 0) "call_perform failed")
-""",
-    "(memory 64)",
-)
+"""
+PROXY = module(PROXY_BODY, "(memory 64)")
 
 
 class Proxy:
     """A proxy canister of Alice's on the network of `ic`; also one of its own controllers."""
 
-    def __init__(self, ic: Driver, cycles: int = 10**15) -> None:
+    def __init__(self, ic: Driver, cycles: int = 10**15, wasm: bytes = PROXY) -> None:
         self._ic = ic
-        self.id = ic.create(PROXY, cycles=cycles)
+        self.id = ic.create(wasm, cycles=cycles)
         assert (
             ic.manage("update_settings", {"canister_id": self.id, "settings": {"controllers": [ALICE, self.id]}})
             is None
@@ -57,9 +55,7 @@ class Proxy:
 
     def call(self, callee: bytes, method: str, payload: bytes, cycles: int = 0) -> Reply | Reject:
         """Makes one call; `refunded` then holds the cycles that came back."""
-        name = method.encode()
-        request = bytes([len(callee)]) + callee + bytes([len(name)]) + name + cycles.to_bytes(8, "little") + payload
-        outcome = self._ic.update(self.id, "call", request)
+        outcome = self._ic.update(self.id, "call", request(callee, method, payload, cycles))
         assert isinstance(outcome, Reply), outcome
         self.refunded = int.from_bytes(outcome.data[1:9], "little")
         if outcome.data[0]:
@@ -75,6 +71,12 @@ class Proxy:
             return outcome
         results = candid.decode(described.results, outcome.data)
         return results[0] if results else None
+
+
+def request(callee: bytes, method: str, payload: bytes, cycles: int = 0) -> bytes:
+    """The argument with which a proxy's `call` makes this call."""
+    name = method.encode()
+    return bytes([len(callee)]) + callee + bytes([len(name)]) + name + cycles.to_bytes(8, "little") + payload
 
 
 def rejected(outcome: object, code: int, text: str = "", error_code: str | None = None) -> Reject:

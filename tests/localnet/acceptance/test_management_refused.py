@@ -12,7 +12,7 @@ from mainer_nb.localnet import candid, management, principal
 from mainer_nb.localnet.errors import Reject
 
 DOES_NOT_HOLD = {
-    "http_request reaches the internet": "refused: canisters of a network without connection have nobody to ask",
+    "flexible_http_request asks several nodes": "refused: there is only one, which `http_request` asks",
     "bitcoin methods answer": "refused: there is no Bitcoin network here",
     "node_metrics_history tells of blocks": "refused: the only node proposes none",
 }
@@ -24,7 +24,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     "bitcoin_send_transaction": {"transaction": b"", **_BITCOIN},
     "bitcoin_get_current_fee_percentiles": _BITCOIN,
     "bitcoin_get_block_headers": {"start_height": 0, **_BITCOIN},
-    "http_request": {"url": "https://example.org"},
     "flexible_http_request": {"url": "https://example.org"},
     "node_metrics_history": {"subnet_id": b"", "start_at_timestamp_nanos": 0},
 }
