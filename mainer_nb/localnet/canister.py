@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import cycles, journal, runtime, system_api
-from .errors import CanisterTrap, Failure, RejectCode
+from .errors import CanisterTrap, DamagedState, Failure, RejectCode, StateError
 from .memory import WASM_PAGE, CowMemory, Range, page_ranges
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, Message
@@ -71,8 +71,23 @@ class Canister:
         self._stable: CowMemory | None = None
         self._query_instance: Instance | None = None
         self._query_stable: CowMemory | None = None
+        self._half_written = False
         folder.mkdir(parents=True, exist_ok=True)
         journal.recover(self._journal, state.commits)
+        self._check_file(self.heap_file(), state.heap_pages)
+        self._check_file(self.stable_file(), state.stable_pages)
+        self._remove_old_files()
+
+    def _check_file(self, path: Path, pages: int) -> None:
+        """A memory file of at least `pages` must be there.
+
+        Raises:
+            DamagedState: it is not.
+        """
+        size = path.stat().st_size if path.exists() else 0
+        if size < pages * WASM_PAGE:
+            what = f"is cut short: {size} bytes of {pages * WASM_PAGE}" if path.exists() else "is missing"
+            raise DamagedState(self._folder.parents[1], f"{path} {what}")
 
     @property
     def _journal(self) -> Path:
@@ -232,6 +247,10 @@ class Canister:
 
         `save(commit number, globals)` is called at the point of no return; it must store the state in
         which the sizes and generations of the memories are already those of `instance`.
+
+        Raises:
+            OSError: the changes cannot be written; nothing is committed.
+            StateError: they are committed, but not in the memory files yet: only a restart can do that.
         """
         state = self.state
         fresh_heap = instance is not self._instance and (
@@ -256,8 +275,12 @@ class Canister:
                 journal.write(self._journal, number, changes)
         with self.memory_lock:
             save(number, instance.globals())
-            for change in changes:
-                change.apply()
+            try:
+                for change in changes:
+                    change.apply()
+            except OSError as error:
+                self._half_written = True
+                raise StateError(f"{self._folder} cannot be written: {error.strerror}") from error
             if instance.heap is not None:
                 instance.heap.discard(heap_ranges)
             if self._stable is not None:
@@ -345,6 +368,8 @@ class Canister:
         """
         with self.memory_lock:
             state = self.state
+            if self._half_written:
+                raise Failure(RejectCode.SYS_TRANSIENT, "", f"the memory in {self._folder} cannot be written")
             if self.compiled is None or export not in self.compiled.info.exports:
                 # It was there when the caller looked, but an installation or deletion came first.
                 raise Failure(RejectCode.CANISTER_ERROR, "IC0536", f"the canister has no {export!r} any more")

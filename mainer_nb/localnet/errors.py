@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 
 class RejectCode(IntEnum):
@@ -52,6 +53,30 @@ class Failure(Exception):
     def __init__(self, code: RejectCode, error_code: str, message: str) -> None:
         super().__init__(message)
         self.reject = Reject(int(code), message, error_code)
+
+
+class StateError(Exception):
+    """The state folder of a network cannot be used; the text says which file, why, and what to do."""
+
+
+class DamagedState(StateError):
+    """What is in a state folder is not what a network left there.
+
+    Args:
+        folder: the state folder.
+        what: the file that is damaged, and how.
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__(f"{what}. {afresh(folder)}")
+
+
+def afresh(folder: Path) -> str:
+    """What to do about a state folder that cannot be read."""
+    return (
+        f"To start afresh, move {folder} away, which keeps it, or remove it (`mainer-nb net reset` removes the embedded"
+        " network's); or put back a copy of the whole folder"
+    )
 
 
 class CanisterTrap(Exception):

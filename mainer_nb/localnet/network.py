@@ -29,7 +29,7 @@ from .runtime import Runtime
 from .scheduler import Scheduler, no_method, not_callable
 from .state import CallMessage, FromUser, Request
 from .state_tree import RANGE, StateTree
-from .store import Store
+from .store import Store, unwritable
 from .system_api import Execution
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Network:
         outcalls: whether canisters can make HTTPS outcalls; by default as last time, at first not.
 
     Raises:
-        store.DamagedState: the folder holds something else than a network's state.
+        StateError: the folder cannot be used: it is damaged, something else's, in use, or cannot be written.
     """
 
     def __init__(
@@ -64,6 +64,16 @@ class Network:
     ) -> None:
         self.clock = Clock()
         self.store = Store(folder)
+        try:
+            self._start(Runtime(cache or cache_folder()), workers or max(2, os.cpu_count() or 1), outcalls)
+        except OSError as error:
+            self.store.close()
+            raise unwritable(folder, str(error)) from error
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _start(self, runtime: Runtime, workers: int, outcalls: bool | None) -> None:
         self._key = bls.SecretKey(self._seed("root key seed", bls.SEED_LENGTH))
         #: The key that signs answers to queries.
         self.node = NodeKey(self._seed("node key seed", SEED_LENGTH))
@@ -71,10 +81,7 @@ class Network:
         self.root_key = self._key.public_key_der
         self.subnet_id = principal.self_authenticating(self.root_key)
         around = Surroundings(self.subnet_id, self.root_key)
-        processors = workers or max(2, os.cpu_count() or 1)
-        runtime = Runtime(cache or cache_folder())
-        self._outside = _outside() if self._remembered("outcalls", outcalls) else None
-        self.scheduler = Scheduler(self.store, runtime, self.clock, around, processors, self._outside)
+        self.scheduler = Scheduler(self.store, runtime, self.clock, around, workers)
         self._tree = StateTree(
             self.scheduler, self.subnet_id, self.root_key, {self.node.node_id: self.node.public_key_der}
         )
@@ -83,7 +90,8 @@ class Network:
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         #: Only one composite query at a time holds several canisters, so that two cannot wait for each other.
         self._composite = threading.Lock()
-        self._threads = ThreadPoolExecutor(max(4, processors), "query")
+        self._threads = ThreadPoolExecutor(max(4, workers), "query")
+        self._outside = self.scheduler.outside = _outside() if self._remembered("outcalls", outcalls) else None
         self.scheduler.start()
 
     def _seed(self, name: str, length: int) -> bytes:
@@ -333,6 +341,7 @@ class Network:
     def state_tree(self) -> Node:
         """The complete state tree now."""
         with self.scheduler.lock:
+            self.scheduler.check()
             tree = self._tree.current(self.now())
             assert tree.digest  # computed here, while nothing changes
             return tree

@@ -151,10 +151,12 @@ class Sandbox:
 
         Raises:
             TimeoutError: there is none after `timeout` seconds.
+            StateError: the network's folder cannot be written.
         """
         request = self.network.scheduler.requests[request_id]
         deadline, pause = time.monotonic() + timeout, 0.0001
         while request.response is None:
+            self.network.scheduler.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the request is still {request.status} after {timeout} s")
             time.sleep(pause)

@@ -9,8 +9,11 @@ The transitions follow the IC interface specification, section "Abstract behavio
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import heapq
 import logging
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,9 +24,9 @@ from . import canister as limits
 from . import cycles, management, principal, system_api
 from .canister import Canister, Outcome, Surroundings
 from .clock import Clock
-from .errors import Failure, Reject, RejectCode, Reply, Response
+from .errors import DamagedState, Failure, Reject, RejectCode, Reply, Response, StateError
 from .memory import WASM_PAGE
-from .runtime import MAX_HEAP32, MAX_HEAP64, THREAD_STACK, Instance, Runtime
+from .runtime import MAX_HEAP32, MAX_HEAP64, THREAD_STACK, Compiled, Instance, Runtime
 from .state import (
     Callback,
     CallContext,
@@ -40,6 +43,7 @@ from .state import (
 )
 from .store import Changes, Store
 from .system_api import Execution
+from .wasm import InvalidModule
 
 if TYPE_CHECKING:
     from .outcalls import Outcalls
@@ -79,18 +83,13 @@ class Scheduler:
     Args:
         store: where the state is kept; what it holds is loaded.
         workers: number of canisters that may run at once.
+
+    Attributes:
         outside: makes the canisters' HTTPS outcalls; None: they are refused.
+        failure: why the state could not be written: nothing has been executed or acknowledged since.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        runtime: Runtime,
-        clock: Clock,
-        around: Surroundings,
-        workers: int,
-        outside: Outcalls | None = None,
-    ) -> None:
+    def __init__(self, store: Store, runtime: Runtime, clock: Clock, around: Surroundings, workers: int) -> None:
         self.store = store
         self.runtime = runtime
         self.clock = clock
@@ -103,7 +102,9 @@ class Scheduler:
         self.changes = Changes()
         #: Ingress messages that nobody was told of yet, by number: in memory only, see `keep`.
         self._unacknowledged: dict[int, tuple[bytes, bool, CallMessage]] = {}
-        self.outside = outside
+        self.outside: Outcalls | None = None
+        self.failure: StateError | None = None
+        self.on_failure: Callable[[StateError], None] = lambda error: None
         self._fetching = 0
         self._fetched: dict[int, management.http_request.Fetched | Reject] = {}
         self._subnet = Subnet(deque())
@@ -157,22 +158,86 @@ class Scheduler:
             for callback_id, callback in state.callbacks.items():
                 if callback.deadline:
                     heapq.heappush(self._deadlines, (callback.deadline, state.id, callback_id))
+        self.store.keep_modules({one.state.module for one in self.canisters.values() if one.state.module is not None})
         self.requests = dict(self.store.requests())
         for number, target, is_management, message in self.store.messages():
             self._next_message = max(self._next_message, number + 1)
             self._put(number, target, is_management, message)
 
     def _canister(self, state: CanisterState) -> Canister:
-        compiled = self.runtime.compile(self.store.module(state.module)) if state.module else None
+        compiled = self._compiled(state.module) if state.module else None
         canister = Canister(self.runtime, self.store.canister_folder(state.id), state, compiled)
         canister.logs = self.store.logs(state.id)
         return canister
 
+    def _compiled(self, sha256: bytes) -> Compiled:
+        """A module of the store, compiled.
+
+        Raises:
+            DamagedState: it is missing, or not what was stored.
+        """
+        try:
+            compiled = self.runtime.compile(self.store.module(sha256))
+        except InvalidModule as error:
+            raise DamagedState(
+                self.store.folder, f"the module {sha256.hex()} of a canister is garbled: {error}"
+            ) from error
+        if compiled.sha256 != sha256:
+            raise DamagedState(self.store.folder, f"the module {sha256.hex()} of a canister is garbled")
+        return compiled
+
+    def change_module(self, canister: Canister, compiled: Compiled | None, module: bytes = b"") -> None:
+        """Gives a canister other code, or none; forgets the old one if nobody else has it. With the lock held.
+
+        Args:
+            module: the module of `compiled` as it was uploaded.
+        """
+        state = canister.state
+        before, now = state.module, compiled.sha256 if compiled is not None else None
+        canister.compiled, state.module = compiled, now
+        state.module_size, state.custom_size = len(module), compiled.info.custom_size() if compiled is not None else 0
+        if now is not None:
+            self.changes.modules[now] = module
+        self.drop_module(before)
+
+    def drop_module(self, sha256: bytes | None) -> None:
+        """Forgets a module that no canister has any more. With the lock held."""
+        if sha256 is not None and all(one.state.module != sha256 for one in self.canisters.values()):
+            self.changes.modules[sha256] = None
+
     def flush(self) -> None:
-        """Writes what the current step changed. With the lock held."""
+        """Writes what the current step changed. With the lock held.
+
+        Raises:
+            StateError: it cannot be written; the network has stopped.
+        """
+        self.check()
         if self.changes != Changes():
-            self.store.write(self.changes)
+            try:
+                self.store.write(self.changes)
+            except StateError as error:
+                self._fail(error)
+                raise
             self.changes = Changes()
+
+    def check(self) -> None:
+        """Whether the network still runs.
+
+        Raises:
+            StateError: its state could not be written.
+        """
+        if self.failure is not None:
+            raise self.failure
+
+    def _fail(self, error: StateError) -> None:
+        """Stops everything: what is in memory may be ahead of the folder, from which alone it can go on."""
+        with self.lock:
+            if self.failure is None:
+                log.critical("the network stops: %s", error)
+                self.failure, self._stopping = error, True
+                self._work.notify_all()
+                self._tick.notify_all()
+                self.on_failure(error)
 
     def touch(self, canister: Canister) -> None:
         """The state of `canister` has changed and is to be written. With the lock held."""
@@ -282,24 +347,31 @@ class Scheduler:
                     number, message = who.queue.popleft()  # type: ignore[assignment]
             try:
                 self._execute(who, number, message)
-            except Exception:  # a fault of ours: report it, answer the caller, keep the network going
-                log.exception("internal error while executing %s", message)
-                if isinstance(who, Canister):
-                    who.forget()
-                with self.lock:
-                    self.changes = Changes()
-                    self.done(number)
-                    if isinstance(message, CallMessage):
-                        text = "internal error of the network; see its log"
-                        failure = Reject(int(RejectCode.SYS_FATAL), text, "IC0000")
-                        self.respond(message.origin, failure, message.cycles)
-                    self.flush()
+            except StateError as error:
+                self._fail(error)
+            except Exception as error:  # of the disk or of ours: answer the caller, keep the network going
+                self._give_up(who, number, message, error)
             finally:
                 with self.lock:
                     self._running -= 1
                     self.release(who)
                     if not (self._ready or self._running or self._fetching):
                         self._idle.notify_all()
+
+    def _give_up(self, who: Canister | Subnet, number: int, message: Message, error: Exception) -> None:
+        """Rejects a message that could not be executed, or not committed; it has changed nothing."""
+        reject = _no_room(error)
+        if reject is None:
+            log.error("internal error while executing %s", message, exc_info=error)
+            reject = Reject(int(RejectCode.SYS_FATAL), "internal error of the network; see its log", "IC0000")
+        if isinstance(who, Canister):
+            who.forget()
+        with self.lock, contextlib.suppress(StateError):
+            self.changes = Changes()
+            self.done(number)
+            if isinstance(message, CallMessage):
+                self.respond(message.origin, reject, message.cycles)
+            self.flush()
 
     def _execute(self, who: Canister | Subnet, number: int, message: Message) -> None:
         if isinstance(message, CallMessage) and self._expired(message):
@@ -756,6 +828,10 @@ class Scheduler:
             self._tick.notify_all()
 
     def _ticker(self) -> None:
+        with contextlib.suppress(StateError):
+            self._tick_until_stopped()
+
+    def _tick_until_stopped(self) -> None:
         """Fires timers and heartbeats when they are due, and keeps house now and then."""
         next_beat = next_house = 0
         while True:
@@ -877,6 +953,17 @@ def no_method(name: str, kind: str, method: str) -> Reject:
         f"Error from Canister {name}: Canister has no {kind} method '{method}'",
         "IC0536",
     )
+
+
+def _no_room(error: Exception) -> Reject | None:
+    """The rejection of a message whose changes do not fit on the disk, if `error` says so."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    codes = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    if not full and not (isinstance(error, sqlite3.Error) and error.sqlite_errorcode in codes):
+        return None
+    log.error("no room for the changes of a message: %s", error)
+    text = f"the network has no room on its disk for what this message changes ({error}): free some and call again"
+    return Reject(int(RejectCode.SYS_TRANSIENT), text, "IC0000")
 
 
 def _pays_too_little(state: CanisterState, message: CallMessage) -> bool:

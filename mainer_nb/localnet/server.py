@@ -33,12 +33,15 @@ import psutil
 from aiohttp import web
 
 from . import http
+from .errors import StateError
 from .network import Network
-from .store import DamagedState
+from .store import examine
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120
 _STOP_SECONDS = 30
+#: A log of more bytes is begun anew when the network is started.
+_MAX_LOG = 4 * 1024 * 1024
 
 
 class ServerError(Exception):
@@ -90,8 +93,7 @@ def start(folder: Path, port: int = 0, outcalls: bool | None = None) -> Info:
                 " HTTPS outcalls; stop it first (mainer-nb net stop)"
             )
         return running
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = folder / "server.log"
+    log = _log_file(folder)
     reader, writer = os.pipe()
     command = [sys.executable, "-m", "mainer_nb.localnet", "serve", "--state", str(folder), "--port", str(port)]
     if outcalls is not None:
@@ -164,16 +166,34 @@ def serve(folder: Path, port: int, outcalls: bool | None = None, ready_fd: int |
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        examine(folder)
         with _lock(folder), _listen(folder, port) as listener:
             return asyncio.run(_serve(folder, listener, outcalls, ready_fd))
-    except (ServerError, DamagedState) as error:
+    except (ServerError, StateError) as error:
         _tell(ready_fd, str(error))
         print(error, file=sys.stderr)
         return 1
 
 
+def _log_file(folder: Path) -> Path:
+    """The log of a network that is to be started; the folder is made if it is missing."""
+    log = folder / "server.log"
+    try:
+        examine(folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with log.open("ab") as file:
+            if file.tell() > _MAX_LOG:
+                file.truncate(0)
+        return log
+    except StateError as error:
+        raise ServerError(str(error)) from error
+    except OSError as error:
+        raise ServerError(f"the state folder {folder} cannot be written: {error.strerror}") from error
+
+
 async def _serve(folder: Path, listener: socket.socket, outcalls: bool | None, ready_fd: int | None) -> int:
     network = Network(folder, outcalls=outcalls)
+    network.scheduler.on_failure = _end
     runner = web.AppRunner(http.application(network), access_log=None, handle_signals=False)
     await runner.setup()
     await web.SockSite(runner, listener).start()
@@ -192,6 +212,12 @@ async def _serve(folder: Path, listener: socket.socket, outcalls: bool | None, r
         network.scheduler.keep()
         logging.shutdown()
         os._exit(0)
+
+
+def _end(error: StateError) -> None:
+    """The state cannot be written: nobody is told anything more. With the network's lock held."""
+    logging.shutdown()
+    os._exit(1)
 
 
 def _tell(ready_fd: int | None, text: str) -> None:

@@ -18,8 +18,7 @@ from ic.identity import Identity
 from localnet.driver import INSTALL, REINSTALL, UPGRADE, Driver, module
 
 from mainer_nb.localnet import principal, server
-from mainer_nb.localnet.errors import Reject
-from mainer_nb.localnet.store import DamagedState
+from mainer_nb.localnet.errors import DamagedState, Reject
 
 #: Heap and stable memory hold the same number, so that one can see which of them an installation keeps.
 KEEPER = module(
@@ -166,7 +165,7 @@ def test_a_message_is_written_before_it_is_acknowledged_and_not_sooner(ic: Drive
 
 def test_a_folder_with_something_else_is_reported(tmp_path: Path, module_cache: Path) -> None:
     (tmp_path / "network.sqlite").write_text("this is not a database, and it is long enough to be noticed" * 10)
-    with pytest.raises(DamagedState, match=r"cannot be read.*--reset"):
+    with pytest.raises(DamagedState, match=r"cannot be read.*net reset"):
         Driver(tmp_path, module_cache)
 
 

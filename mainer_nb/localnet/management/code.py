@@ -232,13 +232,12 @@ def _commit(
     fresh_stable: bool = False,
 ) -> None:
     state, execution = canister.state, outcome.execution
-    network.store.put_module(compiled.sha256, module)
+    network.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
     fresh_heap = kind != "upgrade" or not _same_heap(canister, instance)
 
     def save(commit: int, globals_: list[bytes]) -> None:
         with network.lock:
-            canister.compiled, state.module = compiled, compiled.sha256
-            state.module_size, state.custom_size = len(module), compiled.info.custom_size()
+            network.change_module(canister, compiled, module)
             if kind == "reinstall":
                 drop_logs(network, canister)
             network.keep_code(canister, instance, outcome, commit, globals_)
@@ -281,8 +280,8 @@ def uninstall(network: Scheduler, canister: Canister, message: CallMessage, vers
                 reject = Reject(int(RejectCode.CANISTER_REJECT), "Canister has been uninstalled.", "IC0406")
                 network.respond(context.origin, reject, context.available)
         state.contexts.clear()
-        canister.compiled, state.module, state.globals = None, None, []
-        state.module_size = state.custom_size = state.chunks = 0
+        network.change_module(canister, None)
+        state.globals, state.chunks = [], 0
         state.heap_pages = state.stable_pages = 0
         state.heap_generation += 1
         state.stable_generation += 1

@@ -9,6 +9,7 @@ from .. import cycles, principal
 from ..canister import Canister
 from ..errors import Failure, Reject, RejectCode
 from ..state import CallMessage, CanisterState, Settings
+from ..store import being_deleted
 from .methods import Answer, caller_fault, method, record, reply
 from .settings import changed, reserve, variables_hash
 
@@ -114,6 +115,8 @@ def delete_canister(network: Scheduler, canister: Canister | None, message: Call
         canister.management.clear()
         del network.canisters[state.id]
         network.changes.canisters[state.id] = None
+        network.drop_module(state.module)
+        network.changes.meta[being_deleted(name)] = True
         network.on_change(state.id)
         for snapshot in network.store.snapshots(state.id):
             network.changes.snapshots[snapshot.id] = None
@@ -123,4 +126,6 @@ def delete_canister(network: Scheduler, canister: Canister | None, message: Call
         network.flush()
     canister.remove()
     shutil.rmtree(network.store.folder / "snapshots" / name, ignore_errors=True)
+    with network.lock:
+        network.changes.meta[being_deleted(name)] = None
     return reply(message)

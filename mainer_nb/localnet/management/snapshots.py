@@ -84,14 +84,13 @@ def load_canister_snapshot(network: Scheduler, canister: Canister | None, messag
         check_growth(network, canister, more)
         charge_work(network, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
     canister.put_memories(folder / _HEAP, folder / _STABLE)
-    network.store.put_module(compiled.sha256, module)
+    network.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
     with canister.memory_lock, network.lock:  # in this order: a commit takes them so
         network.store.clear_chunks(state.id)
         for sha256 in snapshot.chunks:
             network.store.put_chunk(state.id, sha256, network.store.chunk(snapshot.id, sha256) or b"")
         state.chunks = len(snapshot.chunks)
-        canister.compiled, state.module = compiled, compiled.sha256
-        state.module_size, state.custom_size = len(module), compiled.info.custom_size()
+        network.change_module(canister, compiled, module)
         state.globals = list(snapshot.globals)
         state.heap_pages, state.stable_pages = snapshot.heap_size // WASM_PAGE, snapshot.stable_size // WASM_PAGE
         state.heap_generation += 1
