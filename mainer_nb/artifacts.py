@@ -23,11 +23,13 @@ from typing import Any
 
 from . import gguf_header, models, places
 from .errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
+from .localnet.cache import prune
 from .progress import Progress, Silent
 
 MANIFEST = "manifest.json"
 WASM_MAGIC = b"\0asm\1\0\0\0"
 LLM_WASM = "llama_cpp.wasm"
+MAX_BUILT = 256 * 1024**2  # bytes that each kind of what the LLM's build makes may take: sources, objects, wasm
 OWN = "your own file"
 
 DEFAULT_MODEL = "gemma-3-270m-q4_k_m"
@@ -94,6 +96,9 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
         try:
             build.fetch(cache)
             built = build.build(cache / LLM_WASM, show, cache)
+            if not built.cached:
+                for kind in ("src", "obj", "wasm"):  # of earlier versions
+                    prune(cache / kind, MAX_BUILT)
         except build.BuildError as error:
             raise ArtifactError(
                 f"{LLM_WASM} cannot be built: {error}\nOr put one of llama_cpp_canister v0.0.1 into {own.parent}."

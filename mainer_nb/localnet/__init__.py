@@ -27,6 +27,7 @@ rest of `mainer_nb`.
     what stays              state        the state as plain data
                             store        the database in the network's folder
                             journal      changes of memory files, atomically
+                            cache        what can be made again, bounded in size
     common to all           principal, candid, did, errors
     as a library            sandbox      a fresh network for a test, canisters whose methods are Python methods
     as a program            server       a background process per state folder (`python -m mainer_nb.localnet serve`)

@@ -23,6 +23,7 @@ from typing import Any, cast
 import wasmtime
 from wasmtime import _ffi as ffi
 
+from . import cache as caches
 from . import memory, system_api, wasm
 from .errors import CanisterTrap
 from .system_api import Execution, Import
@@ -32,6 +33,8 @@ MAX_HEAP32 = 4 * 1024**3
 MAX_HEAP64 = 6 * 1024**3
 #: Limit of the elements of a canister's tables.
 MAX_TABLE = 1_000_000
+#: Bytes of compiled modules that are kept for all networks of a user.
+MAX_CACHE = 2 * 1024**3
 _STACK = 4 * 1024 * 1024
 THREAD_STACK = 32 * 1024 * 1024
 
@@ -126,10 +129,17 @@ class Runtime:
                 self._compiled[sha256] = compiled
             return compiled
 
+    def forget(self, sha256: bytes) -> None:
+        """Nobody has this module any more: its compiled form is kept on disk only."""
+        with self._lock:
+            self._compiled.pop(sha256, None)
+            self._compiling.pop(sha256, None)
+
     def _native(self, sha256: bytes, module: bytes, info: wasm.ModuleInfo) -> wasmtime.Module:
         version = importlib.metadata.version("wasmtime")
         path = self._cache / f"{sha256.hex()}-wasmtime{version}.cwasm"
         if path.exists():
+            caches.used(path)
             try:
                 return wasmtime.Module.deserialize_file(self.engine, str(path))
             except wasmtime.WasmtimeError:
@@ -143,6 +153,7 @@ class Runtime:
         partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         partial.write_bytes(native.serialize())
         partial.replace(path)
+        caches.prune(self._cache, MAX_CACHE)
         return native
 
 

@@ -204,6 +204,7 @@ class Scheduler:
         """Forgets a module that no canister has any more. With the lock held."""
         if sha256 is not None and all(one.state.module != sha256 for one in self.canisters.values()):
             self.changes.modules[sha256] = None
+            self.runtime.forget(sha256)
 
     def flush(self) -> None:
         """Writes what the current step changed. With the lock held.

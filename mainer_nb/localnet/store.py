@@ -125,7 +125,7 @@ class Store:
                 db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
             )
             if 2 * unused > pages and unused * size > _MUCH_UNUSED:
-                db.execute("VACUUM")
+                db.executescript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
             return db
 
     @contextmanager
