@@ -120,7 +120,7 @@ class Store:
                 raise StateError(f"{text}. {afresh(self.folder)}")
             (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise DamagedState(self.folder, f"{self.path} is garbled: {found}")
+                raise DamagedState(self.folder, f"{self.path} is garbled: {found.splitlines()[-1]}")
             size, pages, unused = (
                 db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
             )

@@ -15,9 +15,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from ic.agent import Agent
+from ic.candid import Types, encode
+from ic.client import Client
+from ic.identity import Identity
 from localnet.driver import Driver, eventually, module
 from localnet.outcomes import number, rejected, replied
+from localnet.test_state import COUNTER, install
 
 from mainer_nb.localnet import principal, server
 from mainer_nb.localnet.errors import DamagedState, StateError
@@ -361,3 +367,24 @@ def test_memory_that_cannot_be_written_is_written_after_a_restart(folder: Path, 
     with Driver(folder, module_cache) as ic:
         assert number(ic.query(CANISTER, "peek", word(far))) == 1
         assert ic.number(CANISTER, "add") == 4
+
+
+def test_a_full_disk_ends_the_background_process_and_loses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    nothing = encode([])
+    acknowledged = 0
+    try:
+        with files_of_at_most(2 * MIB):
+            agent = Agent(Identity(), Client(server.start(folder).url))
+            canister_id = install(agent, COUNTER)
+            with contextlib.suppress(httpx.HTTPError):
+                while True:
+                    different = encode([{"type": Types.Nat, "value": acknowledged}])
+                    acknowledged = agent.update_raw(canister_id, "add", different)[0]["value"]
+        eventually(lambda: server.status(folder) is None)
+        assert re.search("the network stops: .*disk has room", (folder / "server.log").read_text())
+        agent.client.url = server.start(folder).url
+        counted = agent.query_raw(canister_id, "get", nothing)[0]["value"]
+        assert acknowledged <= counted <= acknowledged + 1
+    finally:
+        server.stop(folder)

@@ -178,7 +178,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_killed_network_has_lost_nothing_it_acknowledged(folder: Path) -> None:
     agent = Agent(Identity(), Client(server.start(folder).url))
-    canister_id = _install(agent, COUNTER)
+    canister_id = install(agent, COUNTER)
     nothing = encode([])
     for round_ in range(1, 4):
         different = encode([{"type": Types.Nat, "value": round_}])  # for ic-py, equal calls in a second are one
@@ -223,7 +223,8 @@ def test_only_the_state_of_a_network_is_removed(tmp_path: Path, folder: Path) ->
     assert (tmp_path / "thesis.txt").exists()
 
 
-def _install(agent: Agent, wasm: bytes) -> str:
+def install(agent: Agent, wasm: bytes) -> str:
+    """Makes a canister with `wasm`; its id."""
     settings = Types.Record({"amount": Types.Opt(Types.Nat)})
     created = agent.update_raw(
         "aaaaa-aa",

@@ -48,6 +48,34 @@ def test_a_network_is_started_by_connecting_and_shared(state: Path) -> None:
     assert first.root_key == second.root_key
 
 
+def test_outcalls_are_asked_for(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["net", "start"]) == 0
+    assert "with HTTPS outcalls" not in capsys.readouterr().out
+    assert cli.main(["net", "start", "--outcalls"]) == 1
+    assert "runs already, without HTTPS outcalls; stop it first" in capsys.readouterr().err
+    assert cli.main(["net", "stop"]) == 0
+    assert cli.main(["net", "start", "--outcalls"]) == 0
+    assert cli.main(["net", "stop"]) == 0
+    assert cli.main(["net", "start"]) == 0
+    assert capsys.readouterr().out.count("with HTTPS outcalls") == 2
+
+
+def test_a_damaged_state_is_reported_kept_and_reset(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["net", "start"]) == 0
+    assert cli.main(["net", "stop"]) == 0
+    database = state / "network.sqlite"
+    database.write_bytes(database.read_bytes()[:5000])
+    capsys.readouterr()
+    assert cli.main(["net", "start"]) == 1
+    said = capsys.readouterr().err
+    for part in (f"{database} ", f"move {state} away, which keeps it", "`mainer-nb net reset`"):
+        assert part in said
+    with pytest.raises(NetworkError, match=f"cannot be started: .*move {state} away"):
+        network.connect()
+    assert cli.main(["net", "reset"]) == 0
+    assert cli.main(["net", "start"]) == 0
+
+
 def test_a_taken_port_is_named_with_who_holds_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
