@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import ipaddress
+import logging
 import re
 import ssl
 import threading
@@ -28,6 +29,7 @@ from .management.http_request import MAX_HEADERS_SIZE, Fetched, Headers, Request
 TIMEOUT_SECONDS = 30
 USER_AGENT = "ic/1.0"
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -51,7 +53,7 @@ class Outcalls:
         def finish(finished: concurrent.futures.Future[Fetched | Reject]) -> None:
             self._running.discard(finished)
             if not finished.cancelled():
-                done(finished.result())
+                done(_outcome(finished))
 
         future.add_done_callback(finish)
 
@@ -72,6 +74,14 @@ class Outcalls:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _outcome(finished: concurrent.futures.Future[Fetched | Reject]) -> Fetched | Reject:
+    error = finished.exception()
+    if error is None:
+        return finished.result()
+    _log.error("internal error while making an outcall", exc_info=error)
+    return _reject(RejectCode.SYS_FATAL, "internal error of the network; see its log")
 
 
 async def _session() -> aiohttp.ClientSession:

@@ -236,8 +236,8 @@ class Scheduler:
             if self.failure is None:
                 log.critical("the network stops: %s", error)
                 self.failure, self._stopping = error, True
-                self._work.notify_all()
-                self._tick.notify_all()
+                for waiting in (self._work, self._tick, self._idle):
+                    waiting.notify_all()
                 self.on_failure(error)
 
     def touch(self, canister: Canister) -> None:
@@ -356,7 +356,7 @@ class Scheduler:
                 with self.lock:
                     self._running -= 1
                     self.release(who)
-                    if not (self._ready or self._running or self._fetching):
+                    if not self._anything_to_do():
                         self._idle.notify_all()
 
     def _give_up(self, who: Canister | Subnet, number: int, message: Message, error: Exception) -> None:
@@ -931,7 +931,12 @@ class Scheduler:
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         """Waits until no message is waiting or running and no outcall is made; False if that takes over `timeout` s."""
         with self.lock:
-            return self._idle.wait_for(lambda: not (self._ready or self._running or self._fetching), timeout)
+            idle = self._idle.wait_for(lambda: self.failure or not self._anything_to_do(), timeout)
+            self.check()
+            return bool(idle)
+
+    def _anything_to_do(self) -> bool:
+        return bool(self._ready or self._running or self._fetching)
 
 
 def not_callable(canister: Canister) -> Reject:

@@ -35,7 +35,7 @@ from aiohttp import web
 from . import http
 from .errors import StateError
 from .network import Network
-from .store import examine
+from .store import examine, unwritable
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120
@@ -169,9 +169,10 @@ def serve(folder: Path, port: int, outcalls: bool | None = None, ready_fd: int |
         examine(folder)
         with _lock(folder), _listen(folder, port) as listener:
             return asyncio.run(_serve(folder, listener, outcalls, ready_fd))
-    except (ServerError, StateError) as error:
-        _tell(ready_fd, str(error))
-        print(error, file=sys.stderr)
+    except (ServerError, StateError, OSError) as error:
+        text = str(unwritable(folder, str(error)) if isinstance(error, OSError) else error)
+        _tell(ready_fd, text)
+        print(text, file=sys.stderr)
         return 1
 
 

@@ -12,6 +12,7 @@ folder. A folder that is not as a network left it is reported, never mended by g
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import shutil
 import sqlite3
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from . import principal, state
 from .errors import DamagedState, StateError, afresh
@@ -352,28 +353,30 @@ def examine(folder: Path) -> None:
         raise StateError(f"{text}. Name a folder that is empty or does not exist")
 
 
-def _hold(folder: Path) -> IO[str]:
-    """Keeps other processes from using the folder, until it is closed; makes the folder if it is missing."""
+def _hold(folder: Path) -> io.FileIO:
+    """Keeps other processes from using the folder until the file is closed; makes the folder if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds the network's secret key
-        file = (folder / "network.lock").open("a+")
+        lock = io.FileIO(os.open(folder / "network.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
     except OSError as error:
-        raise unwritable(folder, f"{folder}: {error.strerror}") from error
+        raise unwritable(folder, str(error)) from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.truncate(0)
+        lock.write(str(os.getpid()).encode())
+    except BlockingIOError:
+        holder = lock.readall().decode() or "unknown"
+        lock.close()
         text = f"the state folder {folder} is in use by another network (process {holder})"
         raise StateError(f"{text}: stop that first (`mainer-nb net stop`), or use another folder") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+    except OSError as error:
+        lock.close()
+        raise unwritable(folder, str(error)) from error
+    return lock
 
 
 def unwritable(folder: Path, what: str) -> StateError:
+    """The error of a state folder in which `what` cannot be read or written."""
     return StateError(
         f"the state folder {folder} cannot be read and written ({what}). See that this user may write there and that"
         " the disk has room, then start the network again: nothing that it acknowledged is lost"

@@ -201,6 +201,14 @@ def test_an_older_database_under_newer_memories_is_reported(tmp_path: Path, fold
         Driver(folder, module_cache)
 
 
+def test_memory_that_was_never_written_is_no_damage(ic: Driver) -> None:
+    grown = module('(func (export "canister_init") (drop (call $stable_grow (i64.const 5))))', "(memory 3)")
+    canister = ic.create(grown)
+    ic.restart()
+    state = ic.network.scheduler.canisters[canister].state
+    assert (state.heap_pages, state.stable_pages) == (3, 5)
+
+
 def test_a_journal_that_is_due_is_applied(folder: Path, module_cache: Path) -> None:
     heap = next(memories(folder).glob("heap-*"))
     garble(heap, 0, bytes(8))
@@ -388,3 +396,12 @@ def test_a_full_disk_ends_the_background_process_and_loses_nothing(tmp_path: Pat
         assert acknowledged <= counted <= acknowledged + 1
     finally:
         server.stop(folder)
+
+
+def test_a_full_disk_at_the_start_is_reported(tmp_path: Path, module_cache: Path) -> None:
+    said = r"network cannot be read and written .*disk has room"
+    with files_of_at_most(0), pytest.raises(server.ServerError, match=said):
+        server.start(tmp_path / "network")
+    with files_of_at_most(0), pytest.raises(StateError, match=said):
+        Driver(tmp_path / "network", module_cache)
+    Driver(tmp_path / "network", module_cache).close()

@@ -34,10 +34,8 @@ OFF = (
     " `Sandbox(outcalls=True)`)"
 )
 
-
 _RESPONSE = INTERFACE.methods["http_request"].results[0]
 _TRANSFORM_ARG = candid.record({"response": _RESPONSE, "context": candid.BLOB})
-
 
 Headers = list[tuple[str, str]]
 
