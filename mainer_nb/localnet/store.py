@@ -100,7 +100,8 @@ class Store:
         """Makes an empty database; it gets its name when it is complete."""
         draft = self.folder / "network.new"
         with self._reading():
-            draft.unlink(missing_ok=True)
+            for left in self.folder.glob("network.new*"):  # by a process that was killed here
+                left.unlink()
             db = sqlite3.connect(draft, isolation_level=None)
             db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={_FORMAT}; COMMIT;")
             db.close()
