@@ -140,7 +140,8 @@ class Scheduler:
     def stop(self) -> None:
         """Lets running messages finish, then stops; waiting messages stay in the store."""
         with self.lock:
-            self.keep()
+            if self.failure is None:
+                self.keep()
             self._stopping = True
             self._work.notify_all()
             self._tick.notify_all()
@@ -176,14 +177,13 @@ class Scheduler:
         Raises:
             DamagedState: it is missing, or not what was stored.
         """
+        garbled = DamagedState(self.store.folder, f"the module {sha256.hex()} in {self.store.path} is garbled")
         try:
             compiled = self.runtime.compile(self.store.module(sha256))
         except InvalidModule as error:
-            raise DamagedState(
-                self.store.folder, f"the module {sha256.hex()} of a canister is garbled: {error}"
-            ) from error
+            raise garbled from error
         if compiled.sha256 != sha256:
-            raise DamagedState(self.store.folder, f"the module {sha256.hex()} of a canister is garbled")
+            raise garbled
         return compiled
 
     def change_module(self, canister: Canister, compiled: Compiled | None, module: bytes = b"") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mainer_nb.localnet import journal, memory
+from mainer_nb.localnet.errors import DamagedState
 from mainer_nb.localnet.memory import PAGE, CowMemory, page_ranges, write_ranges
 
 
@@ -31,7 +32,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def cow(tmp_path: Path) -> Iterator[CowMemory]:
     """Sixteen pages in a reserve of 32."""
-    mapped = CowMemory(tmp_path / "base", 16 * PAGE, reserve=32 * PAGE, guard=PAGE)
+    mapped = CowMemory(tmp_path / "heap-1", 16 * PAGE, reserve=32 * PAGE, guard=PAGE)
     yield mapped
     mapped.close()
 
@@ -105,14 +106,20 @@ def test_ranges_are_widened_to_pages_and_merged() -> None:
 def test_a_journal_is_applied_exactly_for_its_commit(cow: CowMemory, tmp_path: Path) -> None:
     cow.write(2 * PAGE, b"new")
     ranges = cow.dirty()
-    record = tmp_path / "journal"
+    record = cow.base.parent / "journal"
     journal.write(record, 5, [journal.FileChange(cow.base, cow.size, ranges, cow.views(ranges))])
     written = record.read_bytes()
     for commit, applied in ((4, False), (6, False), (5, True)):
+        record.write_bytes(written)
         assert journal.recover(record, commit) is applied
         assert (cow.base.read_bytes()[2 * PAGE : 2 * PAGE + 3] == b"new") is applied
     assert journal.recover(record, 5) is False  # once is enough
+    with pytest.raises(DamagedState, match=r"journal is ahead of network.sqlite"):
+        journal.recover(record, 4)  # its changes are in the memory file
+    record.write_bytes(written)
+    assert journal.recover(record, 4) is False
+    assert journal.recover(record, 5) is False  # it was forgotten: the next message is number 5
     record.write_bytes(written[:-1])
-    with pytest.raises(ValueError, match="cut short"):
+    with pytest.raises(DamagedState, match="cut short"):
         journal.recover(record, 5)
     assert journal.recover(tmp_path / "none", 5) is False
