@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import cycles, journal, runtime, system_api
-from .errors import CanisterTrap, DamagedState, Failure, RejectCode, StateError
+from .errors import CanisterTrap, Failure, RejectCode, StateError
 from .memory import WASM_PAGE, CowMemory, Range, page_ranges
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, Message
-from .store import LogRecord
+from .store import LogRecord, check_file
 from .system_api import Execution
 
 STATUS_CODES = {"running": 1, "stopping": 2, "stopped": 3}
@@ -74,20 +74,9 @@ class Canister:
         self._half_written = False
         folder.mkdir(parents=True, exist_ok=True)
         journal.recover(self._journal, state.commits)
-        self._check_file(self.heap_file(), state.heap_pages)
-        self._check_file(self.stable_file(), state.stable_pages)
+        check_file(folder.parents[1], self.heap_file(), state.heap_pages * WASM_PAGE)
+        check_file(folder.parents[1], self.stable_file(), state.stable_pages * WASM_PAGE)
         self._remove_old_files()
-
-    def _check_file(self, path: Path, pages: int) -> None:
-        """A memory file of at least `pages` must be there.
-
-        Raises:
-            DamagedState: it is not.
-        """
-        size = path.stat().st_size if path.exists() else 0
-        if size < pages * WASM_PAGE:
-            what = f"is cut short: {size} bytes of {pages * WASM_PAGE}" if path.exists() else "is missing"
-            raise DamagedState(self._folder.parents[1], f"{path} {what}")
 
     @property
     def _journal(self) -> Path:

@@ -152,6 +152,7 @@ class Scheduler:
 
     def _load(self) -> None:
         self.store.remove_orphans()
+        self.store.check_snapshots()
         for state in self.store.canisters():
             self.canisters[state.id] = self._canister(state)
             if state.global_timer:

@@ -270,6 +270,18 @@ class Store:
             shutil.rmtree(folder)
             self.set_meta(being_deleted(folder.name), None)
 
+    def check_snapshots(self) -> None:
+        """Looks whether the files of all snapshots are there.
+
+        Raises:
+            DamagedState: one is not, or not all of it.
+        """
+        for (body,) in self._rows("SELECT body FROM snapshot"):
+            snapshot = self._unpack(body, Snapshot)
+            files = {"module": snapshot.module_size, "heap": snapshot.heap_size, "stable": snapshot.stable_size}
+            for name, size in files.items():
+                check_file(self.folder, self.snapshot_folder(snapshot) / name, size)
+
     def put_module(self, sha256: bytes, wasm: bytes) -> None:
         """Keeps a module under its hash, for a canister that is about to get it.
 
@@ -352,6 +364,18 @@ def examine(folder: Path) -> None:
     if others:
         text = f"{folder} is not the state folder of a network: it holds {', '.join(others[:3])}"
         raise StateError(f"{text}. Name a folder that is empty or does not exist")
+
+
+def check_file(folder: Path, path: Path, size: int) -> None:
+    """Looks whether the file `path` of the state folder `folder` has at least `size` bytes.
+
+    Raises:
+        DamagedState: it has not.
+    """
+    found = path.stat().st_size if path.exists() else 0
+    if found < size:
+        what = f"is cut short: {found} bytes of {size}" if path.exists() else "is missing"
+        raise DamagedState(folder, f"{path} {what}")
 
 
 def _hold(folder: Path) -> io.FileIO:

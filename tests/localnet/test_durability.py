@@ -65,12 +65,14 @@ def word(value: int) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path, module_cache: Path) -> Path:
-    """The folder of a network that has stopped, with a canister that has counted to 3."""
+    """The folder of a network that has stopped, with a canister that has counted to 4."""
     folder = tmp_path / "network"
     with Driver(folder, module_cache) as ic:
         assert ic.create(KEEPER) == CANISTER
         for _ in range(3):
             ic.number(CANISTER, "add")
+        ic.manage("take_canister_snapshot", {"canister_id": CANISTER, "replace_snapshot": None})
+        ic.number(CANISTER, "add")
     return folder
 
 
@@ -141,6 +143,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "stable memory cut": (lambda f: cut(next(memories(f).glob("stable-*")), 1), r"stable-\d+ is cut short: 1 bytes of"),
     "stable memory missing": (lambda f: next(memories(f).glob("stable-*")).unlink(), r"stable-\d+ is missing"),
     "memories missing": (lambda f: shutil.rmtree(f / "canisters"), r"heap-\d+ is missing"),
+    "snapshot cut": (lambda f: cut(next(f.glob("snapshots/*/*/heap")), 9), "heap is cut short: 9 bytes of"),
+    "snapshot missing": (lambda f: shutil.rmtree(next(f.glob("snapshots/*/*"))), "snapshots/.*/module is missing"),
     "journal cut": (lambda f: (pending(f), cut(journal(f), 100)), "journal is cut short: 100 bytes of"),
     "journal cut to its head": (lambda f: (pending(f), cut(journal(f), 10)), "journal is cut short: 10 bytes"),
     "journal foreign": (lambda f: journal(f).write_text("dear diary, " * 10), "journal is not a journal"),
@@ -214,7 +218,7 @@ def test_a_journal_that_is_due_is_applied(folder: Path, module_cache: Path) -> N
     garble(heap, 0, bytes(8))
     pending(folder)
     with Driver(folder, module_cache) as ic:
-        assert ic.number(CANISTER, "get") == 3
+        assert ic.number(CANISTER, "get") == 4
 
 
 def test_a_journal_of_a_message_that_never_was_is_forgotten(folder: Path, module_cache: Path) -> None:
@@ -223,8 +227,8 @@ def test_a_journal_of_a_message_that_never_was_is_forgotten(folder: Path, module
     garble(journal(folder), 8, struct.pack("<Q", commits + 1))
     with Driver(folder, module_cache) as ic:
         assert journal(folder).stat().st_size == 0
-        assert ic.number(CANISTER, "get") == 3
-        assert ic.number(CANISTER, "add") == 4
+        assert ic.number(CANISTER, "get") == 4
+        assert ic.number(CANISTER, "add") == 5
 
 
 @pytest.mark.parametrize("other", ["thesis.txt", "canisters/main.mo"])
@@ -308,11 +312,11 @@ def test_a_message_whose_changes_do_not_fit_is_rejected_and_changes_nothing(fold
     with Driver(folder, module_cache) as ic:
         with files_of_at_most(8 * MIB):
             rejected(ic.update(CANISTER, "fill", word(4096)), "IC0000", "no room on its disk")  # 16 MiB
-            assert ic.number(CANISTER, "get") == 3
+            assert ic.number(CANISTER, "get") == 4
             assert number(ic.query(CANISTER, "peek", word(100))) == 0
-            assert ic.number(CANISTER, "add") == 4
+            assert ic.number(CANISTER, "add") == 5
         ic.restart()
-        assert ic.number(CANISTER, "get") == 4
+        assert ic.number(CANISTER, "get") == 5
         assert number(ic.query(CANISTER, "peek", word(100))) == 0
         replied(ic.update(CANISTER, "fill", word(4096)))
         assert number(ic.query(CANISTER, "peek", word(100 + 4095 * 4096))) == 7
@@ -334,7 +338,7 @@ def test_an_installation_that_does_not_fit_is_rejected_and_changes_nothing(folde
         }
         with files_of_at_most(8 * MIB):
             rejected(ic.manage("install_chunked_code", arg), "IC0000", "no room on its disk")
-            assert ic.number(CANISTER, "add") == 4
+            assert ic.number(CANISTER, "add") == 5
         assert ic.manage("install_chunked_code", arg) is None
 
 
@@ -372,7 +376,7 @@ def test_memory_that_cannot_be_written_is_written_after_a_restart(folder: Path, 
             Driver(folder, module_cache)
     with Driver(folder, module_cache) as ic:
         assert number(ic.query(CANISTER, "peek", word(far))) == 1
-        assert ic.number(CANISTER, "add") == 4
+        assert ic.number(CANISTER, "add") == 5
 
 
 def test_a_full_disk_ends_the_background_process_and_loses_nothing(tmp_path: Path) -> None:
