@@ -462,6 +462,11 @@ class _EncoderCompiler:
         raise CandidError(f"{type_} cannot be encoded")
 
 
+def number_text(number: int) -> str:
+    """A number in an error: its digits, or how many bits it has if they are too many to be read (or printed)."""
+    return str(number) if number.bit_length() <= 200 else f"a number of {number.bit_length()} bits"
+
+
 def _shown(value: object) -> str:
     """A value in an error: its type and as much of it as is readable."""
     if isinstance(value, int) and value.bit_length() > 200:
@@ -697,12 +702,28 @@ _PRIM_ENCODERS: dict[Prim, _Encoder] = {
 
 # Decoding ---------------------------------------------------------------------------------------------------------
 
+_LONGEST_TYPE = 400  # characters of a type in an error
 _MAX_TYPES = 10_000  # entries of a message's type table
-_FREE_VALUES = 1_000_000  # how many values, beyond what the length of a message explains, it may make us build
+_FREE_VALUES = 100_000  # how many values, beyond what the length of a message explains, it may make us build
 
 
 class _Mismatch(CandidError):
-    """A well-formed value that is not of the expected type; an enclosing option becomes null."""
+    """A well-formed value that is not of the expected type; an enclosing option becomes null.
+
+    What is wrong is put into words only when somebody asks: types may be long, and mismatches many.
+    """
+
+    def __init__(self, pos: int, wire: object, expected: object, why: str) -> None:
+        super().__init__(pos, wire, expected, why)
+
+    def __str__(self) -> str:
+        pos, wire, expected, why = self.args
+        return f"at byte {pos}: expected {_brief(expected)}{why}, the message has {_brief(wire)}"
+
+
+def _brief(what: object) -> str:
+    text = str(what)
+    return text if len(text) <= _LONGEST_TYPE else f"{text[:_LONGEST_TYPE]} ..."
 
 
 class _Reader:
@@ -718,8 +739,8 @@ class _Reader:
     def error(self, message: str) -> CandidError:
         return CandidError(f"not a valid Candid message: at byte {self.pos}: {message}")
 
-    def mismatch(self, wire: object, expected: object) -> _Mismatch:
-        return _Mismatch(f"at byte {self.pos}: expected {expected}, the message has {wire}")
+    def mismatch(self, wire: object, expected: object, why: str = "") -> _Mismatch:
+        return _Mismatch(self.pos, wire, expected, why)
 
     def charge(self, values: int) -> None:
         self.fuel -= values
@@ -762,13 +783,30 @@ class _Reader:
         return _leb128_value(self._digits())
 
     def sleb128(self) -> int:
+        pos = self.pos
+        if pos < len(self.data) and (value := self.data[pos]) < 0x80:
+            self.pos = pos + 1
+            return value - 0x80 if value & 0x40 else value
         digits = self._digits()
         value = _leb128_value(digits)
         return value - (1 << 7 * len(digits)) if digits[-1] & 0x40 else value
 
+    def size(self) -> int:
+        """A count, a length, an index or an id: what is no value, and takes 64 bits at most."""
+        return self._short(self.leb128())
+
+    def opcode(self) -> int:
+        """A type: an opcode, or an entry of the type table."""
+        return self._short(self.sleb128())
+
+    def _short(self, number: int) -> int:
+        if number.bit_length() > 64:
+            raise self.error(f"a number of {number.bit_length()} bits, at most 64 are accepted here")
+        return number
+
     def text(self) -> str:
         start = self.pos
-        octets = self.take(self.leb128())
+        octets = self.take(self.size())
         try:
             return octets.decode()
         except UnicodeDecodeError as error:
@@ -777,7 +815,7 @@ class _Reader:
 
     def count(self, what: str) -> int:
         """A number of things that take at least a byte each."""
-        number = self.leb128()
+        number = self.size()
         if number > len(self.data) - self.pos:
             raise self.error(f"{number} {what} are announced, {len(self.data) - self.pos} bytes are left")
         self.charge(number)
@@ -897,7 +935,7 @@ def _read_type_table(reader: _Reader) -> list[Rec]:
 
 
 def _read_reference(reader: _Reader, table: list[Rec]) -> Type:
-    code = reader.sleb128()
+    code = reader.opcode()
     if 0 <= code < len(table):
         return table[code]
     if code in _PRIM_OF_OPCODE:
@@ -906,7 +944,7 @@ def _read_reference(reader: _Reader, table: list[Rec]) -> Type:
 
 
 def _read_definition(reader: _Reader, table: list[Rec]) -> Type:
-    opcode = reader.sleb128()
+    opcode = reader.opcode()
     match opcode:
         case -18:
             return Opt(_read_reference(reader, table))
@@ -924,7 +962,7 @@ def _read_definition(reader: _Reader, table: list[Rec]) -> Type:
             return Service(_read_methods(reader, table))
     if opcode >= -24:
         raise reader.error(f"{opcode} does not begin a type definition")
-    reader.take(reader.leb128())
+    reader.take(reader.size())
     return Future(opcode)
 
 
@@ -932,7 +970,7 @@ def _read_fields(reader: _Reader, table: list[Rec]) -> tuple[Field, ...]:
     fields = []
     previous = -1
     for _ in range(reader.count("fields")):
-        number = reader.leb128()
+        number = reader.size()
         if not previous < number < 1 << 32:
             raise reader.error(f"field {number} after field {previous}: ids must ascend and be below 2^32")
         previous = number
@@ -1022,7 +1060,7 @@ class _DecoderCompiler:
         if reader.byte() != 1:
             reader.pos -= 1
             raise reader.error("a principal must begin with byte 1 (opaque references are not supported)")
-        length = reader.leb128()
+        length = reader.size()
         if length > principals.MAX_LENGTH:
             raise reader.error(f"a principal of {length} bytes, at most {principals.MAX_LENGTH} are allowed")
         return self._principal(reader.take(length))
@@ -1080,7 +1118,7 @@ class _DecoderCompiler:
 
 def _never(wire: object, expected: object, why: str = "") -> _Decoder:
     def decode_never(reader: _Reader) -> NoReturn:
-        raise reader.mismatch(wire, f"{expected}{why}")
+        raise reader.mismatch(wire, expected, why)
 
     return decode_never
 
@@ -1093,7 +1131,7 @@ def _decode_and_drop(decoder: _Decoder) -> _Decoder:
 
 
 def _skip_future(reader: _Reader) -> None:
-    length, references = reader.leb128(), reader.leb128()
+    length, references = reader.size(), reader.size()
     if references:
         raise reader.error("opaque references are not supported")
     reader.take(length)
@@ -1131,7 +1169,7 @@ def _decode_fixed(type_: Prim) -> _Decoder:
 
 
 def _decode_blob(reader: _Reader) -> bytes:
-    return reader.take(reader.leb128())
+    return reader.take(reader.size())
 
 
 def _decode_fixed_vec(type_: Prim) -> _Decoder:
@@ -1139,7 +1177,7 @@ def _decode_fixed_vec(type_: Prim) -> _Decoder:
     size = struct.calcsize("<" + code)
 
     def decode_fixed_vec(reader: _Reader) -> list[Any]:
-        length = reader.leb128()
+        length = reader.size()
         return list(struct.unpack(f"<{length}{code}", reader.take(length * size)))
 
     return decode_fixed_vec
@@ -1150,7 +1188,7 @@ def _decode_vec(element: _Decoder, takes_bytes: bool) -> _Decoder:
         if takes_bytes:
             length = reader.count("elements")
         else:
-            length = reader.leb128()
+            length = reader.size()
             reader.charge(length)
         return [element(reader) for _ in range(length)]
 
@@ -1220,7 +1258,7 @@ def _decode_tuple(template: dict[str | int, Any], plan: list[tuple[str | int | N
 
 def _decode_variant(cases: list[tuple[str | int, _Decoder]]) -> _Decoder:
     def decode_variant(reader: _Reader) -> dict[str | int, Any]:
-        index = reader.leb128()
+        index = reader.size()
         if index >= len(cases):
             raise reader.error(f"tag number {index} of a variant with {len(cases)} tags")
         label, decoder = cases[index]

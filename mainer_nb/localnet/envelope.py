@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
 import cbor2
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -28,6 +28,8 @@ MAX_DELEGATIONS = 20
 MAX_TARGETS = 1000
 MAX_PATHS = 1000
 MAX_PATH_LENGTH = 127
+MAX_DEPTH = 32  # of the CBOR of a request; the specification's own requests have 6
+MAX_VALUES = 150_000  # in the arrays and maps of a request: more than MAX_PATHS of MAX_PATH_LENGTH, and all targets
 
 _KNOWN_NAMES = {
     name: hashlib.sha256(name.encode()).digest()
@@ -151,11 +153,48 @@ class _Envelope:
     delegations: Sequence[Any]
 
 
-def _parse(body: bytes, request_type: str) -> _Envelope:
+def _refuse_tag(value: object, immutable: bool) -> NoReturn:
+    raise ValueError("the tag has no meaning in a request")
+
+
+#: Tags that cbor2 would make dates, decimals, patterns and so on of, and shared values, which few bytes make endless.
+_FOREIGN_TAGS = dict.fromkeys(
+    (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000), _refuse_tag
+)
+
+
+def _decode(body: bytes) -> Any:
+    """The CBOR data item in an HTTP body: of plain kinds, no key twice; raises `BadRequest`."""
     try:
-        envelope = cbor2.loads(body)
+        decoded = cbor2.loads(
+            body,
+            semantic_decoders=_FOREIGN_TAGS,
+            max_depth=MAX_DEPTH,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+        )
     except (cbor2.CBORError, ValueError, RecursionError) as error:
-        raise BadRequest(f"the request body is not CBOR: {error}") from None
+        reason = error.__cause__ or error
+        raise BadRequest(f"the request body is not CBOR as requests have it: {reason}") from None
+    _check_count(decoded)
+    return decoded
+
+
+def _check_count(decoded: Any) -> None:
+    """Whether so few values are to be hashed that it takes no time; raises `BadRequest`."""
+    count, pending = 0, [decoded]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, str | bytes | int) or not isinstance(one, Mapping | Sequence):
+            continue
+        count += len(one)
+        if count > MAX_VALUES:
+            raise BadRequest(f"the request has more than {MAX_VALUES} values")
+        pending.extend(one.values() if isinstance(one, Mapping) else one)
+
+
+def _parse(body: bytes, request_type: str) -> _Envelope:
+    envelope = _decode(body)
     if not isinstance(envelope, Mapping):
         raise BadRequest("the request body is not a CBOR map with a content")
     content = _field(envelope, "content", Mapping)
@@ -165,10 +204,7 @@ def _parse(body: bytes, request_type: str) -> _Envelope:
     nonce = _optional(content, "nonce", bytes)
     if nonce is not None and len(nonce) > MAX_NONCE:
         raise BadRequest(f"the nonce has {len(nonce)} bytes, at most {MAX_NONCE} are allowed")
-    try:
-        request_id = hash_of_map(_without_nulls(content))
-    except (RecursionError, AttributeError, UnicodeEncodeError):
-        raise BadRequest("the content of the request is not a map of names to values") from None
+    request_id = _hash_of(content)
     return _Envelope(
         content,
         sender=_principal(content, "sender"),
@@ -196,9 +232,11 @@ def _invocation(envelope: _Envelope) -> dict[str, Any]:
 _KINDS = {bytes: "a blob", str: "a text", int: "a natural number", Mapping: "a map", Sequence: "an array"}
 
 
-def _without_nulls(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Some clients write an absent field as null."""
-    return {key: value for key, value in content.items() if value is not None}
+def _hash_of(content: Mapping[Any, Any]) -> bytes:
+    """The hash of a map as it came; some clients write an absent field as null. Raises `BadRequest`."""
+    if not all(isinstance(name, str) for name in content):
+        raise BadRequest("the names of fields must be texts")
+    return hash_of_map({name: value for name, value in content.items() if value is not None})
 
 
 def _optional(content: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -236,7 +274,8 @@ def _path(path: Any) -> tuple[bytes, ...]:
         raise BadRequest(f"a path has {len(path)} labels, at most {MAX_PATH_LENGTH} are allowed")
     for label in path:
         if not isinstance(label, bytes):
-            raise BadRequest(f"a label of a path must be a blob, not {type(label).__name__} {label!r:.80}")
+            what = f" {label!r:.80}" if isinstance(label, str) else ""
+            raise BadRequest(f"a label of a path must be a blob, not {type(label).__name__}{what}")
     return tuple(path)
 
 
@@ -294,7 +333,7 @@ def _follow_delegations(key: bytes, delegations: Sequence[Any], now: int) -> tup
         expiration = _natural(delegation, "expiration")
         if expiration < now:
             raise BadRequest(f"a delegation expired {(now - expiration) / 1e9:.1f} s ago")
-        message = _DELEGATION + hash_of_map(_without_nulls(delegation))
+        message = _DELEGATION + _hash_of(delegation)
         if not _is_signed(key, _field(signed, "signature", bytes), message):
             raise BadRequest("the signature of a delegation is wrong")
         key = _field(delegation, "pubkey", bytes)

@@ -38,6 +38,9 @@ _REQUEST: dict[str, Type] = {"method": TEXT, "url": TEXT, "headers": Vec(_HEADER
 _QUERY = candid.record({**_REQUEST, "certificate_version": Opt(NAT16)})
 _UPDATE = candid.record(_REQUEST)
 _OF_THE_CONNECTION = {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_WITHOUT_BODY = (204, 304)
 _HOST = re.compile(r"(?P<id>[a-z0-9-]+)(\.raw)?\.localhost", re.IGNORECASE)
 
 
@@ -75,7 +78,10 @@ class Gateway:
             "headers": [(name, value) for name, value in request.headers.items()],
             "body": body,
         }
-        arg = candid.encode([_QUERY], [{**values, "certificate_version": 2}])
+        try:
+            arg = candid.encode([_QUERY], [{**values, "certificate_version": 2}])
+        except candid.CandidError as error:
+            raise _NotAnswered(400, f"the request cannot be given to a canister: {error}") from None
         answer = _answer(await self._query(canister_id, "http_request", arg))
         if answer["upgrade"]:
             answer = _answer(await self._update(canister_id, candid.encode([_UPDATE], [values])))
@@ -106,17 +112,20 @@ class Gateway:
         return {**content, "method": method, "request_id": request_id}
 
     async def _send(self, canister_id: bytes, request: web.Request, answer: Mapping[str, Any]) -> web.StreamResponse:
+        _check(answer)
         response = web.StreamResponse(status=answer["status_code"])
         for name, value in answer["headers"]:
             if name.lower() not in _OF_THE_CONNECTION:
                 response.headers.add(name, value)
         response.headers["x-ic-canister-id"] = principal.to_text(canister_id)
+        has_body = request.method != "HEAD" and answer["status_code"] not in _WITHOUT_BODY
         strategy = answer["streaming_strategy"]
         if strategy is None:
             response.content_length = len(answer["body"])
         await response.prepare(request)
-        await response.write(answer["body"])
-        if strategy is not None and request.method != "HEAD":
+        if has_body:
+            await response.write(answer["body"])
+        if has_body and strategy is not None:
             try:
                 await self._stream(response, answer["token_type"], strategy["Callback"])
             except (_NotAnswered, candid.CandidError) as error:
@@ -150,8 +159,7 @@ def _canister(request: web.Request) -> bytes:
     named = _HOST.fullmatch(request.host.partition(":")[0])
     text = named["id"].lower() if named else request.query.get("canisterId")
     if text is None:
-        referer = parse_qs(urlsplit(request.headers.get("Referer", "")).query)
-        text = next(iter(referer.get("canisterId", [])), None)
+        text = _canister_of_page(request.headers.get("Referer", ""))
     if text is None:
         raise _NotAnswered(
             404,
@@ -162,6 +170,14 @@ def _canister(request: web.Request) -> bytes:
         return principal.from_text(text)
     except ValueError as error:
         raise _NotAnswered(400, str(error)) from None
+
+
+def _canister_of_page(referer: str) -> str | None:
+    """The canister that the address of a page names in its query."""
+    try:
+        return next(iter(parse_qs(urlsplit(referer).query).get("canisterId", [])), None)
+    except ValueError:  # no address at all
+        return None
 
 
 def _reply(response: Response) -> bytes:
@@ -186,6 +202,16 @@ def _answer(data: bytes) -> dict[str, Any]:
         return {**candid.decode([candid.record(fields)], data)[0], "token_type": token_type}
     except (candid.CandidError, IndexError) as error:
         raise _NotAnswered(502, f"the canister's answer is not a valid HttpResponse: {error}") from None
+
+
+def _check(answer: Mapping[str, Any]) -> None:
+    """Whether HTTP can carry the answer of a canister; raises `_NotAnswered`."""
+    status = answer["status_code"]
+    if not 200 <= status < 600:
+        raise _NotAnswered(502, f"the canister answers with status {status}, which is not from 200 to 599")
+    for name, value in answer["headers"]:
+        if not _NAME.fullmatch(name) or _NO_VALUE.search(value):
+            raise _NotAnswered(502, f"the canister answers with a header that HTTP does not allow: {name!r:.80}")
 
 
 def _token_type(response: Type) -> Type:

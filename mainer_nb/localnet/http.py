@@ -16,12 +16,14 @@ Whatever is wrong with a request is said in the text of a 4xx answer.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import cbor2
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from mainer_nb.localnet import principal
 from mainer_nb.localnet.certification import Certification
@@ -41,6 +43,8 @@ _CORS = {
     "Access-Control-Max-Age": "86400",
 }
 _CREATING = ("create_canister", "provisional_create_canister_with_cycles")
+#: What aiohttp raises about requests that are not HTTP, or not all of it, or end with the connection.
+_FAULTS_OF_CLIENTS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _log = logging.getLogger(__name__)
 
 
@@ -101,19 +105,43 @@ def application(replica: Replica) -> web.Application:
     return app
 
 
+async def set_up(replica: Replica, **options: Any) -> web.AppRunner:
+    """What serves `replica` as soon as it is told where to listen, until its `cleanup()`; `options` as `AppRunner`."""
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+    runner = web.AppRunner(application(replica), access_log=None, **options)
+    await runner.setup()
+    assert runner.server is not None
+    runner.server.request_handler = functools.partial(_quotable, runner.server.request_handler)
+    return runner
+
+
+async def _quotable(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
+) -> web.StreamResponse:
+    """aiohttp answers some requests by itself and quotes them, which it cannot if what it quotes is no text."""
+    try:
+        return await handler(request)
+    except UnicodeEncodeError:
+        return _plain(400, f"a header of the request is not UTF-8: {dict(request.headers)}")
+
+
 async def listen(replica: Replica, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, int]:
     """Serves `replica` until the returned runner's `cleanup()`; also returns the port, which port 0 leaves open.
 
     Raises `OSError` if the address is taken.
     """
-    runner = web.AppRunner(application(replica), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
+    runner = await set_up(replica, shutdown_timeout=1.0)
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError:
         await runner.cleanup()
         raise
     return runner, runner.addresses[0][1]
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether the log tells of more than a request that is not HTTP, whose sender has been told."""
+    return not (record.exc_info and isinstance(record.exc_info[1], _FAULTS_OF_CLIENTS))
 
 
 class _Handlers:
@@ -227,7 +255,7 @@ def _cbor(content: Mapping[str, Any]) -> web.Response:
 
 async def _nothing_here(request: web.Request) -> web.Response:
     text = f"the network's interface has no {request.method} {request.path}: paths are as in /api/v2/status, and POST"
-    raise web.HTTPNotFound(text=text)
+    return _plain(404, text)
 
 
 async def _preflight(request: web.Request) -> web.Response:
@@ -246,14 +274,20 @@ async def _plain_errors(
     """Errors as a text that says what is wrong."""
     try:
         return await handler(request)
-    except BadRequest as error:
-        return web.Response(status=400, text=str(error))
+    except (BadRequest, *_FAULTS_OF_CLIENTS) as error:
+        return _plain(400, str(error))
     except web.HTTPRequestEntityTooLarge:
         size = request.content_length
         said = f"the request has {size} bytes" if size is not None else "the request is too large"
-        return web.Response(status=413, text=f"{said}; at most {MAX_BODY} bytes are accepted")
+        return _plain(413, f"{said}; at most {MAX_BODY} bytes are accepted")
     except web.HTTPException:
         raise
     except Exception as error:
         _log.exception("request %s failed", request.path)
-        return web.Response(status=500, text=f"internal error of the network: {type(error).__name__}: {error}")
+        return _plain(500, f"internal error of the network: {type(error).__name__}: {error}")
+
+
+def _plain(status: int, text: str) -> web.Response:
+    """An answer of text, parts of which may come from a request that is not UTF-8."""
+    body = text.encode(errors="backslashreplace")
+    return web.Response(status=status, body=body, content_type="text/plain", charset="utf-8")

@@ -81,8 +81,13 @@ class Runtime:
         self._cache = cache
         config = wasmtime.Config()
         config.wasm_memory64 = True
+        # What canisters may not use: neither does the network account for it.
         config.wasm_threads = False
         config.wasm_relaxed_simd = False
+        config.wasm_multi_memory = False
+        config.wasm_gc = False
+        config.wasm_function_references = False
+        config.wasm_exceptions = False
         config.consume_fuel = True
         ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)  # memories are ours: no images of wasmtime's own
         ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * _STACK)  # else the next line is refused
@@ -145,6 +150,7 @@ class Runtime:
             except wasmtime.WasmtimeError:
                 path.unlink(missing_ok=True)  # made with other settings, or cut short: compile again
         try:
+            wasmtime.Module.validate(self.engine, module)  # as a whole: its start function is not what is compiled
             native = wasmtime.Module(self.engine, wasm.instrument(module, info))
         except wasmtime.WasmtimeError as error:
             raise wasm.InvalidModule(str(error)) from error
@@ -204,22 +210,34 @@ class Instance:
             raise CanisterTrap("IC0505", f"Canister cannot be instantiated: {error}") from error
         finally:
             _active.heap_for = None
-        exports: Any = self._instance.exports(self._store)
         self._memory = None
         self._table = None
         if info.memory_pages is not None:
-            self._memory = exports[wasm.EXPORT_MEMORY]._memory
+            self._memory = self._export(wasm.EXPORT_MEMORY).memory
             self.heap = _active.heap
             _active.heap = None
         if info.has_table:
-            self._table = exports[wasm.EXPORT_TABLE]._table
-        self._globals = [exports[wasm.global_export(i)]._global for i in info.mutable_globals]
+            self._table = self._export(wasm.EXPORT_TABLE).table
+        self._globals = [self._export(wasm.global_export(i)).global_ for i in info.mutable_globals]
         self._functions: dict[str, ffi.wasmtime_func_t] = {}
         _check(ffi.wasmtime_context_set_fuel(self._context, 0))  # nothing has been executed yet
         if pages is not None and self.heap is not None:
             # What the data segments wrote is not the committed state: drop it.
             self.heap.discard(self.heap.dirty())
             self._resize(pages)
+
+    def _export(self, name: str) -> Any:
+        """What the instance exports as `name`, which it does; asked for one by one, since there may be very many."""
+        found, text = cast(Any, ffi.wasmtime_extern_t()), name.encode()
+        there = ffi.wasmtime_instance_export_get(
+            self._context,
+            ctypes.byref(self._instance._instance),
+            ctypes.create_string_buffer(text, len(text)),
+            len(text),
+            ctypes.byref(found),
+        )
+        assert there, name
+        return found.of
 
     def _resize(self, pages: int) -> bool:
         """Grows the heap to `pages`. False if it is already larger: wasm memories never shrink."""
@@ -291,7 +309,7 @@ class Instance:
         """
         function = self._functions.get(name)
         if function is None:
-            function = self._functions[name] = cast(Any, self._instance.exports(self._store)[name])._func
+            function = self._functions[name] = self._export(name).func
         self._call(function, (), execution, limit)
 
     def call_table(self, index: int, environment: int, execution: Execution, limit: int) -> None:

@@ -195,8 +195,7 @@ def _log_file(folder: Path) -> Path:
 async def _serve(folder: Path, listener: socket.socket, outcalls: bool | None, ready_fd: int | None) -> int:
     network = Network(folder, outcalls=outcalls)
     network.scheduler.on_failure = _end
-    runner = web.AppRunner(http.application(network), access_log=None, handle_signals=False)
-    await runner.setup()
+    runner = await http.set_up(network, handle_signals=False)
     await web.SockSite(runner, listener).start()
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     info = Info(url, network.root_key.hex(), os.getpid(), str(folder.resolve()), time.time(), network.outcalls)

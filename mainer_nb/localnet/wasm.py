@@ -28,15 +28,64 @@ MAX_METHODS = 1_000
 MAX_METHOD_NAMES = 20_000
 MAX_CUSTOM_SECTIONS = 16
 MAX_CUSTOM_SIZE = 1024 * 1024
+MAX_COMPLEXITY = 1_000_000
+#: Limits of this network, since each costs time: sections of a module, and its data segments.
+MAX_SECTIONS = 10_000
+MAX_DATA_SEGMENTS = 10_000
 
 EXPORT_PREFIX = "ic:"
 EXPORT_MEMORY = "ic:memory"
 EXPORT_TABLE = "ic:table"
 EXPORT_START = "ic:start"
 
-_CUSTOM, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START, _CODE = 0, 2, 3, 4, 5, 6, 7, 8, 10
+_CUSTOM, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START, _CODE, _DATA = 0, 2, 3, 4, 5, 6, 7, 8, 10, 11
 _NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
 _FUNC_KIND, _TABLE_KIND, _MEMORY_KIND, _GLOBAL_KIND, _TAG_KIND = range(5)
+
+
+def _weights() -> dict[int, int]:
+    """How hard it is to compile an instruction, by opcode; 1 where nothing is said (mainnet's figures)."""
+    weights = {0x25: 14, 0xD2: 8, 0x26: 7, 0xD1: 6}
+    for weight, opcodes in (
+        (50, (0x02, 0x03, 0x04, 0x0C, 0x0D, 0x0E, 0x10, 0x11, 0x12, 0x13, 0x40, 0xFC0F)),
+        (5, (*range(0xA8, 0xBB), 0xFC11)),
+        (4, (0x8B, 0x8C, 0x99, 0x9A, 0xFC0A, 0xFC0C, 0xFC0E)),
+        (
+            3,
+            (
+                *range(0x28, 0x36),
+                0x61,
+                *range(0x6D, 0x71),
+                *range(0x7F, 0x83),
+                0x98,
+                0xA6,
+                *range(0xFC00, 0xFC08),
+                0xFC0B,
+            ),
+        ),
+        (2, (0x1B, 0x1C, 0x23, *range(0x36, 0x40), *range(0x45, 0x61), *range(0x62, 0x67), 0x69, 0x7B)),
+        (2, (0x8D, 0x8E, 0x8F, 0x91, 0x9B, 0x9C, 0x9D, 0x9F, 0xA7, *range(0xBB, 0xC5))),
+    ):
+        weights |= dict.fromkeys(opcodes, weight)
+    return weights
+
+
+_WEIGHTS = _weights()
+_HEAVIEST_BYTE = 25  # no instruction is harder than this times its bytes
+#: What follows an opcode, a letter each: ``l`` a LEB128 number, digits so many bytes; nothing if not listed.
+_IMMEDIATES = {
+    **dict.fromkeys((0x02, 0x03, 0x04, 0x0C, 0x0D, 0x10, 0x12, 0x3F, 0x40, 0x41, 0x42, 0xD0, 0xD2), "l"),
+    **dict.fromkeys((*range(0x20, 0x27), *range(0xFC0F, 0xFC12), 0xFC09, 0xFC0B, 0xFC0D), "l"),
+    **dict.fromkeys((0x11, 0x13, *range(0x28, 0x3F), 0xFC08, 0xFC0A, 0xFC0C, 0xFC0E), "ll"),
+    **dict.fromkeys((*range(0xFD00, 0xFD0C), 0xFD5C, 0xFD5D), "ll"),
+    **dict.fromkeys(range(0xFD54, 0xFD5C), "ll1"),
+    **dict.fromkeys(range(0xFD15, 0xFD23), "1"),
+    0x43: "4",
+    0x44: "8",
+    0xFD0C: "88",
+    0xFD0D: "88",
+}
+_BR_TABLE, _SELECT_TYPED, _PREFIXES = 0x0E, 0x1C, (0xFC, 0xFD)
 
 _METHOD_KINDS = ("canister_update ", "canister_query ", "canister_composite_query ")
 _HOOKS = (
@@ -189,6 +238,10 @@ def _inspect(module: bytes) -> ModuleInfo:
             raise InvalidModule(
                 f"Wasm module code section size of {end - start} exceeds the maximum allowed size of {MAX_CODE}."
             )
+        elif section == _CODE:
+            _check_code(module, start)
+        elif section == _DATA:
+            _check_data(_read_uleb(module, start)[0])
         elif section == _IMPORT:
             imports = _imports(module, start)
         elif section == _TABLE:
@@ -224,6 +277,13 @@ def _check_functions(count: int) -> None:
     if count > MAX_FUNCTIONS:
         raise InvalidModule(
             f"Wasm module defined {count} functions which exceeds the maximum number allowed {MAX_FUNCTIONS}."
+        )
+
+
+def _check_data(count: int) -> None:
+    if count > MAX_DATA_SEGMENTS:
+        raise InvalidModule(
+            f"Wasm module defined {count} data segments which exceeds the maximum number allowed {MAX_DATA_SEGMENTS}."
         )
 
 
@@ -323,9 +383,7 @@ def _skip_constant(module: bytes, offset: int) -> int:
         if opcode == 0x0B:
             return offset
         if opcode in (0x41, 0x42, 0x23, 0xD2):  # i32.const, i64.const, global.get, ref.func
-            while module[offset] & 0x80:
-                offset += 1
-            offset += 1
+            offset = _after_number(module, offset)
         elif opcode == 0x43:  # f32.const
             offset += 4
         elif opcode == 0x44:  # f64.const
@@ -337,6 +395,51 @@ def _skip_constant(module: bytes, offset: int) -> int:
             offset += 16
         elif opcode not in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E):  # extended constant arithmetic
             raise InvalidModule(f"a global is initialised with instruction 0x{opcode:02x}")
+
+
+def _check_code(module: bytes, offset: int) -> None:
+    """Whether each function of the code section at `offset` can be compiled in good time; raises `InvalidModule`."""
+    count, offset = _read_uleb(module, offset)
+    for index in range(count):
+        size, start = _read_uleb(module, offset)
+        offset = start + size
+        if size * _HEAVIEST_BYTE <= MAX_COMPLEXITY:
+            continue  # as nearly all functions
+        found = _complexity(module, start, min(offset, len(module)))
+        if found > MAX_COMPLEXITY:
+            raise InvalidModule(
+                f"Wasm module contains a function at index {index} with complexity {found}"
+                f" which exceeds the maximum complexity allowed {MAX_COMPLEXITY}."
+            )
+
+
+def _complexity(module: bytes, offset: int, end: int) -> int:
+    """How hard it is to compile the function whose locals and code are these bytes."""
+    groups, offset = _read_uleb(module, offset)
+    for _ in range(groups):
+        offset = _read_uleb(module, offset)[1] + 1
+    total = 0
+    while offset < end:
+        opcode = module[offset]
+        offset += 1
+        if opcode in _PREFIXES:
+            number, offset = _read_uleb(module, offset)
+            opcode = opcode << 8 | min(number, 0xFF)
+        total += _WEIGHTS.get(opcode, 1)
+        if opcode in (_BR_TABLE, _SELECT_TYPED):
+            count, offset = _read_uleb(module, offset)
+            for _ in range(count + (opcode == _BR_TABLE)):
+                offset = _after_number(module, offset)
+            continue
+        for kind in _IMMEDIATES.get(opcode, ""):
+            offset = _after_number(module, offset) if kind == "l" else offset + int(kind)
+    return total
+
+
+def _after_number(module: bytes, offset: int) -> int:
+    while module[offset] & 0x80:
+        offset += 1
+    return offset + 1
 
 
 def _limits(module: bytes, offset: int) -> tuple[bool, tuple[int, int | None]]:
@@ -362,6 +465,8 @@ def _sections(module: bytes) -> list[tuple[int, int, int]]:
                 f" but the module ends {offset - len(module)} bytes earlier"
             )
         found.append((section, start, offset))
+        if len(found) > MAX_SECTIONS:
+            raise InvalidModule(f"it has more than {MAX_SECTIONS} sections")
     return found
 
 

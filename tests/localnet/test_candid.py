@@ -230,6 +230,20 @@ def test_long_numbers() -> None:
     assert candid.decode([candid.Vec(candid.NAT)], candid.encode([candid.Vec(candid.NAT)], [naturals])) == [naturals]
 
 
+@pytest.mark.parametrize("before", ["", "\0", "\0\1\x71", "\1\x6d\x7b\1\0", "\1\x6c", "\1\x69\1", "\1", "\0\1\x68\1"])
+def test_a_length_of_thousands_of_digits_is_refused(before: str) -> None:
+    with pytest.raises(CandidError, match="at most 64 are accepted"):
+        candid.decode(None, b"DIDL" + before.encode() + b"\xff" * 5000 + b"\1")
+
+
+def test_a_mismatch_between_long_types_is_told_briefly() -> None:
+    many = candid.record({f"field{n}": candid.NAT for n in range(5000)})
+    data = candid.encode([many], [{f"field{n}": n for n in range(5000)}])
+    with pytest.raises(CandidError) as failed:
+        candid.decode([candid.variant({f"tag{n}": candid.TEXT for n in range(5000)})], data)
+    assert len(str(failed.value)) < 1000
+
+
 def test_without_types_fields_have_numbers() -> None:
     types = types_of("record { foo : nat; 7 : opt text }, variant { Ok : blob }, record { nat; text }")
     data = candid.encode(types, [{"foo": 1, 7: "x"}, {"Ok": b"\1"}, (5, "five")])

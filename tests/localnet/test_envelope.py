@@ -36,6 +36,13 @@ def content(sender: bytes = principal.ANONYMOUS, **changes: Any) -> dict[str, An
     return {name: value for name, value in fields.items() if value is not ...}
 
 
+def nested(value: Any, levels: int) -> Any:
+    """`value` in a list in a list and so on."""
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 class Key:
     """A key of the `cryptography` package that signs requests as the specification says."""
 
@@ -226,6 +233,29 @@ def test_expiry_does_not_matter_to_anonymous_queries() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({7: 1}, "map key must be a text string"),
+        ({b"x": 1}, "the names of fields must be texts"),
+        ({"x": 1.5}, "a float, which has no hash"),
+        ({"expiration": 1 << 20_000}, "natural number below"),
+    ],
+)
+def test_malformed_delegations(changes: dict[Any, Any], error: str) -> None:
+    signed = {"delegation": {"pubkey": KEY.der, "expiration": NOW, **changes}, "signature": b""}
+    with pytest.raises(BadRequest, match=error):
+        envelope.parse_call(KEY.request(content(KEY.principal), delegations=[signed]), NOW)
+
+
+def test_a_body_that_would_unfold_to_endless_values_is_refused() -> None:
+    inner = b"\xd8\x1c\x81\x00"
+    for level in range(10):
+        inner = b"\xd8\x1c\x82" + inner + b"\xd8\x1d" + bytes([9 - level])
+    with pytest.raises(BadRequest, match="the tag has no meaning"):
+        envelope.parse_call(b"\xa1\x67content" + inner, NOW)
+
+
+@pytest.mark.parametrize(
     ("body", "error"),
     [
         (b"", "the request body is not CBOR"),
@@ -250,7 +280,16 @@ def test_expiry_does_not_matter_to_anonymous_queries() -> None:
         (cbor2.dumps({"content": content(ingress_expiry=1 << 20_000)}), "natural number below"),
         (cbor2.dumps({"content": content(nonce=bytes(33))}), "the nonce has 33 bytes"),
         (cbor2.dumps({"content": content(extra=1.5)}), "a float, which has no hash"),
-        (cbor2.dumps({"content": {**content(), 1: 2}}), "not a map of names to values"),
+        (cbor2.dumps({"content": {**content(), 1: 2}}), "map key must be a text string"),
+        (cbor2.dumps({"content": {**content(), b"x": 2}}), "the names of fields must be texts"),
+        (cbor2.dumps({"content": content(nonce=1 << 20_000)}), "nonce is a int, it must be a blob"),
+        (b"\xc2\x5a\x00\x01\x00\x00" + b"\xff" * 65536, "not a CBOR map"),
+        (b"\xd8\x1c\x81\xd8\x1d\x00", "the tag has no meaning"),
+        (b"\xc4\x82\x1b" + b"\x7f" * 8 + b"\x01", "the tag has no meaning"),
+        (b"\xa2\x67content\xa0\x67content\xa0", "Duplicate map key"),
+        (cbor2.dumps({"content": content(arg=nested(b"", 40))}), "nesting depth"),
+        (cbor2.dumps({"content": content(extra=[0] * 200_000)}), "more than 150000 values"),
+        (cbor2.dumps({"content": content(extra=[[0] * 999] * 200)}), "more than 150000 values"),
         (cbor2.dumps({"content": content(), "sender_sig": b"x"}), "the sender is anonymous"),
         (cbor2.dumps({"content": content(KEY.principal)}), "sender_pubkey and sender_sig are needed"),
         (

@@ -8,7 +8,7 @@ import pytest
 from localnet.driver import INSTALL, Driver, module
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import wasm
+from mainer_nb.localnet import candid, wasm
 from mainer_nb.localnet.errors import Reject
 
 
@@ -79,6 +79,54 @@ def test_invalid_modules_are_refused_and_nothing_is_installed(ic: Driver, module
     assert outcome.error_code == "IC0505"
     assert why in outcome.message
     assert ic.manage("canister_status", {"canister_id": canister})["module_hash"] is None
+
+
+def _section(number: int, items: list[bytes]) -> bytes:
+    content = candid.leb128(len(items)) + b"".join(items)
+    return bytes([number]) + candid.leb128(len(content)) + content
+
+
+def _with(*sections: bytes, body: bytes = b"", locals_: bytes = b"\0") -> bytes:
+    """A module with one update method `go` of this code, and further sections."""
+    code = locals_ + body + b"\x0b"
+    parts = {1: _section(1, [b"\x60\0\0"]), 3: _section(3, [b"\0"]), 5: _section(5, [b"\0\1"])}
+    parts[7] = _section(7, [b"\x12canister_update go\0\0"])
+    parts[10] = _section(10, [candid.leb128(len(code)) + code])
+    parts |= {section[0]: section for section in sections}
+    return wasm.MAGIC + b"".join(parts[number] for number in sorted(parts, key=lambda number: number or 99))
+
+
+def _padded(size: int) -> bytes:
+    return gzip.compress(wasm.MAGIC + bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("module_bytes", "why"),
+    [
+        (_with(b"\x08\1\0", _section(1, [b"\x60\2\x7e\x7e\0"])), "invalid start function type"),
+        (_with(b"\x08\1\5"), "unknown function"),
+        (_with() + b"\x08\1\0", "out of order"),
+        (_with(_section(11, [b"\0\x41\0\x0b\0"] * (wasm.MAX_DATA_SEGMENTS + 1))), "data segments"),
+        (_with() + b"\0\2\1x" * (wasm.MAX_SECTIONS + 1), "more than 10000 sections"),
+        (_padded(wasm.MAX_MODULE - 8), "more than 10000 sections"),
+        (_padded(wasm.MAX_MODULE), "larger than 104857600 bytes"),
+        (bytes(wat2wasm('(module (type $s (struct)) (func (export "x") (param (ref null $s))))')), "gc"),
+        (bytes(wat2wasm('(module (tag $t) (func (throw $t)))')), "exceptions"),
+        (bytes(wat2wasm('(module (type $t (func)) (func (call_ref $t (ref.null $t))))')), "reference"),
+    ],
+    ids=["start takes", "no start", "start late", "data", "sections", "zeros", "bomb", "gc", "exceptions", "call_ref"],
+)  # fmt: skip
+def test_hostile_modules_are_refused(ic: Driver, module_bytes: bytes, why: str) -> None:
+    outcome = ic.install(ic.create(), module_bytes, INSTALL)
+    assert isinstance(outcome, Reject)
+    assert outcome.error_code == "IC0505"
+    assert why in outcome.message
+
+
+def test_very_many_exports_are_no_burden(ic: Driver) -> None:
+    names = [candid.leb128(len(name)) + name + b"\0\0" for name in (b"%d" % n for n in range(20_000))]
+    canister = ic.create(_with(_section(7, [*names, b"\x12canister_update go\0\0"])))
+    assert ic.update(canister, "go") == ic.update(canister, "go")
 
 
 def test_gzipped_modules_can_be_installed(ic: Driver) -> None:

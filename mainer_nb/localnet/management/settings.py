@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from .. import cycles
+from .. import candid, cycles
 from ..canister import Canister
 from ..envelope import hash_of_map
 from ..state import CallMessage, Settings
@@ -62,7 +62,8 @@ def changed(settings: Settings, changes: dict[str, Any] | None) -> Settings:
     given = {name: value for name, value in (changes or {}).items() if value is not None}
     for name, bound in BOUNDS.items():
         if given.get(name, 0) > bound:
-            raise _invalid(f"Invalid settings: {name} expected to be in the range [0..{bound}], got {given[name]}")
+            got = candid.number_text(given[name])
+            raise _invalid(f"Invalid settings: {name} expected to be in the range [0..{bound}], got {got}")
     if len(given.get("controllers", [])) > MAX_CONTROLLERS:
         raise _invalid(f"Invalid settings: 'controllers' length exceeds maximum size allowed of {MAX_CONTROLLERS}.")
     if "controllers" in given:

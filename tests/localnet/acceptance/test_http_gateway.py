@@ -238,5 +238,56 @@ def test_a_wrong_answer_of_a_canister_is_told(served: Gateway) -> None:
     assert "not a valid HttpResponse" in page.text
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status_code": 0},
+        {"status_code": 101},
+        {"status_code": 65535},
+        {"headers": [("a b", "")]},
+        {"headers": [("", "")]},
+        {"headers": [("X-A", "1\r\nSet-Cookie: b")]},
+        {"headers": [("X-A", "\0")]},
+    ],
+    ids=str,
+)
+def test_an_answer_that_http_cannot_carry_is_told(served: Gateway, answer: dict[str, Any]) -> None:
+    page = served.get(served.create(_site(_answer(**answer))))
+    assert page.status_code == 502
+    assert "the canister answers with" in page.text
+    assert "Set-Cookie" not in page.headers
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_gets_none(served: Gateway, status: int) -> None:
+    """a body that comes with status 204 or 304 is not sent: the client would take it for the next answer"""
+    canister = served.create(_site(_answer(status_code=status, body=b"HTTP/1.1 200 OK\r\n\r\n")))
+    with httpx.Client(headers={"Host": f"{principal.to_text(canister)}.localhost"}) as browser:
+        for _ in range(2):
+            page = browser.get(f"http://127.0.0.1:{served.port}/")
+            assert (page.status_code, page.content) == (status, b"")
+
+
+@pytest.mark.parametrize("headers", [{"Referer": "http://["}, {"Host": b"\xff\xfe"}], ids=str)
+def test_a_header_that_makes_no_sense_is_not_the_networks_fault(served: Gateway, headers: dict[str, Any]) -> None:
+    page = httpx.post(f"http://127.0.0.1:{served.port}/", headers=headers, content=b"x", timeout=30)
+    assert page.status_code == 404
+    assert "<canister id>.localhost" in page.text
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_body_that_is_not_compressed_as_it_says_is_told(served: Gateway, site: bytes, coding: str) -> None:
+    page = served.get(site, method="POST", headers={"Content-Encoding": coding}, content=b"plain")
+    assert page.status_code == 400
+    assert coding in page.text
+
+
+@pytest.mark.parametrize("name", ["X-A", "Expect"])
+def test_a_header_that_is_not_utf8_is_told(served: Gateway, site: bytes, name: str) -> None:
+    page = served.get(site, headers={name: b"\xff\xfe"})
+    assert page.status_code == 400
+    assert "UTF-8" in page.text
+
+
 def test_the_interface_is_at_every_host(served: Gateway, site: bytes) -> None:
     assert served.get(site, "/api/v2/status").headers["content-type"] == "application/cbor"

@@ -7,11 +7,13 @@ from localnet.acceptance.proxy import rejected
 from localnet.driver import INSTALL, Driver, module
 
 from mainer_nb.localnet import canister as limits
+from mainer_nb.localnet import wasm
 from mainer_nb.localnet.errors import Reply
 
 DOES_NOT_HOLD = {
     "a message that reads more than 2 GiB of its memories is rejected": "only written pages are counted",
-    "a function with more than 1,000,000 instructions is refused": "functions are not measured",
+    "a module may have more than 10,000 data segments, or sections": "compiling them here takes time that grows with"
+    " their square",
     "installations are rate limited": "a developer's computer does not need to be protected from its owner",
 }
 
@@ -64,6 +66,33 @@ def test_update_instructions(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> Non
     text = "Canister exceeded the limit of 10000000 instructions for single message execution."
     rejected(outcome, 5, text, "IC0522")
     assert before - ic.cycles(canister) >= 10 * MILLION
+
+
+@pytest.mark.parametrize(
+    ("instructions", "complexity"),
+    [
+        ("(block (br_if 0 (i32.const 1)))", 102),
+        ("(call $f)", 50),
+        ("(drop (f64.eq (f64.const 1) (f64.const 2)))", 6),
+        ("(v128.store (i32.const 0) (v128.const i64x2 11 11))", 3),
+        ("(block (br_table 0 0 0 0 0 (i32.const 0)))", 102),
+        ("(drop (select (result i32) (i32.const 2) (i32.const 200) (i32.const 11)))", 6),
+        ("(memory.copy (i32.const 2) (i32.const 2) (i32.const 2))", 7),
+        ("(nop)", 1),
+    ],
+    ids=["branches", "calls", "numbers", "vectors", "tables", "choices", "memory", "nothing"],
+)
+def test_complexity_of_functions(ic: Driver, instructions: str, complexity: int) -> None:
+    """a function that is too hard to compile is refused, one that just is not is a canister's"""
+    most = (wasm.MAX_COMPLEXITY - 1) // complexity  # `end` counts as one
+
+    def with_repeated(times: int) -> bytes:
+        return module(f"(func $f {instructions * times})", imports="")
+
+    assert wasm.inspect(with_repeated(most)).memory_pages == (1, None)
+    found = complexity * (most + 1) + 1
+    text = f"a function at index 0 with complexity {found} which exceeds the maximum complexity allowed 1000000"
+    rejected(ic.install(ic.create(), with_repeated(most + 1), INSTALL), 5, text, "IC0505")
 
 
 def test_query_instructions(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
