@@ -6,12 +6,13 @@
 #   make check          style and types
 #   make rebuild-check  rebuild the Motoko canisters and compare them with files/ (needs Node)
 #   make bench          measure speed against what it is compared with; QUICK=1 for a rough look
+#   make fuzz           send the embedded network 100,000 odd requests; CASES=1000 for fewer, SEED=2 for others
 #   make clients        install the clients from npm that the embedded network is tested with (needs Node)
 #   make clean          remove what was made here: .venv, runs, the embedded network's state
 #
 # Options of `mainer-nb run` go into RUN, such as: make run RUN="--model qwen2.5-0.5b-instruct-q8_0"
 
-.PHONY: run lab test check rebuild-check clients bench clean
+.PHONY: run lab test check rebuild-check clients bench fuzz clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -35,6 +36,9 @@ check: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python bench/suite.py $(if $(QUICK),--quick --results build/bench)
+
+fuzz: $(VENV)/installed-test
+	$(BIN)/python tests/localnet/fuzz/run.py --cases $(or $(CASES),100000) --seed $(or $(SEED),1)
 
 # Clients of the Internet Computer from npm, for the tests of the embedded network; without npm these are skipped.
 clients:
