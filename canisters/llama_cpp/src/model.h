@@ -16,7 +16,7 @@ struct Settings {
 };
 
 constexpr uint32_t default_n_ctx = 2048;
-constexpr uint32_t n_batch = 64; // tokens evaluated at once, at most
+constexpr uint32_t n_batch = 128; // tokens evaluated at once, at most
 
 // The reason why this file cannot be loaded, if there is one that can be known before trying.
 std::optional<std::string> problem_with(const std::string & file);
