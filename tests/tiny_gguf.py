@@ -54,7 +54,7 @@ def write(
         if len(shape) == 1 or quantization == Quantization.F32:
             writer.add_tensor(tensor, weights)
             continue
-        packed = _quantized(weights, quantization, seed)
+        packed = quantized(weights, quantization, seed)
         if as_float:
             writer.add_tensor(tensor, gguf.quants.dequantize(packed, quantization))
         else:
@@ -139,9 +139,9 @@ def _weights(tensor: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     return values
 
 
-def _quantized(weights: np.ndarray, quantization: Quantization, seed: int) -> np.ndarray:
+def quantized(weights: np.ndarray, quantization: Quantization, seed: int) -> np.ndarray:
     """The matrix in blocks; of types that gguf cannot make, random blocks with values of the same spread."""
-    if quantization not in (Quantization.Q4_K, Quantization.Q6_K):
+    if quantization not in (Quantization.Q4_K, Quantization.Q5_K, Quantization.Q6_K):
         return gguf.quants.quantize(weights, quantization)
     block, size = gguf.GGML_QUANT_SIZES[quantization]
     rows, columns = weights.shape
@@ -149,9 +149,10 @@ def _quantized(weights: np.ndarray, quantization: Quantization, seed: int) -> np
         0, 256, (rows, columns // block, size), dtype=np.uint8
     )
     spread = weights.std()
-    if quantization == Quantization.Q4_K:  # d, dmin, scales, values: d * scale * value - dmin * offset
-        blocks[..., 0:2] = np.frombuffer(np.float16(spread / 200).tobytes(), np.uint8)
-        blocks[..., 2:4] = np.frombuffer(np.float16(spread / 200 * 7.5).tobytes(), np.uint8)
+    if quantization in (Quantization.Q4_K, Quantization.Q5_K):  # d, dmin, …: d * scale * value - dmin * offset
+        largest = 15 if quantization == Quantization.Q4_K else 31
+        blocks[..., 0:2] = np.frombuffer(np.float16(spread * 0.075 / largest).tobytes(), np.uint8)
+        blocks[..., 2:4] = np.frombuffer(np.float16(spread * 0.0375).tobytes(), np.uint8)
     else:  # low bits, high bits, scales, d: d * scale * value
         blocks[..., -2:] = np.frombuffer(np.float16(spread / 1400).tobytes(), np.uint8)
     return blocks.reshape(rows, -1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -19,18 +17,6 @@ SYSTEM_API = {
     "msg_reply", "is_controller", "stable64_size", "stable64_grow", "stable64_read", "stable64_write", "time",
     "performance_counter", "debug_print", "trap",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def build() -> ModuleType:
-    path = places.project() / "canisters/llama_cpp/build.py"
-    spec = importlib.util.spec_from_file_location("llama_cpp_build_in_tests", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_module_imports_only_what_mainnet_has(wasm: bytes, build: ModuleType) -> None:
