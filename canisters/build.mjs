@@ -1,10 +1,11 @@
-// Compiles the Motoko canisters into ../files: <name>.wasm, <name>.did and their entries in manifest.json.
+// Compiles the Motoko canisters into ../files, those of local networks into the embedded network's package: <name>.wasm,
+// <name>.did and their entries in manifest.json.
 // With --check it writes nothing, but compares what it builds with what is there and names what differs.
 //
 // Run by `npm run build` and `npm run check`, which give the compiler the stack it needs.
 
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,9 +15,11 @@ import { replaceFunction } from "./link.mjs";
 
 const require = createRequire(import.meta.url);
 const here = dirname(fileURLToPath(import.meta.url));
-const files = join(here, "..", "files");
-const manifestPath = join(files, "manifest.json");
-const canisters = ["mainer_creator", "mainer_ctrlb", "game_state"];
+const root = join(here, "..");
+const canisters = {
+  files: ["mainer_creator", "mainer_ctrlb", "game_state"],
+  "mainer_nb/localnet/system_canisters": ["cycles_ledger", "cycles_minting", "icp_ledger", "registry"],
+};
 const command = "cd canisters && npm ci && npm run build";
 
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -29,11 +32,15 @@ const read = (path) => {
   }
 };
 
-/** The compiler, with the core library, our sources and the generated ones in its file system. */
+/**
+ * A compiler, with the core library, our sources and the generated ones in its file system. What it has compiled before
+ * shows in the bytes of what it compiles, so each folder has a compiler of its own.
+ */
 async function compilerWithSources() {
+  for (const path of Object.keys(require.cache)) delete require.cache[path];
   const motoko = require("motoko").default;
   motoko.loadPackage(require("motoko/packages/latest/core.json"));
-  for (const folder of ["common", ...canisters]) {
+  for (const folder of ["common", ...Object.values(canisters).flat()]) {
     for (const name of readdirSync(join(here, folder)).filter((name) => name.endsWith(".mo")).sort()) {
       motoko.write(`${folder}/${name}`, readFileSync(join(here, folder, name), "utf8"));
     }
@@ -61,11 +68,11 @@ function compile(motoko, name) {
   return { [`${name}_canister.wasm`]: Buffer.from(code.wasm), [`${name}_canister.did`]: Buffer.from(code.candid) };
 }
 
-/** manifest.json with the entries of `built` put in; the entries of others stay. */
-function manifestWith(built) {
+/** The manifest.json of `folder` with the entries of `built` put in; the entries of others stay. */
+function manifestWith(folder, built) {
   const { version } = require("motoko/package.json");
   const core = require("motoko/packages/latest/core.json").version;
-  const manifest = JSON.parse(read(manifestPath)?.toString() ?? '{ "files": [] }');
+  const manifest = JSON.parse(read(join(root, folder, "manifest.json"))?.toString() ?? '{ "files": [] }');
   const others = manifest.files.filter(({ name }) => !(name in built));
   const ours = Object.entries(built).map(([name, bytes]) => ({
     name,
@@ -79,19 +86,26 @@ function manifestWith(built) {
   return Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`);
 }
 
-const motoko = await compilerWithSources();
-const built = Object.assign({}, ...canisters.map((name) => compile(motoko, name)));
-const creator = "mainer_creator_canister.wasm";
-built[creator] = await replaceFunction(built[creator], "compress", sha256Wat());
-const outputs = { ...built, "manifest.json": manifestWith(built) };
+/** What belongs into `folder`, by file name. */
+async function outputs(motoko, folder) {
+  const built = Object.assign({}, ...canisters[folder].map((name) => compile(motoko, name)));
+  const creator = "mainer_creator_canister.wasm";
+  if (creator in built) built[creator] = await replaceFunction(built[creator], "compress", sha256Wat());
+  return { ...built, "manifest.json": manifestWith(folder, built) };
+}
 
-if (process.argv.includes("--check")) {
-  const differing = Object.keys(outputs).filter((name) => !read(join(files, name))?.equals(outputs[name]));
-  for (const name of differing) console.error(`files/${name} is not what its sources give; run: ${command}`);
-  process.exit(differing.length > 0 ? 1 : 0);
+let differing = 0;
+for (const folder of Object.keys(canisters)) {
+  const motoko = await compilerWithSources();
+  for (const [name, bytes] of Object.entries(await outputs(motoko, folder))) {
+    const path = join(root, folder, name);
+    if (!process.argv.includes("--check")) {
+      writeFileSync(path, bytes);
+      console.log(`${folder}/${name}  ${bytes.length} bytes  ${sha256(bytes)}`);
+    } else if (!read(path)?.equals(bytes)) {
+      console.error(`${folder}/${name} is not what its sources give; run: ${command}`);
+      differing += 1;
+    }
+  }
 }
-mkdirSync(files, { recursive: true });
-for (const [name, bytes] of Object.entries(outputs)) {
-  writeFileSync(join(files, name), bytes);
-  console.log(`files/${name}  ${bytes.length} bytes  ${sha256(bytes)}`);
-}
+process.exit(differing > 0 ? 1 : 0);

@@ -20,7 +20,7 @@ times seconds, timestamps nanoseconds since the epoch.
 
 from __future__ import annotations
 
-import itertools
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -38,7 +38,6 @@ from .network import Network
 DEFAULT_USER = principal.self_authenticating(b"the sandbox's user")
 
 _EXPIRY = 240 * 10**9
-_numbers = itertools.count(1)
 
 
 class CallRejected(Exception):
@@ -139,7 +138,7 @@ class Sandbox:
 
     def submit(self, canister_id: bytes, method: str, arg: bytes = b"", sender: bytes | None = None) -> bytes | Reject:
         """Sends an ingress message; its request id, or the rejection if it is not accepted."""
-        request_id = next(_numbers).to_bytes(32, "big")
+        request_id = os.urandom(32)
         call = Call(canister_id, method, arg, self._sender(sender), None, self.time() + _EXPIRY, request_id)
         refusal = self.network.inspect(call)
         if refusal is None:
@@ -170,7 +169,7 @@ class Sandbox:
 
     def query(self, canister_id: bytes, method: str, arg: bytes = b"", sender: bytes | None = None) -> Response:
         """Calls a query method with an encoded argument."""
-        request_id = next(_numbers).to_bytes(32, "big")
+        request_id = os.urandom(32)
         expiry = self.time() + _EXPIRY
         return self.network.execute_query(
             Query(canister_id, method, arg, self._sender(sender), None, expiry, request_id)
@@ -246,13 +245,14 @@ class SandboxCanister:
         Raises:
             ValueError: there is neither.
         """
-        if self._did is None:
+        text = self._did
+        if text is None:
             compiled = self._canister().compiled
             metadata = compiled.info.metadata() if compiled else {}
             if "candid:service" not in metadata:
                 raise ValueError(f"{self!r} has no interface in its metadata: give it, as in create_canister(…, did=…)")
-            self._did = metadata["candid:service"][1].decode()
-        return did.parse(self._did, f"the interface of {self!r}")
+            text = metadata["candid:service"][1].decode()
+        return did.parse(text, f"the interface of {self!r}")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         try:
