@@ -31,4 +31,7 @@ rest of `mainer_nb`.
     common to all           principal, candid, did, errors
     as a library            sandbox      a fresh network for a test, canisters whose methods are Python methods
     as a program            server       a background process per state folder (`python -m mainer_nb.localnet serve`)
+                            launcher     started by icp-cli, with the ledgers that it expects
+                            system_canisters
+                                         those ledgers, installed under their usual ids
 """

@@ -5,6 +5,8 @@ A request is for the canister that its address names:
     http://<canister id>.localhost:<port>/…         also <canister id>.raw.localhost
     http://127.0.0.1:<port>/…?canisterId=<id>       also what a page opened so asks for, by its Referer
 
+Other domains than ``localhost``, and names for canisters, are given as `Domains`.
+
 The canister's method `http_request` is queried; if its answer says ``upgrade``, `http_request_update`
 is called; if it has a streaming strategy, the rest of the body comes from its callback. Headers pass
 through both ways, ``IC-Certificate`` included: this gateway does not verify it, on any of the addresses.
@@ -15,7 +17,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -41,7 +45,42 @@ _OF_THE_CONNECTION = {"connection", "content-length", "keep-alive", "transfer-en
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _WITHOUT_BODY = (204, 304)
-_HOST = re.compile(r"(?P<id>[a-z0-9-]+)(\.raw)?\.localhost", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Where canisters are found by the name of the host.
+
+    Attributes:
+        suffixes: domains that have every canister as ``<canister id>.<suffix>``.
+        names: a file of lines ``<host name>:<canister id>``, read at each request, since it may change and come later.
+    """
+
+    suffixes: Sequence[str] = ("localhost",)
+    names: Path | None = None
+
+    def find(self, host: str) -> str | None:
+        """The canister id that `host` (without port) stands for, as text."""
+        wanted = host.lower()
+        if named := self._named().get(wanted):
+            return named
+        for suffix in self.suffixes:
+            if found := re.fullmatch(rf"([a-z0-9-]+)(\.raw)?\.{re.escape(suffix.lower())}", wanted):
+                return found[1]
+        return None
+
+    def _named(self) -> dict[str, str]:
+        if self.names is None:
+            return {}
+        try:
+            lines = self.names.read_text().splitlines()
+        except FileNotFoundError:
+            return {}
+        pairs = (line.strip().rpartition(":") for line in lines if line.strip())
+        return {host.lower(): canister_id for host, _, canister_id in pairs}
+
+
+LOCALHOST = Domains()
 
 
 class _NotAnswered(Exception):
@@ -57,15 +96,16 @@ class _NotAnswered(Exception):
 
 
 class Gateway:
-    """Answers HTTP requests by canisters of `replica` (an `http.Replica`)."""
+    """Answers HTTP requests by canisters of `replica` (an `http.Replica`), found at `domains`."""
 
-    def __init__(self, replica: Any) -> None:
+    def __init__(self, replica: Any, domains: Domains) -> None:
         self._replica = replica
+        self._domains = domains
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The answer of the canister that the request is for."""
         try:
-            canister_id = _canister(request)
+            canister_id = _canister(request, self._domains)
             answer = await self._ask(canister_id, request, await request.read())
             return await self._send(canister_id, request, answer)
         except _NotAnswered as failure:
@@ -154,10 +194,9 @@ class Gateway:
         raise _NotAnswered(502, f"the canister streams more than {MAX_PARTS} parts")
 
 
-def _canister(request: web.Request) -> bytes:
+def _canister(request: web.Request, domains: Domains) -> bytes:
     """The canister that `request` is for."""
-    named = _HOST.fullmatch(request.host.partition(":")[0])
-    text = named["id"].lower() if named else request.query.get("canisterId")
+    text = domains.find(request.host.partition(":")[0]) or request.query.get("canisterId")
     if text is None:
         text = _canister_of_page(request.headers.get("Referer", ""))
     if text is None:

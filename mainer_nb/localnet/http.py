@@ -29,7 +29,7 @@ from mainer_nb.localnet import principal
 from mainer_nb.localnet.certification import Certification
 from mainer_nb.localnet.envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
 from mainer_nb.localnet.errors import Reject, Reply, Response
-from mainer_nb.localnet.gateway import Gateway
+from mainer_nb.localnet.gateway import LOCALHOST, Domains, Gateway
 from mainer_nb.localnet.node import NodeKey
 
 MAX_BODY = 2 * 1024 * 1024  # bytes, as an ingress message of the main network
@@ -85,8 +85,8 @@ class Replica(Protocol):
         """Why `sender`, with a delegation for `targets`, may not read `path` at the URL of `effective`."""
 
 
-def application(replica: Replica) -> web.Application:
-    """The web application that serves `replica`."""
+def application(replica: Replica, domains: Domains = LOCALHOST) -> web.Application:
+    """The web application that serves `replica`, its canisters as web sites at `domains`."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_plain_errors])
     handlers = _Handlers(replica)
     app.router.add_get("/api/v2/status", handlers.status)
@@ -100,15 +100,18 @@ def application(replica: Replica) -> web.Application:
     app.router.add_post("/api/v4/subnet/{id}/call", handlers.create_on_subnet)
     app.router.add_options("/api/{any:.*}", _preflight)
     app.router.add_route("*", "/api/{any:.*}", _nothing_here)
-    app.router.add_route("*", "/{any:.*}", Gateway(replica).handle)
+    app.router.add_route("*", "/{any:.*}", Gateway(replica, domains).handle)
     app.on_response_prepare.append(_add_cors)
     return app
 
 
-async def set_up(replica: Replica, **options: Any) -> web.AppRunner:
-    """What serves `replica` as soon as it is told where to listen, until its `cleanup()`; `options` as `AppRunner`."""
+async def set_up(served: web.Application, **options: Any) -> web.AppRunner:
+    """What serves an `application` as soon as it is told where to listen, until its `cleanup()`.
+
+    `options` are those of `AppRunner`.
+    """
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
-    runner = web.AppRunner(application(replica), access_log=None, **options)
+    runner = web.AppRunner(served, access_log=None, **options)
     await runner.setup()
     assert runner.server is not None
     runner.server.request_handler = functools.partial(_quotable, runner.server.request_handler)
@@ -130,7 +133,7 @@ async def listen(replica: Replica, host: str = "127.0.0.1", port: int = 0) -> tu
 
     Raises `OSError` if the address is taken.
     """
-    runner = await set_up(replica, shutdown_timeout=1.0)
+    runner = await set_up(application(replica), shutdown_timeout=1.0)
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError:

@@ -25,7 +25,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -166,14 +166,44 @@ def serve(folder: Path, port: int, outcalls: bool | None = None, ready_fd: int |
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        examine(folder)
-        with _lock(folder), _listen(folder, port) as listener:
-            return asyncio.run(_serve(folder, listener, outcalls, ready_fd))
-    except (ServerError, StateError, OSError) as error:
-        text = str(unwritable(folder, str(error)) if isinstance(error, OSError) else error)
-        _tell(ready_fd, text)
-        print(text, file=sys.stderr)
+        run(folder, port, lambda info: _tell(ready_fd, json.dumps(asdict(info))), outcalls=outcalls)
+    except (ServerError, StateError) as error:
+        _tell(ready_fd, str(error))
+        print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+def run(
+    folder: Path,
+    port: int,
+    ready: Callable[[Info], None],
+    *,
+    host: str = HOST,
+    outcalls: bool | None = None,
+    prepare: Callable[[Path], None] = lambda folder: None,
+    application: Callable[[Network], web.Application] = http.application,
+) -> None:
+    """Runs a network in this process until it gets SIGTERM or SIGINT, which end the process with exit code 0.
+
+    Args:
+        folder, port, outcalls: as for `start`.
+        ready: called once, when the network can be reached.
+        host: the address to listen at.
+        prepare: called before the network is started, while nobody else can use `folder`.
+        application: makes the web application that serves the network.
+
+    Raises:
+        ServerError: the port is taken, or the folder in use.
+        StateError: the folder holds something else than a network's state, or cannot be written.
+    """
+    examine(folder)
+    try:
+        with _lock(folder), _listen(folder, host, port) as listener:
+            prepare(folder)
+            asyncio.run(_run(folder, listener, outcalls, ready, application))
+    except OSError as error:
+        raise unwritable(folder, str(error)) from error
 
 
 def _log_file(folder: Path) -> Path:
@@ -192,12 +222,19 @@ def _log_file(folder: Path) -> Path:
         raise ServerError(f"the state folder {folder} cannot be written: {error.strerror}") from error
 
 
-async def _serve(folder: Path, listener: socket.socket, outcalls: bool | None, ready_fd: int | None) -> int:
+async def _run(
+    folder: Path,
+    listener: socket.socket,
+    outcalls: bool | None,
+    ready: Callable[[Info], None],
+    application: Callable[[Network], web.Application],
+) -> None:
     network = Network(folder, outcalls=outcalls)
     network.scheduler.on_failure = _end
-    runner = await http.set_up(network, handle_signals=False)
+    runner = await http.set_up(application(network), handle_signals=False)
     await web.SockSite(runner, listener).start()
-    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     info = Info(url, network.root_key.hex(), os.getpid(), str(folder.resolve()), time.time(), network.outcalls)
     _write(folder / "server.json", json.dumps(asdict(info), indent=2))
     done = asyncio.Event()
@@ -205,7 +242,7 @@ async def _serve(folder: Path, listener: socket.socket, outcalls: bool | None, r
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, done.set)
     logging.getLogger(__name__).info("serving %s from %s", url, folder)
-    _tell(ready_fd, json.dumps(asdict(info)))
+    ready(info)
     await done.wait()
     (folder / "server.json").unlink(missing_ok=True)
     with network.scheduler.lock:  # between two commits
@@ -260,20 +297,20 @@ def _locked(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _listen(folder: Path, port: int) -> Iterator[socket.socket]:
+def _listen(folder: Path, host: str, port: int) -> Iterator[socket.socket]:
     last = folder / "last-port"
     wanted = [port] if port else [*_last_port(last), 0]
     for number in wanted:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, number))
+            listener.bind((host, number))
             listener.listen(1024)
         except OSError as error:
             listener.close()
             if number == port:
                 raise ServerError(
-                    f"port {port} on {HOST} cannot be used: {_holder(port) or error.strerror};"
+                    f"port {port} on {host} cannot be used: {_holder(port) or error.strerror};"
                     " stop that, or choose another port (0 for any free one)"
                 ) from None
             continue

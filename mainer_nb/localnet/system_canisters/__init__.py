@@ -54,7 +54,7 @@ def install(folder: Path) -> None:
     """Installs the system canisters into the network with its state in `folder`, or upgrades them, where need be.
 
     Raises:
-        store.DamagedState: the folder holds something else than a network's state.
+        errors.StateError: the folder holds something else than a network's state, or cannot be written.
     """
     with Sandbox(folder, user=ROOT) as ic:
         store = ic.network.store
