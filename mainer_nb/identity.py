@@ -1,4 +1,4 @@
-"""Who calls: a key from a PEM file of icp-cli or dfx, any other PEM file, or a development identity made on first use.
+"""Who calls: an identity of icp-cli or dfx, any other PEM file, or a development identity made on first use.
 
 me = identity.load()                       # the development identity
 me = identity.load("alice")                # by the name it has in icp-cli or dfx
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ ANONYMOUS = "anonymous"
 CURVES = {"secp256k1": ec.SECP256K1, "secp256r1": ec.SECP256R1}
 # RFC 8410: a PKCS#8 Ed25519 key holds its 32-byte seed as an octet string in an octet string, after this algorithm id.
 ED25519_SEED = bytes.fromhex("300506032b657004220420")
+
+KEYRING_SECONDS = 120.0  # in which the user can unlock the keyring
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
@@ -182,16 +186,31 @@ def dfx_directory() -> Path:
 def known() -> list[Known]:
     """The identities on this machine: the development identity first, then icp-cli's, then dfx's."""
     found = [Known(DEVELOPMENT, "mainer-nb", _development_path())]
-    found += [Known(path.stem, "icp-cli", path) for path in sorted((icp_cli_directory() / "keys").glob("*.pem"))]
+    found += _of_icp_cli()
     for directory in sorted(path for path in dfx_directory().glob("*") if path.is_dir()):
         plain = directory / "identity.pem"
         found.append(Known(directory.name, "dfx", plain if plain.is_file() else None))
     return found
 
 
+def _of_icp_cli() -> list[Known]:
+    """Those with a PEM file, and those that identity_list.json says are in the keyring."""
+    files = {path.stem: path for path in (icp_cli_directory() / "keys").glob("*.pem")}
+    path = icp_cli_directory() / "identity_list.json"
+    try:
+        listed = json.loads(path.read_text())["identities"]
+        in_keyring = [name for name, entry in listed.items() if entry["kind"] == "keyring"]
+    except FileNotFoundError:
+        in_keyring = []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IdentityError(f"cannot make out icp-cli's identities in {path}: {error!r}") from error
+    return [Known(name, "icp-cli", files.get(name)) for name in sorted({*files, *in_keyring})]
+
+
 def load(name: str | Path | None = None) -> Identity:
     """The identity of this name or file; None is the development identity, made on first use.
 
+    What icp-cli keeps in the keyring is asked of its command `icp`, and the system may ask you to unlock the keyring.
     Raises IdentityError if there is none, or it is encrypted or not a key for the IC.
     """
     if name is None or str(name) == DEVELOPMENT:
@@ -208,10 +227,31 @@ def load(name: str | Path | None = None) -> Identity:
     for one in same:
         if one.path:
             return _from_file(one.path, text)
+    if any(one.tool == "icp-cli" for one in same):
+        return Identity(_private_key(_exported_by_icp_cli(text), f"what icp-cli keeps as '{text}'"), text)
     raise IdentityError(
-        f"{same[0].tool} keeps identity '{text}' encrypted or in the keyring. Export it and use the file: "
+        f"dfx keeps identity '{text}' encrypted or in the keyring. Export it and use the file: "
         f"`dfx identity export {text} > {text}.pem`."
     )
+
+
+def _exported_by_icp_cli(name: str) -> bytes:
+    """The PEM text of an identity in the keyring."""
+    command = ["icp", "identity", "export", name]
+    remedy = f"Export it and use the file: `{' '.join(command)} > {name}.pem`."
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KEYRING_SECONDS)
+    except OSError as error:
+        raise IdentityError(
+            f"icp-cli keeps identity '{name}' in the keyring, and its command `icp` cannot be run here to ask"
+            f" ({error.strerror}). {remedy}"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise IdentityError(f"the keyring was not unlocked for identity '{name}' of icp-cli. {remedy}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").partition("Stack backtrace")[0].strip()
+        raise IdentityError(f"icp-cli does not give identity '{name}': {said} {remedy}")
+    return done.stdout
 
 
 def _from_file(path: Path, name: str) -> Identity:

@@ -122,6 +122,16 @@ def test_identities_of_icp_cli_and_dfx_are_found_by_name(tmp_path: Path, monkeyp
         identity.load("carol")
 
 
+def test_a_damaged_list_of_identities_of_icp_cli_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICP_HOME", str(tmp_path / "icp"))
+    path = tmp_path / "icp/identity/identity_list.json"
+    path.parent.mkdir(parents=True)
+    for content in ("{", "[]", '{"identities": {"alice": {}}}'):
+        path.write_text(content)
+        with pytest.raises(IdentityError, match=r"icp-cli's identities in .*identity_list\.json"):
+            identity.known()
+
+
 def test_the_development_identity_is_made_once_and_is_the_users_alone(tmp_path: Path) -> None:
     first, second = identity.load(), identity.load("development")
     assert first.sender().to_str() == second.sender().to_str()
