@@ -1,7 +1,6 @@
 """The HTTP interface: a network with a small canister, asked by stock clients and by hand."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from icp_agent import Client as IcpClient
 from icp_candid import Types as IcpTypes
 from icp_candid import encode as icp_encode
 from icp_identity import Identity as IcpIdentity
+from localnet.serving import serving
 
 from mainer_nb.localnet import candid, certificate, envelope, hash_tree, http, management, principal
 from mainer_nb.localnet.hash_tree import lookup_value
@@ -118,11 +118,10 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    with Network(tmp_path_factory.mktemp("state"), cache=tmp_path_factory.mktemp("cache")) as network:
-        runner, port = asyncio.run_coroutine_threadsafe(http.listen(network), loop).result()
+    with (
+        Network(tmp_path_factory.mktemp("state"), cache=tmp_path_factory.mktemp("cache")) as network,
+        serving(network) as port,
+    ):
         served = Served(network, f"http://127.0.0.1:{port}", port)
         (created,) = served.manage(
             "provisional_create_canister_with_cycles", {"amount": 10**13, "settings": None}, "aaaaa-aa"
@@ -133,10 +132,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         install = {"mode": "install", "canister_id": created["canister_id"], "wasm_module": module, "arg": b""}
         served.manage("install_code", install, served.canister)
         yield served
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
 
 
 def test_status(served: Served) -> None:

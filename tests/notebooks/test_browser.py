@@ -6,7 +6,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import papermill
 import pytest
 
@@ -23,16 +23,7 @@ from mainer_nb import create, network, run
 
 from .conftest import PARAMETERS
 
-CHROMIUM = next(
-    (
-        found
-        for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
-                     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-        if (found := shutil.which(name))
-    ),
-    None,
-)  # fmt: skip
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
+pytestmark = pytest.mark.skipif(chromium.EXECUTABLE is None, reason="no Chromium or Chrome is installed")
 
 SECONDS = 1000.0  # playwright counts milliseconds
 WIDTH, HEIGHT = 1300, 1000
@@ -59,13 +50,8 @@ CUT_OFF = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if root else [])
-        yield chromium
-        chromium.close()
+    with chromium.browser() as started:
+        yield started
 
 
 @pytest.fixture

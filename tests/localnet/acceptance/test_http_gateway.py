@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 from localnet.driver import Driver, module
+from localnet.serving import serving
 
-from mainer_nb.localnet import candid, did, gateway, http, principal
+from mainer_nb.localnet import candid, did, gateway, principal
 
 DOES_NOT_HOLD = {
     "the gateway verifies IC-Certificate": "it passes through; the gateway is part of the network itself",
@@ -95,17 +94,9 @@ class Gateway(Driver):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Gateway]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    driver = Gateway(tmp_path_factory.mktemp("gateway") / "network", module_cache)
-    runner, driver.port = asyncio.run_coroutine_threadsafe(http.listen(driver.network), loop).result()
-    yield driver
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-    driver.close()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    folder = tmp_path_factory.mktemp("gateway") / "network"
+    with Gateway(folder, module_cache) as driver, serving(driver.network) as driver.port:
+        yield driver
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from localnet import universal as u
 from localnet.driver import ALICE, Driver
+from localnet.serving import serving
 
-from mainer_nb.localnet import certificate, hash_tree, http, management, principal
+from mainer_nb.localnet import certificate, hash_tree, management, principal
 from mainer_nb.localnet.envelope import hash_of_map
 
 DOES_NOT_HOLD = {
@@ -108,19 +107,10 @@ class Served(Driver):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Served]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    driver = Served(tmp_path_factory.mktemp("http") / "network", module_cache)
-    runner, port = asyncio.run_coroutine_threadsafe(http.listen(driver.network), loop).result()
-    driver.url = f"http://127.0.0.1:{port}"
-    driver.canister = driver.create(u.universal(), arg=b"")
-    yield driver
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-    driver.close()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with Served(tmp_path_factory.mktemp("http") / "network", module_cache) as driver, serving(driver.network) as port:
+        driver.url = f"http://127.0.0.1:{port}"
+        driver.canister = driver.create(u.universal(), arg=b"")
+        yield driver
 
 
 def _refused(response: httpx.Response, status: int, text: str) -> None:

@@ -5,14 +5,12 @@ The clients from npm are installed by `make clients` beside this file; without t
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import platform
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,10 @@ from ic.identity import Identity
 from icp_agent import Agent as IcpAgent
 from icp_agent import Client as IcpClient
 from icp_identity import Identity as IcpIdentity
+from localnet.serving import serving
 from probe_canister import PROBE_DID, PROBE_WAT
 
-from mainer_nb.localnet import candid, http, management, principal
+from mainer_nb.localnet import candid, management, principal
 from mainer_nb.localnet.network import Network
 
 HERE = Path(__file__).parent
@@ -45,16 +44,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Served]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    with Network(tmp_path_factory.mktemp("clients") / "network", module_cache) as network:
-        runner, port = asyncio.run_coroutine_threadsafe(http.listen(network), loop).result()
+    with Network(tmp_path_factory.mktemp("clients") / "network", module_cache) as network, serving(network) as port:
         yield Served(network, f"http://127.0.0.1:{port}")
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
 
 
 @pytest.fixture(scope="module")
