@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import gguf_header, models, places
+from . import models, places
 from .errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
 from .localnet.cache import prune
 from .progress import Progress, Silent
@@ -88,7 +88,7 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
         return _checked(own)
     build = _llm_build()
     cache = places.cache() / "llama_cpp"
-    with (progress or Silent()).task(f"build {LLM_WASM}", unit="steps") as task:
+    with (progress or Silent()).task(f"{LLM_WASM}, built on first use") as task:
 
         def show(done: int, total: int, text: str) -> None:
             task.note(f"{done} of {total}: {text}")
@@ -122,7 +122,7 @@ def model(name: str | Path | None = None, progress: Progress | None = None) -> A
     is_path = "/" in text or isinstance(name, Path)
     path = Path(text).expanduser() if is_path else places.files() / f"{text.removesuffix('.gguf')}.gguf"
     if path.exists():
-        gguf_header.read(path)
+        _check_gguf(path)
         return _checked(path)
     if text == DEFAULT_MODEL:
         return _default_model(progress)
@@ -204,10 +204,17 @@ def _checked(path: Path) -> Artifact:
     return Artifact(path.name, path, size, sha256, origin)
 
 
+def _check_gguf(path: Path) -> None:
+    """Raises ArtifactError unless it is a whole gguf file."""
+    from . import gguf_header  # with the gguf package, which nothing else here needs
+
+    gguf_header.read(path)
+
+
 def _item(path: Path) -> Item:
     try:
         if path.suffix == ".gguf":
-            gguf_header.read(path)
+            _check_gguf(path)
         found = _checked(path)
     except ArtifactError as error:
         size, sha256 = (path.stat().st_size, sha256_of(path)) if path.is_file() else (0, "")

@@ -3,7 +3,8 @@
     model = models.describe(Path("files/qwen2.5-0.5b-instruct-q8_0.gguf"))
     model.name, model.variant, model.prompt.prefix
 
-Variants are plain Python as the canister proxy takes them: "Qwen2_5_500M", "Gemma3_270M" or {"Other": text}.
+Variants are plain Python as the canister proxy takes them: "Qwen2_5_500M", "Gemma3_270M" or {"Other": text}. gguf and
+jinja2 are imported when a file is described: most notebooks only need the names here.
 """
 
 from __future__ import annotations
@@ -12,11 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from gguf.constants import LlamaFileType
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from . import gguf_header
 from .errors import ArtifactCorrupt
 
 Variant = str | dict[str, str]
@@ -76,6 +72,8 @@ def describe(path: Path) -> Model:
 
     Raises ArtifactMissing, ArtifactCorrupt (not a whole gguf file, or a chat template that cannot be used).
     """
+    from . import gguf_header
+
     header = gguf_header.read(path)
     data = header.metadata
     architecture = str(data.get("general.architecture", ""))
@@ -117,6 +115,8 @@ def _variant(name: str, architecture: str, width: int | None, parameters: int) -
 def _file_type(number: int | None) -> str:
     if number is None:
         return ""
+    from gguf.constants import LlamaFileType
+
     try:
         return LlamaFileType(number).name.removeprefix("MOSTLY_").removeprefix("ALL_")
     except ValueError:
@@ -128,6 +128,10 @@ def _chat_format(path: Path, template: str, data: dict[str, Any]) -> PromptForma
 
     The beginning-of-text token is left out when the tokeniser adds it by itself.
     """
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from . import gguf_header
 
     def token(kind: str) -> str:
         index, vocabulary = data.get(f"tokenizer.ggml.{kind}_token_id"), data.get("tokenizer.ggml.tokens")

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape, unescape
 from textwrap import wrap
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from . import identity, network
 from .artifacts import Item
@@ -28,6 +27,9 @@ from .network import Network
 from .operate import Challenge, Queued, Statistics, Submission
 from .progress import amount
 from .upload import Artefact, Uploaded
+
+if TYPE_CHECKING:
+    import pandas
 
 # Styles stand at each cell: those of a whole page are dropped from notebooks that JupyterLab does not trust yet.
 # Colours are left to the theme, so that tables can be read in light and dark ones.
@@ -54,8 +56,10 @@ class Table:
         self.header = header
 
     @property
-    def data(self) -> pd.DataFrame:
-        return pd.DataFrame([{name: _plain(value) for name, value in row.items()} for row in self.rows])
+    def data(self) -> pandas.DataFrame:
+        import pandas  # takes a while, and a notebook that shows the table does not need it
+
+        return pandas.DataFrame([{name: _plain(value) for name, value in row.items()} for row in self.rows])
 
     def _repr_html_(self) -> str:
         if not self.rows:
@@ -67,7 +71,13 @@ class Table:
         return f'<table style="{TABLE}">\n{body}\n</table>'
 
     def __repr__(self) -> str:
-        return self.data.to_string(index=False, header=self.header) if self.rows else "nothing yet"
+        if not self.rows:
+            return "nothing yet"
+        lines = [[str(_plain(value)) for value in row.values()] for row in self.rows]
+        if self.header:
+            lines.insert(0, list(self.rows[0]))
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def names(mainers: Iterable[Mainer]) -> dict[str, str]:
@@ -184,7 +194,7 @@ def artefacts(found: Iterable[Artefact]) -> Table:
             "model": one.model,
             "size": amount(one.size, "B"),
             "sha256": _hash(one.sha256),
-            "finished": _time(pd.Timestamp(one.created_at, tz="UTC")),
+            "finished": _time(datetime.fromtimestamp(one.created_at / 1e9, UTC)),
         }
         for one in found
     )
@@ -347,5 +357,5 @@ def _mark(ok: bool, text: str) -> Markup:
     return Markup(f"{'✓' if ok else '✗'} {escape(text)}")
 
 
-def _time(moment: Any) -> str:
+def _time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -8,6 +8,8 @@
 The process holds a lock on its state folder, so one folder has one network. ``server.json`` in the
 folder says where it listens. Because every acknowledged change is on disk at once, stopping does not
 wait for messages that are still running: they are executed again after the next start.
+
+What only the process itself needs is imported when it serves: those who look after it need not wait for that.
 """
 
 from __future__ import annotations
@@ -28,14 +30,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-from aiohttp import web
 
-from . import http
 from .errors import StateError
-from .network import Network
 from .store import examine, unwritable
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from .network import Network
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120
@@ -182,7 +187,7 @@ def run(
     host: str = HOST,
     outcalls: bool | None = None,
     prepare: Callable[[Path], None] = lambda folder: None,
-    application: Callable[[Network], web.Application] = http.application,
+    application: Callable[[Network], web.Application] | None = None,
 ) -> None:
     """Runs a network in this process until it gets SIGTERM or SIGINT, which end the process with exit code 0.
 
@@ -191,7 +196,7 @@ def run(
         ready: called once, when the network can be reached.
         host: the address to listen at.
         prepare: called before the network is started, while nobody else can use `folder`.
-        application: makes the web application that serves the network.
+        application: makes the web application that serves the network; by default `http.application`.
 
     Raises:
         ServerError: the port is taken, or the folder in use.
@@ -227,11 +232,16 @@ async def _run(
     listener: socket.socket,
     outcalls: bool | None,
     ready: Callable[[Info], None],
-    application: Callable[[Network], web.Application],
+    application: Callable[[Network], web.Application] | None,
 ) -> None:
+    from aiohttp import web
+
+    from . import http
+    from .network import Network
+
     network = Network(folder, outcalls=outcalls)
     network.scheduler.on_failure = _end
-    runner = await http.set_up(application(network), handle_signals=False)
+    runner = await http.set_up((application or http.application)(network), handle_signals=False)
     await web.SockSite(runner, listener).start()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
