@@ -77,6 +77,8 @@ def cycles(balances: Mapping[str, int], colours: Mapping[str, str] | None = None
     values = [max(value, 1) for value in balances.values()]
     axes.barh(list(balances), values, color=used, height=0.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e12:,g} T")
+    axes.minorticks_off()
     axes.set_xlim(min(values, default=1) / 10, max(values, default=1) * 30)
     for row, value in enumerate(balances.values()):
         axes.annotate(trillions(value), (max(value, 1), row), (5, 0), textcoords="offset points", va="center")
