@@ -74,7 +74,7 @@ persistent actor MainerController {
   transient let maxCalls = 30; // of run_update for one answer
   transient let maxGeneratingCalls = 6;
   transient let temperature = "0.3";
-  transient let secondsToFirstRun = 5;
+  transient let maxSecondsToFirstRun = 5;
   transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
 
   /// What a run of a recurring action came to.
@@ -691,7 +691,7 @@ persistent actor MainerController {
 
   func startAction<system>(action : () -> async ()) {
     let first = Timer.setTimer<system>(
-      #seconds secondsToFirstRun,
+      #seconds(Nat.min(maxSecondsToFirstRun, timerIntervalSeconds)),
       func() : async () {
         timers := timers.concat([Timer.recurringTimer<system>(#seconds timerIntervalSeconds, action)]);
         await action();

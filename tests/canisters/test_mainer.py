@@ -24,9 +24,12 @@ from protocol import (
     text_of,
 )
 
-from mainer_nb import management
+from mainer_nb import artifacts, management
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError
+from mainer_nb.localnet import principal
+from mainer_nb.localnet.sandbox import Sandbox
+from mainer_nb.upload import CONTROLLER
 
 MAX_QUEUED = 5
 
@@ -529,6 +532,23 @@ def test_timers_run_the_actions_and_run_again_after_an_upgrade(supplied: Protoco
     wait_for(lambda: len(agent.getSubmittedResponsesAdmin()) > count)
     for mainer in (agent, service):
         mainer.stopTimerExecutionAdmin()
+
+
+@pytest.mark.parametrize(("interval", "first"), [(60, 5), (2, 2)])
+def test_timers_run_first_after_five_seconds_or_a_shorter_interval(interval: int, first: int) -> None:
+    with Sandbox() as ic:
+        mainer = ic.create_canister(artifacts.canister_wasm(CONTROLLER).data(), did=did(CONTROLLER).read_text())
+        mainer.setMainerCanisterType("Own")
+        mainer.setGameStateCanisterId(principal.to_text(mainer.id))  # which has no challenges: each pull is a failure
+        mainer.setTimerIntervalAdmin(interval)
+        ic.pause()
+        mainer.startTimerExecutionAdmin()
+        pulls = []
+        for seconds in (first - 1, 1):
+            ic.advance_time(seconds)
+            ic.tick(5)
+            pulls.append(len(mainer.getRecentFailuresAdmin()["Ok"]))
+        assert pulls == [0, 1]
 
 
 def test_stopped_timers_run_nothing(supplied: Protocol, own: Canister) -> None:
