@@ -12,7 +12,9 @@ What exists is asked of the creator; nothing about mAIners is kept here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from . import upload
@@ -26,6 +28,7 @@ from .progress import Progress, Silent
 Kind = Literal["Own", "ShareService", "ShareAgent"]
 KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
 
+LLMS_AT_ONCE = 2  # as many as the smallest machine has processors
 CREATION_TIMEOUT = 1800.0  # seconds: an LLM gets its model in hundreds of messages between canisters
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, Plan()))"
 UPLOAD_STEP = "notebooks/02_upload.ipynb (in Python: mainer_nb.upload.upload_all(net))"
@@ -135,22 +138,28 @@ def ensure(net: Network, plan: Plan, progress: Progress | None = None) -> list[M
         raise ArgumentError(f"{plan.agents} ShareAgents need a ShareService: ask for at least one")
     existing = mainers(net)
 
-    def of_kind(kind: Kind, count: int, llms: int, services: list[Mainer] | None = None) -> list[Mainer]:
-        found = [one for one in existing if one.kind == kind][:count]
+    def of_kind(kind: Kind, count: int, services: Sequence[str] = ()) -> list[str]:
+        found = [one.controller_id for one in existing if one.kind == kind][:count]
         while len(found) < count:
-            service = services[len(found) % len(services)].controller_id if services else None
-            found.append(create_mainer(net, kind, service, progress))
-        return [_with_llms(net, one, llms, progress) for one in found]
+            service = services[len(found) % len(services)] if services else None
+            found.append(create_mainer(net, kind, service, progress).controller_id)
+        return found
 
-    own = of_kind("Own", plan.own, plan.llms_per_own)
-    services = of_kind("ShareService", plan.services, plan.llms_per_service)
-    return own + services + of_kind("ShareAgent", plan.agents, 0, services)
+    own, services = of_kind("Own", plan.own), of_kind("ShareService", plan.services)
+    agents = of_kind("ShareAgent", plan.agents, services)
+    llms = {**dict.fromkeys(own, plan.llms_per_own), **dict.fromkeys(services, plan.llms_per_service)}
+    known = {one.controller_id: one for one in mainers(net)}
+    _add_llms(net, [one for one, count in llms.items() for _ in range(count - len(known[one].llm_ids))], progress)
+    known = {one.controller_id: one for one in mainers(net)}
+    return [known[one] for one in (*own, *services, *agents)]
 
 
-def _with_llms(net: Network, one: Mainer, count: int, progress: Progress | None) -> Mainer:
-    for _ in range(count - len(one.llm_ids)):
-        one = replace(one, llm_ids=(*one.llm_ids, add_llm(net, one.controller_id, progress=progress)))
-    return one
+def _add_llms(net: Network, controller_ids: Sequence[str], progress: Progress | None) -> None:
+    """Create an LLM for each of these controllers, which may be named several times."""
+    if controller_ids:
+        with (progress or Silent()).task("create LLMs", len(controller_ids), "LLMs") as task:
+            for _ in upload.parallel(partial(add_llm, net), controller_ids, LLMS_AT_ONCE):
+                task.advance(1)
 
 
 def _creator(net: Network, target: str) -> Canister:

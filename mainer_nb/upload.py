@@ -11,11 +11,11 @@ again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import artifacts, models
 from .artifacts import Artifact
@@ -25,6 +25,9 @@ from .network import CREATOR, Network
 from .progress import Progress, Silent, Task
 
 IN_FLIGHT = 4  # chunks under way at once
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 CONTROLLER = "mainer_ctrlb_canister"
 
@@ -157,16 +160,16 @@ def _send(creator: Canister, announced: dict[str, Any], artifact: Artifact, stat
 
     sent = 0
     while status["missing"]:
-        for length in _parallel(send, status["missing"]):
+        for length in parallel(send, status["missing"], IN_FLIGHT):
             task.advance(length)
             sent += length
         status = creator.uploadStatus(announced["target"])
     return sent
 
 
-def _parallel(work: Any, items: list[int]) -> Iterator[int]:
-    """`work` on every item, `IN_FLIGHT` at once; after the first error no further item is begun."""
-    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+def parallel(work: Callable[[Item], Done], items: Sequence[Item], at_once: int) -> Iterator[Done]:
+    """`work` on every item, several at once; after the first error no further item is begun."""
+    with ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
             for future in futures:
