@@ -97,6 +97,9 @@ def _run(arguments: argparse.Namespace) -> int:
     result = run.run(arguments.notebooks, parameters, arguments.output, progress.auto())
     for one in result.notebooks:
         print(f"{one.name:<12} {one.status:<8} {one.seconds:6.1f} s")
+    where = result.summary["network"]
+    if where["name"] == network.LOCAL and where["url"]:
+        print(f"network local goes on at {where['url']}, with what is on it; `{sys.argv[0]} net stop` stops it")
     print(f"report: {result.folder / run.REPORT}")
     if not result.ok:
         print(f"mainer-nb: {result.failure}", file=sys.stderr)

@@ -18,6 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +31,8 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from . import artifacts, create, network, operate, places, upload
-from .errors import ArgumentError, MainerError, PreconditionError
+from .errors import ArgumentError, MainerError, NetworkError, PreconditionError
+from .kernels import Ahead
 from .network import CREATOR, GAME_STATE
 from .progress import Bars, Progress, Silent
 
@@ -100,12 +102,15 @@ def run(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("MAINER_NB_PROGRESS", "lines")  # of the kernels: their lines are shown by our own face
     done: list[NotebookRun] = []
-    for path in paths:
-        if any(one.status == "failed" for one in done):
-            done.append(NotebookRun(path.stem, "not run"))
-        else:
-            chosen = {name: value for name, value in given.items() if name in known[path]}
-            done.append(_run_one(path, folder / path.name, chosen, progress or Silent()))
+    with Ahead(paths) as kernels:
+        if any("network" in known[path] for path in paths):
+            _start_network(given)
+        for path in paths:
+            if any(one.status == "failed" for one in done):
+                done.append(NotebookRun(path.stem, "not run"))
+            else:
+                chosen = {name: value for name, value in given.items() if name in known[path]}
+                done.append(_run_one(path, folder / path.name, chosen, kernels, progress or Silent()))
     summary = _summary(begun, done, given)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     (folder / REPORT).write_text(report([folder / path.name for path in paths], summary), encoding="utf-8")
@@ -131,14 +136,27 @@ def find(names: Sequence[str] = ()) -> list[Path]:
     return [path for path in there if (path in found if names else path.stem not in ON_REQUEST)]
 
 
+def _start_network(parameters: Mapping[str, Any]) -> None:
+    """Start the embedded network, if it is the one to be used, while the first kernel starts. If that fails, the first
+    notebook says why.
+    """
+    if _network_name(parameters) == network.LOCAL:
+        with suppress(NetworkError):
+            network.start_embedded()
+
+
+def _network_name(parameters: Mapping[str, Any]) -> str:
+    return str(parameters.get("network") or network.LOCAL)
+
+
 # --- one notebook ---
 
 
-def _run_one(path: Path, executed: Path, parameters: dict[str, Any], progress: Progress) -> NotebookRun:
+def _run_one(path: Path, executed: Path, parameters: dict[str, Any], kernels: Ahead, progress: Progress) -> NotebookRun:
     notebook = nbformat.read(path, as_version=4)
     begun = time.monotonic()
     heading = ""
-    with progress.task(path.stem, total=len(notebook.cells), unit="cells") as task:
+    with progress.task(path.stem, total=len(notebook.cells), unit="cells") as task, kernels.take(path) as kernel:
 
         def starts(cell: Any, cell_index: int) -> None:
             nonlocal heading
@@ -159,7 +177,7 @@ def _run_one(path: Path, executed: Path, parameters: dict[str, Any], progress: P
                 stdout_file=_Lines(path.stem, progress),
                 on_cell_start=starts,
                 on_cell_complete=ends,
-                extra_arguments=["--log-level=40"],  # the kernel's own warnings would stand among our lines
+                km=kernel,
             )
         except PapermillExecutionError as error:
             where = _cell_name(nbformat.read(executed, as_version=4))
@@ -270,7 +288,7 @@ def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[s
     def canister_ids() -> dict[str, str | None]:
         return {role: ask(partial(net.canister_id, role)) for role in (GAME_STATE, CREATOR)}
 
-    name, caller = parameters.get("network") or network.LOCAL, parameters.get("identity")
+    name, caller = _network_name(parameters), parameters.get("identity")
     net = ask(lambda: network.connect(name, caller, start=False))
     return {
         "status": "ok" if all(one.status == "ok" for one in done) else "failed",

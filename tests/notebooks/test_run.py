@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from mainer_nb import artifacts, cli, create, network, run
@@ -16,6 +17,12 @@ from mainer_nb.errors import ArgumentError
 from .conftest import MODEL, PARAMETERS
 
 NAMES = ["01_deploy", "02_upload", "03_create", "04_test"]
+
+
+def kernels() -> list[psutil.Process]:
+    """The Jupyter kernels that this process has started and that still run."""
+    children = psutil.Process().children()
+    return [one for one in children if one.status() != "zombie" and "ipykernel_launcher" in one.cmdline()]
 
 
 def submissions_by_kind(summary: dict) -> dict[str, int]:
@@ -114,6 +121,7 @@ def test_a_failure_is_reported_without_its_traceback(tmp_path: Path, capsys: pyt
     assert "use mode install or auto" in shown.err
     assert "Traceback" not in shown.out + shown.err
     assert len(shown.err.splitlines()) < 20
+    assert not kernels()
 
     summary = json.loads((tmp_path / "latest" / "summary.json").read_text())
     assert summary["status"] == "failed"
@@ -138,6 +146,7 @@ def test_a_kernel_that_dies_is_reported(tmp_path: Path, monkeypatch: pytest.Monk
     result = run.run()
     assert result.failure.startswith('01_end failed in a cell of "The end":')
     assert "died" in result.failure.lower()
+    assert not kernels()
     assert "01_end failed" in (result.folder / "report.html").read_text().replace("</a>", "")
 
 
@@ -166,6 +175,7 @@ def test_progress_of_cells_and_of_the_work_in_them_is_seen_while_it_happens(
     assert lines[0].startswith("01_deploy: begins")
     assert lines.index("01_deploy: Deploy and register") < lines.index("  deploy: register")
     assert any(line.startswith("01_deploy: done in") for line in lines)
+    assert network.connect().url in lines[-2]
     assert lines[-1].startswith("report: ")
 
 
