@@ -30,7 +30,7 @@ from .upload import CONTROLLER
 
 TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
 WAIT_TIMEOUT = 600.0
-WAIT_INTERVAL = 1.0
+FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 0.1, 1.2, 1.0  # seconds between two looks
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
 TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
@@ -341,6 +341,7 @@ def wait_for_submission(
     Raises WaitTimeout after `timeout` seconds, saying what there was instead.
     """
     deadline = time.monotonic() + timeout
+    pause = FIRST_WAIT
     with (progress or Silent()).task(f"wait for a submission by {controller_id or 'any mAIner'}") as task:
         while True:
             found = submissions(net)
@@ -350,7 +351,8 @@ def wait_for_submission(
             if time.monotonic() >= deadline:
                 raise WaitTimeout(_nothing_came(net, controller_id, found, timeout))
             task.advance(0)
-            time.sleep(WAIT_INTERVAL)
+            time.sleep(pause)
+            pause = min(pause * WAIT_GROWTH, LONGEST_WAIT)
 
 
 def top_up(net: Network, canister_id: str, cycles: int) -> int:

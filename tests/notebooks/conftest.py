@@ -13,9 +13,9 @@ from mainer_nb import artifacts, create, network, places, run
 from mainer_nb.localnet import server
 
 MODEL = "tiny"
-# As little waiting as possible: the mAIner that works by itself does so every two seconds.
+# As little waiting as possible: the mAIner that works by itself does so every second.
 TOKENS_PER_CALL = 50
-PARAMETERS = {"model": MODEL, "timer_interval": 2}
+PARAMETERS = {"model": MODEL, "timer_interval": 1}
 
 
 @pytest.fixture(scope="session")
