@@ -24,7 +24,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from . import cache as caches
-from . import memory, system_api, wasm
+from . import memory, metering, system_api, wasm
 from .errors import CanisterTrap
 from .system_api import Execution, Import
 
@@ -59,6 +59,8 @@ _TRAPS = {
     9: ("IC0502", "Canister trapped: unreachable"),
 }
 _OUT_OF_FUEL = 11
+#: What WebAssembly has by now, and canisters do not: the Internet Computer refuses it.
+_NOT_FOR_CANISTERS = ("tail_call", "function_references", "gc", "multi_memory", "exceptions", "wide_arithmetic")
 
 
 class Compiled:
@@ -84,10 +86,8 @@ class Runtime:
         # What canisters may not use: neither does the network account for it.
         config.wasm_threads = False
         config.wasm_relaxed_simd = False
-        config.wasm_multi_memory = False
-        config.wasm_gc = False
-        config.wasm_function_references = False
-        config.wasm_exceptions = False
+        for proposal in _NOT_FOR_CANISTERS:
+            getattr(ffi, f"wasmtime_config_wasm_{proposal}_set")(config.ptr(), False)
         config.consume_fuel = True
         ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)  # memories are ours: no images of wasmtime's own
         ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * _STACK)  # else the next line is refused
@@ -104,6 +104,7 @@ class Runtime:
             if not (memory64 and item.only32)
         ]
         self._compiled: dict[bytes, Compiled] = {}
+        self._instructions: dict[bytes, int] = {}
         self._lock = threading.Lock()
         self._compiling: dict[bytes, threading.Lock] = {}
 
@@ -139,10 +140,20 @@ class Runtime:
         with self._lock:
             self._compiled.pop(sha256, None)
             self._compiling.pop(sha256, None)
+            self._instructions.pop(sha256, None)
+
+    def instructions(self, compiled: Compiled, module: bytes) -> int:
+        """How many instructions `module`, of which `compiled` is the compiled form, has."""
+        found = self._instructions.get(compiled.sha256)
+        if found is None:
+            code = wasm.code_section(wasm.decompress(module))
+            found = metering.weigh(code, compiled.info.memory64).instructions
+            self._instructions[compiled.sha256] = found
+        return found
 
     def _native(self, sha256: bytes, module: bytes, info: wasm.ModuleInfo) -> wasmtime.Module:
         version = importlib.metadata.version("wasmtime")
-        path = self._cache / f"{sha256.hex()}-wasmtime{version}.cwasm"
+        path = self._cache / f"{sha256.hex()}-wasmtime{version}-{metering.VERSION}.cwasm"
         if path.exists():
             caches.used(path)
             try:
@@ -151,9 +162,11 @@ class Runtime:
                 path.unlink(missing_ok=True)  # made with other settings, or cut short: compile again
         try:
             wasmtime.Module.validate(self.engine, module)  # as a whole: its start function is not what is compiled
-            native = wasmtime.Module(self.engine, wasm.instrument(module, info))
+            weighed = metering.weigh(wasm.code_section(module), info.memory64)
+            native = wasmtime.Module(self.engine, wasm.instrument(module, info, weighed.code))
         except wasmtime.WasmtimeError as error:
             raise wasm.InvalidModule(str(error)) from error
+        self._instructions[sha256] = weighed.instructions
         _check_entry_points(native)
         self._cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")

@@ -28,7 +28,6 @@ MAX_METHODS = 1_000
 MAX_METHOD_NAMES = 20_000
 MAX_CUSTOM_SECTIONS = 16
 MAX_CUSTOM_SIZE = 1024 * 1024
-MAX_COMPLEXITY = 1_000_000
 #: Limits of this network, since each costs time: sections of a module, and its data segments.
 MAX_SECTIONS = 10_000
 MAX_DATA_SEGMENTS = 10_000
@@ -41,51 +40,6 @@ EXPORT_START = "ic:start"
 _CUSTOM, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START, _CODE, _DATA = 0, 2, 3, 4, 5, 6, 7, 8, 10, 11
 _NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
 _FUNC_KIND, _TABLE_KIND, _MEMORY_KIND, _GLOBAL_KIND, _TAG_KIND = range(5)
-
-
-def _weights() -> dict[int, int]:
-    """How hard it is to compile an instruction, by opcode; 1 where nothing is said (mainnet's figures)."""
-    weights = {0x25: 14, 0xD2: 8, 0x26: 7, 0xD1: 6}
-    for weight, opcodes in (
-        (50, (0x02, 0x03, 0x04, 0x0C, 0x0D, 0x0E, 0x10, 0x11, 0x12, 0x13, 0x40, 0xFC0F)),
-        (5, (*range(0xA8, 0xBB), 0xFC11)),
-        (4, (0x8B, 0x8C, 0x99, 0x9A, 0xFC0A, 0xFC0C, 0xFC0E)),
-        (
-            3,
-            (
-                *range(0x28, 0x36),
-                0x61,
-                *range(0x6D, 0x71),
-                *range(0x7F, 0x83),
-                0x98,
-                0xA6,
-                *range(0xFC00, 0xFC08),
-                0xFC0B,
-            ),
-        ),
-        (2, (0x1B, 0x1C, 0x23, *range(0x36, 0x40), *range(0x45, 0x61), *range(0x62, 0x67), 0x69, 0x7B)),
-        (2, (0x8D, 0x8E, 0x8F, 0x91, 0x9B, 0x9C, 0x9D, 0x9F, 0xA7, *range(0xBB, 0xC5))),
-    ):
-        weights |= dict.fromkeys(opcodes, weight)
-    return weights
-
-
-_WEIGHTS = _weights()
-_HEAVIEST_BYTE = 25  # no instruction is harder than this times its bytes
-#: What follows an opcode, a letter each: ``l`` a LEB128 number, digits so many bytes; nothing if not listed.
-_IMMEDIATES = {
-    **dict.fromkeys((0x02, 0x03, 0x04, 0x0C, 0x0D, 0x10, 0x12, 0x3F, 0x40, 0x41, 0x42, 0xD0, 0xD2), "l"),
-    **dict.fromkeys((*range(0x20, 0x27), *range(0xFC0F, 0xFC12), 0xFC09, 0xFC0B, 0xFC0D), "l"),
-    **dict.fromkeys((0x11, 0x13, *range(0x28, 0x3F), 0xFC08, 0xFC0A, 0xFC0C, 0xFC0E), "ll"),
-    **dict.fromkeys((*range(0xFD00, 0xFD0C), 0xFD5C, 0xFD5D), "ll"),
-    **dict.fromkeys(range(0xFD54, 0xFD5C), "ll1"),
-    **dict.fromkeys(range(0xFD15, 0xFD23), "1"),
-    0x43: "4",
-    0x44: "8",
-    0xFD0C: "88",
-    0xFD0D: "88",
-}
-_BR_TABLE, _SELECT_TYPED, _PREFIXES = 0x0E, 0x1C, (0xFC, 0xFD)
 
 _METHOD_KINDS = ("canister_update ", "canister_query ", "canister_composite_query ")
 _HOOKS = (
@@ -182,8 +136,13 @@ def inspect(module: bytes) -> ModuleInfo:
         raise InvalidModule(f"a name in the module is not UTF-8: {error}") from error
 
 
-def instrument(module: bytes, info: ModuleInfo) -> bytes:
-    """`module` with its state exported under ``ic:`` names and without its start section."""
+def code_section(module: bytes) -> bytes:
+    """The content of the code section of a module that `inspect` accepts; that of an empty one if it has none."""
+    return next((module[start:end] for section, start, end in _sections(module) if section == _CODE), uleb(0))
+
+
+def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:
+    """`module` with `code` as its code, its state exported under ``ic:`` names and without its start section."""
     added = []
     if info.memory_pages is not None:
         added.append((EXPORT_MEMORY, _MEMORY_KIND, 0))
@@ -192,7 +151,7 @@ def instrument(module: bytes, info: ModuleInfo) -> bytes:
     added += [(global_export(index), _GLOBAL_KIND, index) for index in info.mutable_globals]
     if info.start is not None:
         added.append((EXPORT_START, _FUNC_KIND, info.start))
-    extra = b"".join(_name(name) + bytes([kind]) + _uleb(index) for name, kind, index in added)
+    extra = b"".join(_name(name) + bytes([kind]) + uleb(index) for name, kind, index in added)
 
     out = [MAGIC]
     exported = False
@@ -200,16 +159,16 @@ def instrument(module: bytes, info: ModuleInfo) -> bytes:
         if section == _START:
             continue
         if section == _EXPORT:
-            count, offset = _read_uleb(module, start)
-            out.append(_section(_EXPORT, _uleb(count + len(added)) + module[offset:end] + extra))
+            count, offset = read_uleb(module, start)
+            out.append(_section(_EXPORT, uleb(count + len(added)) + module[offset:end] + extra))
             exported = True
             continue
         if not exported and section > _EXPORT and section not in (13,):
-            out.append(_section(_EXPORT, _uleb(len(added)) + extra))
+            out.append(_section(_EXPORT, uleb(len(added)) + extra))
             exported = True
-        out.append(bytes([section]) + _uleb(end - start) + module[start:end])
+        out.append(_section(section, code if section == _CODE else module[start:end]))
     if not exported:
-        out.append(_section(_EXPORT, _uleb(len(added)) + extra))
+        out.append(_section(_EXPORT, uleb(len(added)) + extra))
     return b"".join(out)
 
 
@@ -233,21 +192,19 @@ def _inspect(module: bytes) -> ModuleInfo:
                 raise InvalidModule(f"two custom sections are named {name!r}")
             custom[name] = module[offset:end]
         elif section == _FUNCTION:
-            _check_functions(_read_uleb(module, start)[0])
+            _check_functions(read_uleb(module, start)[0])
         elif section == _CODE and end - start > MAX_CODE:
             raise InvalidModule(
                 f"Wasm module code section size of {end - start} exceeds the maximum allowed size of {MAX_CODE}."
             )
-        elif section == _CODE:
-            _check_code(module, start)
         elif section == _DATA:
-            _check_data(_read_uleb(module, start)[0])
+            _check_data(read_uleb(module, start)[0])
         elif section == _IMPORT:
             imports = _imports(module, start)
         elif section == _TABLE:
             has_table = module[start] > 0
         elif section == _MEMORY:
-            count, offset = _read_uleb(module, start)
+            count, offset = read_uleb(module, start)
             if count > 1:
                 raise InvalidModule(f"it has {count} memories; a canister has at most one")
             if count:
@@ -257,7 +214,7 @@ def _inspect(module: bytes) -> ModuleInfo:
         elif section == _EXPORT:
             exports = _exports(module, start)
         elif section == _START:
-            start_function, _ = _read_uleb(module, start)
+            start_function, _ = read_uleb(module, start)
     _check_exports(exports)
     _check_custom(custom)
     return ModuleInfo(
@@ -330,7 +287,7 @@ def _check_exports(exports: list[str]) -> None:
 
 
 def _imports(module: bytes, offset: int) -> list[tuple[str, str]]:
-    count, offset = _read_uleb(module, offset)
+    count, offset = read_uleb(module, offset)
     found = []
     for _ in range(count):
         namespace, offset = _read_name(module, offset)
@@ -338,20 +295,20 @@ def _imports(module: bytes, offset: int) -> list[tuple[str, str]]:
         kind = module[offset]
         if kind != _FUNC_KIND:
             raise InvalidModule(f"it imports {namespace}.{name}, which is not a function")
-        _, offset = _read_uleb(module, offset + 1)
+        _, offset = read_uleb(module, offset + 1)
         found.append((namespace, name))
     return found
 
 
 def _exports(module: bytes, offset: int) -> list[str]:
-    count, offset = _read_uleb(module, offset)
+    count, offset = read_uleb(module, offset)
     found = []
     for _ in range(count):
         name, offset = _read_name(module, offset)
         if name.startswith(EXPORT_PREFIX):
             raise InvalidModule(f"export name {name!r} is reserved")
         kind = module[offset]
-        _, offset = _read_uleb(module, offset + 1)
+        _, offset = read_uleb(module, offset + 1)
         if kind == _FUNC_KIND:
             found.append(name)
     return found
@@ -359,7 +316,7 @@ def _exports(module: bytes, offset: int) -> list[str]:
 
 def _mutable_globals(module: bytes, offset: int) -> list[tuple[int, str]]:
     """(index, type) of each mutable global."""
-    count, offset = _read_uleb(module, offset)
+    count, offset = read_uleb(module, offset)
     if count > MAX_GLOBALS:
         raise InvalidModule(
             f"Wasm module defined {count} globals which exceeds the maximum number allowed {MAX_GLOBALS}."
@@ -391,49 +348,10 @@ def _skip_constant(module: bytes, offset: int) -> int:
         elif opcode == 0xD0:  # ref.null
             offset += 1
         elif opcode == 0xFD:  # v128.const
-            _, offset = _read_uleb(module, offset)
+            _, offset = read_uleb(module, offset)
             offset += 16
         elif opcode not in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E):  # extended constant arithmetic
             raise InvalidModule(f"a global is initialised with instruction 0x{opcode:02x}")
-
-
-def _check_code(module: bytes, offset: int) -> None:
-    """Whether each function of the code section at `offset` can be compiled in good time; raises `InvalidModule`."""
-    count, offset = _read_uleb(module, offset)
-    for index in range(count):
-        size, start = _read_uleb(module, offset)
-        offset = start + size
-        if size * _HEAVIEST_BYTE <= MAX_COMPLEXITY:
-            continue  # as nearly all functions
-        found = _complexity(module, start, min(offset, len(module)))
-        if found > MAX_COMPLEXITY:
-            raise InvalidModule(
-                f"Wasm module contains a function at index {index} with complexity {found}"
-                f" which exceeds the maximum complexity allowed {MAX_COMPLEXITY}."
-            )
-
-
-def _complexity(module: bytes, offset: int, end: int) -> int:
-    """How hard it is to compile the function whose locals and code are these bytes."""
-    groups, offset = _read_uleb(module, offset)
-    for _ in range(groups):
-        offset = _read_uleb(module, offset)[1] + 1
-    total = 0
-    while offset < end:
-        opcode = module[offset]
-        offset += 1
-        if opcode in _PREFIXES:
-            number, offset = _read_uleb(module, offset)
-            opcode = opcode << 8 | min(number, 0xFF)
-        total += _WEIGHTS.get(opcode, 1)
-        if opcode in (_BR_TABLE, _SELECT_TYPED):
-            count, offset = _read_uleb(module, offset)
-            for _ in range(count + (opcode == _BR_TABLE)):
-                offset = _after_number(module, offset)
-            continue
-        for kind in _IMMEDIATES.get(opcode, ""):
-            offset = _after_number(module, offset) if kind == "l" else offset + int(kind)
-    return total
 
 
 def _after_number(module: bytes, offset: int) -> int:
@@ -444,8 +362,8 @@ def _after_number(module: bytes, offset: int) -> int:
 
 def _limits(module: bytes, offset: int) -> tuple[bool, tuple[int, int | None]]:
     flags = module[offset]
-    minimum, offset = _read_uleb(module, offset + 1)
-    maximum = _read_uleb(module, offset)[0] if flags & 1 else None
+    minimum, offset = read_uleb(module, offset + 1)
+    maximum = read_uleb(module, offset)[0] if flags & 1 else None
     if flags & 2:
         raise InvalidModule("its memory is shared between threads")
     return bool(flags & 4), (minimum, maximum)
@@ -457,7 +375,7 @@ def _sections(module: bytes) -> list[tuple[int, int, int]]:
     found = []
     while offset < len(module):
         section = module[offset]
-        size, start = _read_uleb(module, offset + 1)
+        size, start = read_uleb(module, offset + 1)
         offset = start + size
         if offset > len(module):
             raise InvalidModule(
@@ -470,7 +388,12 @@ def _sections(module: bytes) -> list[tuple[int, int, int]]:
     return found
 
 
-def _read_uleb(data: bytes, offset: int) -> tuple[int, int]:
+def read_uleb(data: bytes, offset: int) -> tuple[int, int]:
+    """The number at `offset` (LEB128), and the offset behind it.
+
+    Raises:
+        InvalidModule: it has more than 64 bits.
+    """
     value = shift = 0
     while True:
         byte = data[offset]
@@ -483,7 +406,8 @@ def _read_uleb(data: bytes, offset: int) -> tuple[int, int]:
             raise InvalidModule(f"a number at byte {offset} is too long")
 
 
-def _uleb(value: int) -> bytes:
+def uleb(value: int) -> bytes:
+    """A number as LEB128."""
     out = bytearray()
     while True:
         byte, value = value & 0x7F, value >> 7
@@ -493,7 +417,7 @@ def _uleb(value: int) -> bytes:
 
 
 def _read_name(data: bytes, offset: int) -> tuple[str, int]:
-    length, offset = _read_uleb(data, offset)
+    length, offset = read_uleb(data, offset)
     if offset + length > len(data):
         raise InvalidModule(f"a name at byte {offset} is longer than the module")
     return data[offset : offset + length].decode(), offset + length
@@ -501,8 +425,8 @@ def _read_name(data: bytes, offset: int) -> tuple[str, int]:
 
 def _name(text: str) -> bytes:
     raw = text.encode()
-    return _uleb(len(raw)) + raw
+    return uleb(len(raw)) + raw
 
 
 def _section(section: int, content: bytes) -> bytes:
-    return bytes([section]) + _uleb(len(content)) + content
+    return bytes([section]) + uleb(len(content)) + content

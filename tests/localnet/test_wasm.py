@@ -44,11 +44,12 @@ def test_custom_sections_are_metadata() -> None:
 def test_an_instrumented_module_keeps_its_meaning() -> None:
     plain = bytes(wat2wasm('(module (memory 1) (global (mut i32) (i32.const 1)) (func (export "f")))'))
     again = wasm.inspect(plain)
-    instrumented = wasm.instrument(plain, again)
+    instrumented = wasm.instrument(plain, again, wasm.code_section(plain))
     with pytest.raises(wasm.InvalidModule, match="reserved"):
         wasm.inspect(instrumented)
     without_exports = bytes(wat2wasm('(module (memory 1) (func $f) (start $f) (data (i32.const 0) "x"))'))
-    changed = wasm.instrument(without_exports, wasm.inspect(without_exports))
+    code = wasm.code_section(without_exports)
+    changed = wasm.instrument(without_exports, wasm.inspect(without_exports), code)
     assert b"ic:memory" in changed
     assert b"ic:start" in changed
 

@@ -7,7 +7,7 @@ from localnet.acceptance.proxy import rejected
 from localnet.driver import INSTALL, Driver, module
 
 from mainer_nb.localnet import canister as limits
-from mainer_nb.localnet import wasm
+from mainer_nb.localnet import metering, wasm
 from mainer_nb.localnet.errors import Reply
 
 DOES_NOT_HOLD = {
@@ -84,12 +84,12 @@ def test_update_instructions(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_complexity_of_functions(ic: Driver, instructions: str, complexity: int) -> None:
     """a function that is too hard to compile is refused, one that just is not is a canister's"""
-    most = (wasm.MAX_COMPLEXITY - 1) // complexity  # `end` counts as one
+    most = (metering.MAX_FUNCTION_COMPLEXITY - 1) // complexity  # `end` counts as one
 
     def with_repeated(times: int) -> bytes:
         return module(f"(func $f {instructions * times})", imports="")
 
-    assert wasm.inspect(with_repeated(most)).memory_pages == (1, None)
+    metering.weigh(wasm.code_section(with_repeated(most)), memory64=False)
     found = complexity * (most + 1) + 1
     text = f"a function at index 0 with complexity {found} which exceeds the maximum complexity allowed 1000000"
     rejected(ic.install(ic.create(), with_repeated(most + 1), INSTALL), 5, text, "IC0505")
