@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import cycles, journal, runtime, system_api
-from .errors import CanisterTrap, Failure, RejectCode, StateError
-from .memory import WASM_PAGE, CowMemory, Range, page_ranges
+from .errors import CanisterTrap, Failure, RejectCode, StateError, too_much_written
+from .memory import WASM_PAGE, CowMemory, Pages
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, Message
 from .store import LogRecord, check_file
@@ -115,6 +115,8 @@ class Canister:
             controllers=frozenset(state.settings.controllers),
             environment=tuple((name, value) for name, value in state.settings.environment_variables),
             instruction_limit=limit,
+            write_limit=_write_limit(entry),
+            log_limit=state.settings.log_memory_limit,
             memory64=instance.compiled.info.memory64,
             stable_pages=state.stable_pages,
             certified_data=state.certified_data,
@@ -156,6 +158,7 @@ class Canister:
         execution.grow_stable = self._grow_stable
         self._limit_growth(execution)
         outcome = _run(execution, call)
+        outcome.instructions += execution.dirty_heap_price()
         if outcome.trap is None:
             outcome.trap = self._beyond_limits(execution, outcome.instructions)
         return outcome
@@ -175,13 +178,9 @@ class Canister:
         heap_size = heap.size if heap is not None else 0
         if execution.entry in ("U", "I") and 0 < settings.wasm_memory_limit < heap_size:
             return _heap_too_large(settings.wasm_memory_limit, heap_size)
-        limit = _WRITE_LIMITS.get(execution.entry, WRITE_LIMIT)
-        if _total(execution.stable_touched) > limit:  # before the exact and slower count
-            written = page_ranges(execution.stable_touched, execution.stable_pages * WASM_PAGE)
-            if _total(written) > limit:
-                return _too_much_written("stable", limit)
-        if heap is not None and heap_size > limit and _total(heap.dirty()) > limit:
-            return _too_much_written("main", limit)
+        limit = _write_limit(execution.entry)
+        if heap_size > limit and execution.machine.written() > limit:
+            return too_much_written("main", limit)
         grown = heap_size + (execution.stable_pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
         if grown <= 0 or execution.entry == "RQ":
             return None
@@ -246,12 +245,12 @@ class Canister:
             instance.heap is not None and instance.heap.base != self._heap_file(state.heap_generation)
         )
         changes = []
-        heap_ranges = instance.heap.dirty() if instance.heap else []
+        heap_ranges = instance.dirty()
         if instance.heap is not None and (heap_ranges or instance.heap_pages() != state.heap_pages):
             heap = instance.heap
             changes.append(journal.FileChange(heap.base, heap.size, heap_ranges, heap.views(heap_ranges)))
         size = execution.stable_pages * WASM_PAGE
-        stable_ranges = page_ranges(execution.stable_touched, size)
+        stable_ranges = execution.stable_touched.ranges(size)
         if self._stable is not None and stable_ranges:
             changes.append(
                 journal.FileChange(self._stable.base, size, stable_ranges, self._stable.views(stable_ranges))
@@ -270,8 +269,7 @@ class Canister:
             except OSError as error:
                 self._half_written = True
                 raise StateError(f"{self._folder} cannot be written: {error.strerror}") from error
-            if instance.heap is not None:
-                instance.heap.discard(heap_ranges)
+            instance.discard()
             if self._stable is not None:
                 self._stable.discard(stable_ranges)
             if instance is not self._instance:
@@ -284,7 +282,7 @@ class Canister:
         if fresh_heap or fresh_stable:
             self._remove_old_files()
 
-    def rollback(self, touched: list[tuple[int, int]], replaced: Instance | None = None) -> None:
+    def rollback(self, touched: Pages, replaced: Instance | None = None) -> None:
         """Back to the committed state after a trap, or after a query method called as an update."""
         if replaced is not None and replaced is not self._instance:
             replaced.close()
@@ -296,7 +294,7 @@ class Canister:
                 self._stable.close()
                 self._stable = None
             else:
-                self._stable.discard(page_ranges(touched, self._stable.size))
+                self._stable.discard(touched.ranges(self._stable.size))
 
     def _close_instances(self) -> None:
         for instance in (self._instance, self._query_instance):
@@ -378,7 +376,7 @@ class Canister:
             prepare(execution)
             outcome = _run(execution, lambda: instance.call_export(export, execution, limit))
             if self._query_stable is not None:
-                self._query_stable.discard(page_ranges(execution.stable_touched, self._query_stable.size))
+                self._query_stable.discard(execution.stable_touched.ranges(self._query_stable.size))
             return outcome
 
     def _grow_query_stable(self, pages: int) -> CowMemory:
@@ -468,7 +466,7 @@ class QuerySession:
         self._heap_file, self._stable_file = heap_file, stable_file
         self._stable: CowMemory | None = None
         self._stable_pages = state.stable_pages
-        self._touched: list[Range] = []
+        self._touched = Pages()
         self.instance = self._instantiate(state.heap_pages, state.globals)
 
     def _instantiate(self, heap_pages: int, globals_: list[bytes]) -> Instance:
@@ -484,7 +482,7 @@ class QuerySession:
         execution.grow_stable = self._grow_stable
         outcome = _run(execution, call)
         self._stable_pages = execution.stable_pages
-        self._touched = page_ranges([*self._touched, *execution.stable_touched], self._stable_pages * WASM_PAGE)
+        self._touched |= execution.stable_touched
         return outcome
 
     def _grow_stable(self, pages: int) -> CowMemory:
@@ -502,7 +500,9 @@ class QuerySession:
             self._stable_pages,
             self.instance.globals(),
             [(offset, heap.read(offset, size)) for offset, size in heap.dirty()] if heap else [],
-            [(offset, stable.read(offset, size)) for offset, size in self._touched] if stable else [],
+            [(offset, stable.read(offset, size)) for offset, size in self._touched.ranges(stable.size)]
+            if stable
+            else [],
         )
 
     def restore(self, saved: _Saved) -> None:
@@ -514,11 +514,13 @@ class QuerySession:
             assert self.instance.heap is not None
             self.instance.heap.write(offset, data)
         if self._stable is not None:
-            self._stable.discard(self._touched)
+            self._stable.discard(self._touched.ranges(self._stable.size))
             for offset, data in saved.stable:
                 self._stable.write(offset, data)
         self._stable_pages = saved.stable_pages
-        self._touched = [(offset, len(data)) for offset, data in saved.stable]
+        self._touched = Pages()
+        for offset, data in saved.stable:
+            self._touched.add(offset, len(data))
 
     def close(self) -> None:
         """Frees memory and address space."""
@@ -536,11 +538,11 @@ def _run(execution: Execution, call: Callable[[], None]) -> Outcome:
     return Outcome(execution, trap, execution.machine.instructions() + execution.charged)
 
 
-_WRITE_LIMITS = {"RQ": QUERY_WRITE_LIMIT, "I": INSTALL_WRITE_LIMIT, "G": INSTALL_WRITE_LIMIT}
-
-
-def _total(ranges: list[Range]) -> int:
-    return sum(size for _, size in ranges)
+def _write_limit(entry: str) -> int:
+    """Bytes of a memory that an entry point may write to."""
+    if entry in ("I", "G", "s"):
+        return INSTALL_WRITE_LIMIT
+    return WRITE_LIMIT if entry in ("U", "Ry", "Rt", "C", "T") else QUERY_WRITE_LIMIT
 
 
 def _heap_too_large(limit: int, size: int) -> CanisterTrap:
@@ -552,14 +554,6 @@ def _heap_too_large(limit: int, size: int) -> CanisterTrap:
         " memory usage. It might be necessary to move data from the Wasm memory to the stable memory. If such high"
         " Wasm memory usage is expected and safe, then the developer can increase the Wasm memory limit in the"
         " canister settings.",
-    )
-
-
-def _too_much_written(memory: str, limit: int) -> CanisterTrap:
-    return CanisterTrap(
-        "IC0524",
-        f"Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the {memory}"
-        f" memory in a single message execution: limit: {limit // 1024} KB.",
     )
 
 

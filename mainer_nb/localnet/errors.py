@@ -101,5 +101,14 @@ def violation(message: str) -> CanisterTrap:
     return CanisterTrap("IC0504", f"Canister violated contract: {message}")
 
 
+def too_much_written(memory: str, limit: int) -> CanisterTrap:
+    """The message wrote to more than `limit` bytes of its ``main`` or ``stable`` memory."""
+    return CanisterTrap(
+        "IC0524",
+        f"Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the {memory}"
+        f" memory in a single message execution: limit: {limit // 1024} KB.",
+    )
+
+
 def no_such_canister(text: str) -> Failure:
     return Failure(RejectCode.DESTINATION_INVALID, "IC0301", f"Canister {text} not found")

@@ -33,6 +33,8 @@ import numpy as np
 
 WASM_PAGE = 65536
 PAGE = mmap.PAGESIZE
+#: The pages that the Internet Computer counts, whatever those of this system are.
+OS_PAGE = 4096
 
 #: A byte range of a memory: (offset, length).
 Range = tuple[int, int]
@@ -204,17 +206,40 @@ def write_ranges(base: Path, ranges: Iterable[Range], views: Iterable[memoryview
         os.close(fd)
 
 
-def page_ranges(touched: Iterable[Range], size: int) -> list[Range]:
-    """`touched` byte ranges widened to whole pages (the last one ends at `size`), merged and sorted."""
-    merged: list[Range] = []
-    for offset, length in sorted(touched):
-        start = offset // PAGE * PAGE
-        end = min(-(-(offset + length) // PAGE) * PAGE, size)
-        if merged and start <= merged[-1][0] + merged[-1][1]:
-            start, previous = merged[-1][0], merged.pop()
-            end = max(end, previous[0] + previous[1])
-        merged.append((start, end - start))
-    return merged
+def total(ranges: Iterable[Range]) -> int:
+    """Bytes in all of `ranges`, which do not overlap."""
+    return sum(length for _, length in ranges)
+
+
+class Pages:
+    """The pages of a memory that were written to. It takes room for each page once, however often it is written to."""
+
+    def __init__(self) -> None:
+        self._numbers: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __ior__(self, other: Pages) -> Pages:
+        self._numbers |= other._numbers
+        return self
+
+    def add(self, offset: int, length: int) -> int:
+        """Adds the pages of `length` (at least one) bytes at `offset`; how many of them are new."""
+        before = len(self._numbers)
+        self._numbers.update(range(offset // OS_PAGE, (offset + length - 1) // OS_PAGE + 1))
+        return len(self._numbers) - before
+
+    def ranges(self, size: int) -> list[Range]:
+        """The byte ranges of the pages in a memory of `size` bytes: whole pages of this system, merged and sorted."""
+        merged: list[Range] = []
+        for number in sorted(self._numbers):
+            start = number * OS_PAGE // PAGE * PAGE
+            end = min(-(-(number + 1) * OS_PAGE // PAGE) * PAGE, size)
+            if merged and start <= merged[-1][0] + merged[-1][1]:
+                start = merged.pop()[0]
+            merged.append((start, end - start))
+        return merged
 
 
 # Telling private pages apart (Documentation/admin-guide/mm/pagemap.rst).

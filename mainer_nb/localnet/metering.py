@@ -36,10 +36,16 @@ _PREFIXED = (0xFC, 0xFD)
 #: One instruction with its immediates, but for the labels of a ``br_table``, which are counted by a number.
 _INSTRUCTION = re.compile(
     rb"[\x00\x01\x05\x0b\x0f\x1a\x1b\xd1\x45-\xc4]"
-    rb"|[\x02-\x04\x0c\x0d\x10\x12\x20-\x26\x3f-\x42\xd0\xd2]" + _LEB + rb"|[\x28-\x3e]" + _MEMARG +
-    rb"|[\x11\x13]" + _LEB + _LEB +
-    rb"|\x1c\x01" + _LEB +
-    rb"|\x43.{4}|\x44.{8}"
+    rb"|[\x02-\x04\x0c\x0d\x10\x12\x20-\x26\x3f-\x42\xd0\xd2]"
+    + _LEB
+    + rb"|[\x28-\x3e]"
+    + _MEMARG
+    + rb"|[\x11\x13]"
+    + _LEB
+    + _LEB
+    + rb"|\x1c\x01"
+    + _LEB
+    + rb"|\x43.{4}|\x44.{8}"
     rb"|\xfc(?:[\x00-\x07]|[\x08\x0a\x0c\x0e]" + _LEB + _LEB + rb"|[\x09\x0b\x0d\x0f-\x11]" + _LEB + rb")"
     rb"|\xfd(?:[\x00-\x0b\x5c\x5d]" + _MEMARG + rb"|[\x0c\x0d].{16}|[\x15-\x22].|[\x54-\x5b]" + _MEMARG + rb"."
     rb"|[\x0e-\x14\x23-\x53\x5e-\x7f]|[\x80-\xff]\x01)"
@@ -71,9 +77,7 @@ def _weights() -> dict[int, int]:
     weights |= dict.fromkeys([0xFC08, 0xFC0A, 0xFC0B, 0xFC0C, 0xFC0E, 0xFC11], 100)  # init, copy, fill
     weights |= {0xFC09: 300, 0xFC0D: 300, 0xFC0F: 300, 0xFC10: 100}  # data.drop, elem.drop, table.grow, table.size
     weights |= dict.fromkeys(range(0xFD00, 0xFE00), 1)
-    return weights | {
-        0xFD00 + opcode: weight for weight, opcodes in _VECTOR_WEIGHTS.items() for opcode in opcodes
-    }
+    return weights | {0xFD00 + opcode: weight for weight, opcodes in _VECTOR_WEIGHTS.items() for opcode in opcodes}
 
 
 #: Vector instructions that count as more than 1, by the number behind the prefix.

@@ -209,6 +209,7 @@ class Instance:
     def __init__(self, runtime: Runtime, compiled: Compiled, base: Path, pages: int | None) -> None:
         self.compiled = compiled
         self.heap: memory.CowMemory | None = None
+        self._dirty: list[memory.Range] | None = None
         self._fuel = 0
         info = compiled.info
         self._store = wasmtime.Store(runtime.engine)
@@ -234,9 +235,12 @@ class Instance:
         self._globals = [self._export(wasm.global_export(i)).global_ for i in info.mutable_globals]
         self._functions: dict[str, ffi.wasmtime_func_t] = {}
         _check(ffi.wasmtime_context_set_fuel(self._context, 0))  # nothing has been executed yet
-        if pages is not None and self.heap is not None:
+        self._initial = 0
+        if pages is None:
+            self._initial = memory.total(self.dirty())
+        elif self.heap is not None:
             # What the data segments wrote is not the committed state: drop it.
-            self.heap.discard(self.heap.dirty())
+            self.discard()
             self._resize(pages)
 
     def _export(self, name: str) -> Any:
@@ -269,6 +273,22 @@ class Instance:
         """Size of the heap in wasm pages."""
         return self.heap.size // memory.WASM_PAGE if self.heap else 0
 
+    def dirty(self) -> list[memory.Range]:
+        """The ranges of the heap that differ from the committed state, as they were after the latest call."""
+        if self._dirty is None:
+            self._dirty = self.heap.dirty() if self.heap else []
+        return self._dirty
+
+    def written(self) -> int:
+        """Bytes, in whole pages, that the heap was written to; of a new instance, without its data segments."""
+        return max(0, memory.total(self.dirty()) - self._initial)
+
+    def discard(self) -> None:
+        """Drops what differs from the committed state, or has become the committed state."""
+        if self.heap is not None:
+            self.heap.discard(self.dirty())
+        self._dirty, self._initial = None, 0
+
     def globals(self) -> list[bytes]:
         """The values of the mutable globals, as their raw 16 bytes."""
         value = ffi.wasmtime_val_t()
@@ -285,7 +305,7 @@ class Instance:
             False if that is impossible (the heap has grown beyond `pages`): the instance must be replaced.
         """
         if self.heap is not None:
-            self.heap.discard(self.heap.dirty())
+            self.discard()
             if not self._resize(pages):
                 return False
         for item, raw in zip(self._globals, globals_, strict=True):
@@ -349,7 +369,7 @@ class Instance:
         return found.params == [address] and not found.results
 
     def _call(self, function: ffi.wasmtime_func_t, args: tuple[int, ...], execution: Execution, limit: int) -> None:
-        self._fuel = limit
+        self._fuel, self._dirty = limit, None
         _check(ffi.wasmtime_context_set_fuel(self._context, limit))
         raw = (ffi.wasmtime_val_raw_t * max(1, len(args)))()
         for slot, arg in zip(raw, args, strict=False):

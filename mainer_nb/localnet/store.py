@@ -297,6 +297,10 @@ class Store:
         unused = [sha256 for (sha256,) in self._rows("SELECT sha256 FROM module") if sha256 not in wanted]
         self.write(Changes(modules=dict.fromkeys(unused)))
 
+    def has_module(self, sha256: bytes) -> bool:
+        """Whether a module with this hash is kept."""
+        return bool(self._rows("SELECT 1 FROM module WHERE sha256=?", (sha256,)))
+
     def module(self, sha256: bytes) -> bytes:
         """The module with this hash.
 

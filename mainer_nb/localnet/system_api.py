@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol, cast
 
 from . import cycles, memory
-from .errors import CanisterTrap, Reject, Reply, Response, trapped, violation
+from .errors import CanisterTrap, Reject, Reply, Response, too_much_written, trapped, violation
 
 WASM_PAGE = memory.WASM_PAGE
 #: Limit of a canister's stable memory (mainnet: 500 GiB).
@@ -43,12 +43,14 @@ MAX_TRAP_TEXT = 8 * 1024
 NODES = 1
 #: Bytes and calls of the System API count as instructions; so many are taken from the limit at once.
 _SETTLE = 1024 * 1024
-#: Instructions that a call of a function counts as, unless it is listed (mainnet's figures).
+#: Instructions that a call of a function counts as, unless it is listed (mainnet's figures, as those that follow:
+#: dfinity/ic, system_api_complexity.rs and linker.rs).
 _OVERHEAD = 500
 _OVERHEADS = {
     "call_new": 1_500,
     "call_perform": 5_000,
     "debug_print": 100,
+    "is_controller": 1_000,
     "performance_counter": 200,
     "stable_grow": 100,
     "stable64_grow": 100,
@@ -59,6 +61,14 @@ _OVERHEADS = {
     "stable_write": 20,
     "stable64_write": 20,
 }
+#: Instructions that a byte of an answer, of a call's argument and of a log counts as; other bytes count as one.
+_TRANSMITTED_BYTE = 50
+#: A byte that a log keeps counts as this many more: for itself, and for the one that it pushes out.
+_LOGGED_BYTE = 2
+#: Instructions that a page counts as when a message writes to it first: of stable memory, or of the heap.
+DIRTY_PAGE = 1_000
+#: So many times as much is a page of a 64-bit heap.
+DIRTY_PAGE_MEMORY64_FACTOR = 4
 #: What entry points are called in error messages.
 _MODES = {
     "I": "init",
@@ -111,6 +121,9 @@ class Machine(Protocol):
     def spend(self, instructions: int) -> None:
         """Counts work done by the system as `instructions`; traps if they are beyond the limit."""
 
+    def written(self) -> int:
+        """Bytes, in whole pages, that the heap was written to."""
+
 
 @dataclass
 class Execution:
@@ -150,6 +163,8 @@ class Execution:
     call_budget: int = 500
     memory64: bool = False
     max_stable_pages: int = MAX_STABLE_PAGES
+    write_limit: int = 2 * 1024**3
+    log_limit: int = 4096
 
     answer: Response | None = None
     reply_data: bytearray = field(default_factory=bytearray)
@@ -158,7 +173,7 @@ class Execution:
     accepted_message: bool = False
     calls: list[OutgoingCall] = field(default_factory=list)
     pending: OutgoingCall | None = None
-    stable_touched: list[memory.Range] = field(default_factory=list)
+    stable_touched: memory.Pages = field(default_factory=memory.Pages)
     timer_set: bool = False
     certified: bool = False
     logs: deque[tuple[int, bytes]] = field(default_factory=deque)
@@ -181,12 +196,12 @@ class Execution:
         """Cycles of the call that can still be accepted: none once it is answered."""
         return 0 if self.responded or self.answer is not None else self.available
 
-    def read(self, address: int, size: int) -> bytes:
-        """`size` bytes of the heap at `address`; traps beyond its end."""
+    def read(self, address: int, size: int, price: int = 1) -> bytes:
+        """`size` bytes of the heap at `address`, each counted as `price` instructions; traps beyond its end."""
         heap = self.machine.heap
         if heap is None or address + size > heap.size:
             raise violation(f"heap access out of bounds: {size} bytes at {address}")
-        self.charge(size)
+        self.charge(size * price)
         return ctypes.string_at(heap.address + address, size)
 
     def write(self, address: int, data: bytes | bytearray) -> None:
@@ -205,6 +220,11 @@ class Execution:
 
     def write_amount(self, dst: int, amount: int) -> None:
         self.write(dst, amount.to_bytes(16, "little"))
+
+    def dirty_heap_price(self) -> int:
+        """Instructions that the pages of the heap count as which the message has written to."""
+        factor = DIRTY_PAGE_MEMORY64_FACTOR if self.memory64 else 1
+        return self.machine.written() // memory.OS_PAGE * DIRTY_PAGE * factor
 
     def liquid(self) -> int:
         """The balance above the freezing threshold."""
@@ -326,7 +346,7 @@ def msg_reply_data_append(x: Execution, src: int, size: int) -> None:
             f"ic0.msg_reply_data_append: application payload size ({len(x.reply_data) + size})"
             f" cannot be larger than {MAX_REPLY}."
         )
-    x.reply_data += x.read(src, size)
+    x.reply_data += x.read(src, size, _TRANSMITTED_BYTE)
 
 
 @_api(_REPLIES)
@@ -340,7 +360,7 @@ def msg_reject(x: Execution, src: int, size: int) -> None:
     _must_not_have_responded(x)
     if size > MAX_REPLY:
         raise violation(f"ic0.msg_reject: a message of {size} bytes is larger than {MAX_REPLY}")
-    x.answer = Reject(4, _text(x.read(src, size), "msg_reject", "the message"))
+    x.answer = Reject(4, _text(x.read(src, size, _TRANSMITTED_BYTE), "msg_reject", "the message"))
 
 
 def _text(data: bytes, function: str, what: str) -> str:
@@ -497,7 +517,7 @@ def call_data_append(x: Execution, src: int, size: int) -> None:
             f"ic0.call_data_append: request payload size ({len(call.payload) + size})"
             f" exceeds the limit of {MAX_CALL_PAYLOAD}"
         )
-    call.payload += x.read(src, size)
+    call.payload += x.read(src, size, _TRANSMITTED_BYTE)
 
 
 @_api(_CALLS, "i32")
@@ -581,9 +601,13 @@ def stable64_write(x: Execution, offset: int, src: int, size: int) -> None:
     if heap is None or src + size > heap.size:
         raise violation(f"heap access out of bounds: {size} bytes at {src}")
     x.charge(size)
+    if size > x.write_limit:
+        raise too_much_written("stable", x.write_limit)
     if size and x.stable is not None:
+        x.charge(DIRTY_PAGE * x.stable_touched.add(offset, size))
+        if len(x.stable_touched) * memory.OS_PAGE > x.write_limit:
+            raise too_much_written("stable", x.write_limit)
         ctypes.memmove(x.stable.address + offset, heap.address + src, size)
-        x.stable_touched.append((offset, size))
 
 
 @_api("* s", "i64 i64 i64")
@@ -788,19 +812,27 @@ def env_var_value_copy(x: Execution, name_src: int, name_size: int, dst: int, of
 @_api("* s", "I I")
 def debug_print(x: Execution, src: int, size: int) -> None:
     heap = x.machine.heap
+    _charge_log(x, size)
     if heap is None or src + size > heap.size:
         line = b"(debug_print message out of memory bounds)"
     else:
-        line = x.read(src, min(size, MAX_LOG_LINE))
+        line = x.read(src, min(size, MAX_LOG_LINE), 0)
     x.logs.append((x.time, line))
     x.log_size += len(line)
     while x.log_size > MAX_LOG:
         x.log_size -= len(x.logs.popleft()[1])
 
 
+def _charge_log(x: Execution, size: int) -> None:
+    """Counts the bytes of a line that the log has room for, and those that this message may still send there."""
+    left = max(0, x.log_limit - x.log_size)
+    x.charge(_LOGGED_BYTE * min(size, x.log_limit) + _TRANSMITTED_BYTE * min(size, left))
+
+
 @_api("* s", "I I", name="trap")
 def _trap(x: Execution, src: int, size: int) -> None:
     heap = x.machine.heap
+    _charge_log(x, size)
     if heap is None or src + size > heap.size:
         raise trapped("(trap message out of memory bounds)")
     raise trapped(x.read(src, min(size, MAX_TRAP_TEXT)).decode(errors="ignore"))

@@ -9,7 +9,7 @@ import pytest
 
 from mainer_nb.localnet import journal, memory
 from mainer_nb.localnet.errors import DamagedState
-from mainer_nb.localnet.memory import PAGE, CowMemory, page_ranges, write_ranges
+from mainer_nb.localnet.memory import PAGE, CowMemory, Pages, write_ranges
 
 
 @pytest.fixture(params=["scanned", "read", "compared"], autouse=True)
@@ -97,10 +97,27 @@ def test_a_memory_without_reserve_moves_when_it_grows(tmp_path: Path) -> None:
 
 def test_ranges_are_widened_to_pages_and_merged() -> None:
     size = 10 * PAGE
-    assert page_ranges([], size) == []
-    assert page_ranges([(1, 1), (PAGE + 1, 2), (5 * PAGE - 1, 2)], size) == [(0, 2 * PAGE), (4 * PAGE, 2 * PAGE)]
-    assert page_ranges([(0, 3 * PAGE), (PAGE, 1)], size) == [(0, 3 * PAGE)]
-    assert page_ranges([(9 * PAGE, PAGE)], size - 7) == [(9 * PAGE, PAGE - 7)]
+    cases: list[tuple[list[memory.Range], list[memory.Range]]] = [
+        ([], []),
+        ([(1, 1), (PAGE + 1, 2), (5 * PAGE - 1, 2)], [(0, 2 * PAGE), (4 * PAGE, 2 * PAGE)]),
+        ([(0, 3 * PAGE), (PAGE, 1)], [(0, 3 * PAGE)]),
+        ([(9 * PAGE, PAGE - 7)], [(9 * PAGE, PAGE - 7)]),
+    ]
+    for written, merged in cases:
+        pages = Pages()
+        for offset, length in written:
+            pages.add(offset, length)
+        assert pages.ranges(size - 7) == merged
+
+
+def test_pages_are_counted_once() -> None:
+    pages, more = Pages(), Pages()
+    assert pages.add(4095, 2) == 2
+    assert pages.add(0, 8192) == 0
+    assert pages.add(8191, 2) == 1
+    more.add(12288, 1)
+    pages |= more
+    assert len(pages) == 4
 
 
 def test_a_journal_is_applied_exactly_for_its_commit(cow: CowMemory, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import hashlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from .. import candid, principal, wasm
+from .. import candid, metering, principal, wasm
 from .. import canister as limits
 from ..canister import Canister, Outcome
 from ..errors import CanisterTrap, Failure, Reject, RejectCode, no_such_canister
+from ..memory import Pages
 from ..runtime import Compiled, Instance
 from ..state import CallMessage, FromSystem
 from .chunks import chunk_error
@@ -77,10 +78,18 @@ def _install(network: Scheduler, canister: Canister, message: CallMessage, args:
     compiled = compile_module(network, module)
     with network.lock:
         check_growth(network, canister, len(module) - canister.state.module_size)
+    compiling = _compilation(network, compiled, module)
     if kind == "upgrade":
-        _upgrade(network, canister, message, args, compiled, module, options or {})
+        _upgrade(network, canister, message, args, compiled, module, options or {}, compiling)
     else:
-        _install_fresh(network, canister, message, args, compiled, module, kind)
+        _install_fresh(network, canister, message, args, compiled, module, kind, compiling)
+
+
+def _compilation(network: Scheduler, compiled: Compiled, module: bytes) -> int:
+    """What compiling `module` counts as, in instructions: little if the network has a canister with it."""
+    known = network.store.has_module(compiled.sha256)
+    each = metering.RECOMPILE_INSTRUCTION if known else metering.COMPILE_INSTRUCTION
+    return each * network.runtime.instructions(compiled, module)
 
 
 def compile_module(network: Scheduler, module: bytes) -> Compiled:
@@ -103,13 +112,15 @@ def _install_fresh(
     compiled: Compiled,
     module: bytes,
     kind: str,
+    compiling: int,
 ) -> None:
     """Modes install and reinstall: empty memories, then ``(start)`` and ``canister_init``."""
     instance = _instantiate(network, canister, compiled, keep_heap=False)
     canister.start_stable_afresh()
     outcome = _enter(network, canister, instance, message, args["arg"], "canister_init", fresh=True)
+    outcome.instructions += compiling
     if outcome.trap is not None:
-        canister.rollback([], instance)
+        canister.rollback(Pages(), instance)
         raise _trapped(network, canister, outcome)
     _commit(network, canister, message, args, instance, compiled, module, outcome, kind, fresh_stable=True)
 
@@ -122,6 +133,7 @@ def _upgrade(
     compiled: Compiled,
     module: bytes,
     options: dict[str, Any],
+    compiling: int,
 ) -> None:
     """Mode upgrade: ``canister_pre_upgrade`` of the old module, then ``canister_post_upgrade`` of the new one."""
     persistence = options.get("wasm_memory_persistence")
@@ -130,12 +142,12 @@ def _upgrade(
     before = canister.instance()
     execution = canister.execution("G", network.around, network.clock.now(), before, limits.INSTALL_LIMIT)
     execution.caller = message.caller
-    spent = 0
+    spent = compiling
     if before.has("canister_pre_upgrade") and not options.get("skip_pre_upgrade"):
         outcome = canister.run(
             execution, lambda: before.call_export("canister_pre_upgrade", execution, limits.INSTALL_LIMIT)
         )
-        spent = outcome.instructions
+        spent += outcome.instructions
         if outcome.trap is not None:
             canister.rollback(execution.stable_touched)
             raise _trapped(network, canister, outcome)
@@ -153,7 +165,7 @@ def _upgrade(
         "canister_post_upgrade",
         stable_pages=execution.stable_pages,
     )
-    outcome.execution.stable_touched += execution.stable_touched
+    outcome.execution.stable_touched |= execution.stable_touched
     outcome.instructions += spent
     if not outcome.execution.certified:
         outcome.execution.certified_data = execution.certified_data
