@@ -22,8 +22,7 @@ from .wasm import InvalidModule, read_uleb, uleb
 #: Counted for each instruction of a module that is compiled, and for one that the network has compiled before.
 COMPILE_INSTRUCTION = 6_000
 RECOMPILE_INSTRUCTION = COMPILE_INSTRUCTION // 100
-#: Limits of one function.
-MAX_FUNCTION_SIZE = 1_000_000
+#: Limit of one function. An instruction adds at least 1 to its complexity: it has no more instructions either.
 MAX_FUNCTION_COMPLEXITY = 1_000_000
 #: To be raised when `weigh` comes to give other modules: compiled ones are kept under this number.
 VERSION = 1
@@ -148,7 +147,7 @@ def weigh(code: bytes, memory64: bool) -> Weighed:
         memory64: the module has a 64-bit memory, whose loads and stores count as 2.
 
     Raises:
-        InvalidModule: a function is larger or more complex than the Internet Computer allows, or has an instruction
+        InvalidModule: a function is more complex than the Internet Computer allows, or has an instruction
             that canisters cannot have.
     """
     paddings, instructions = _PADDINGS[memory64], 0
@@ -208,9 +207,4 @@ def _check_function(index: int, found: list[tuple[int, bytes]]) -> None:
         raise InvalidModule(
             f"Wasm module contains a function at index {index} with complexity {complexity} which exceeds the maximum"
             f" complexity allowed {MAX_FUNCTION_COMPLEXITY}."
-        )
-    if len(found) > MAX_FUNCTION_SIZE:
-        raise InvalidModule(
-            f"Wasm module contains a function at index {index} of size {len(found)} that exceeds the maximum allowed"
-            f" size of {MAX_FUNCTION_SIZE}."
         )
