@@ -13,7 +13,8 @@ rest of `mainer_nb`.
                             gateway      canisters as web sites
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
                             composite    composite queries, with the queries that they call
-                            scheduler    who runs when: queues, call contexts, callbacks, timers, worker threads
+                            scheduler    who runs when: queues, call contexts, callbacks, timers
+                            pool         threads for messages and queries, of which nobody knows how long they take
                             outcalls     HTTP requests that canisters make, if it is asked for
                             management   the management canister, a module a concern (its interface: management.did)
                             keys         development keys that canisters sign with
@@ -23,6 +24,7 @@ rest of `mainer_nb`.
                             system_api   the functions it imports from ic0
                             runtime      wasmtime: compiling, linking, entering
                             wasm         modules as bytes
+                            metering     what their instructions cost
                             memory       copy-on-write memories
     what stays              state        the state as plain data
                             store        the database in the network's folder

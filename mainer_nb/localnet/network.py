@@ -11,10 +11,9 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import bls, certificate, cycles, management, principal
 from . import canister as limits
@@ -25,6 +24,7 @@ from .envelope import Call, Query
 from .errors import Failure, Reject, RejectCode, Reply, Response
 from .hash_tree import Node
 from .node import SEED_LENGTH, NodeKey
+from .pool import Pool
 from .runtime import Runtime
 from .scheduler import Scheduler, no_method, not_callable
 from .state import CallMessage, FromUser, Request
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 #: An ingress message may be this many bytes, its envelope included (mainnet: 2 MiB for most subnets).
 MAX_INGRESS = 2 * 1024 * 1024
 _LONG_ARGUMENT = 64 * 1024
+#: Queries that may run at once, however long they take, and those of one canister (as mainnet's nodes have it).
+MOST_QUERIES = 200
+QUERIES_OF_A_CANISTER = 2
+#: Who composite queries take their turns as: one at a time runs anyway.
+_COMPOSITE = b"composite"
+_T = TypeVar("_T")
 
 
 def cache_folder() -> Path:
@@ -90,7 +96,8 @@ class Network:
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         #: Only one composite query at a time holds several canisters, so that two cannot wait for each other.
         self._composite = threading.Lock()
-        self._threads = ThreadPoolExecutor(max(4, workers), "query")
+        self._threads = Pool("query", max(4, workers), MOST_QUERIES, QUERIES_OF_A_CANISTER)
+        self._threads.start()
         self._outside = self.scheduler.outside = _outside() if self._remembered("outcalls", outcalls) else None
         self.scheduler.start()
 
@@ -116,7 +123,7 @@ class Network:
 
     def close(self) -> None:
         """Stops the network; everything acknowledged is in its folder."""
-        self._threads.shutdown()
+        self._threads.stop()
         self.scheduler.stop()
         if self._outside is not None:
             self._outside.close()
@@ -143,7 +150,7 @@ class Network:
         if call.request_id in self.scheduler.requests:
             return None
         if self._inspects_slowly(call):
-            refusal = await asyncio.get_running_loop().run_in_executor(self._threads, self.inspect, call)
+            refusal = await self._on_thread(call.canister_id, functools.partial(self.inspect, call))
         else:
             refusal = self.inspect(call)
         if refusal is None:
@@ -281,8 +288,18 @@ class Network:
 
     async def query(self, query: Query) -> Response:
         """Executes a query call on the committed state."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self.execute_query, query)
+        owner = _COMPOSITE if self._is_composite(query) else query.canister_id
+        return await self._on_thread(owner, functools.partial(self.execute_query, query))
+
+    async def _on_thread(self, owner: bytes, job: Callable[[], _T]) -> _T:
+        """Has a thread execute what may run code of canister `owner`; canisters take turns."""
+        done: _T = await asyncio.wrap_future(self._threads.submit(job, owner))
+        return done
+
+    def _is_composite(self, query: Query) -> bool:
+        canister = self.scheduler.canisters.get(query.canister_id)
+        compiled = canister.compiled if canister is not None else None
+        return compiled is not None and compiled.info.method_kind(query.method) == "composite_query"
 
     def execute_query(self, query: Query) -> Response:
         """Executes a query call on the committed state."""

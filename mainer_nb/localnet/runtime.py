@@ -36,7 +36,6 @@ MAX_TABLE = 1_000_000
 #: Bytes of compiled modules that are kept for all networks of a user.
 MAX_CACHE = 2 * 1024**3
 _STACK = 4 * 1024 * 1024
-THREAD_STACK = 32 * 1024 * 1024
 
 _active = threading.local()
 

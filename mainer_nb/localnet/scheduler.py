@@ -17,6 +17,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ from .canister import Canister, Outcome, Surroundings
 from .clock import Clock
 from .errors import DamagedState, Failure, Reject, RejectCode, Reply, Response, StateError
 from .memory import WASM_PAGE
-from .runtime import MAX_HEAP32, MAX_HEAP64, THREAD_STACK, Compiled, Instance, Runtime
+from .pool import Pool
+from .runtime import MAX_HEAP32, MAX_HEAP64, Compiled, Instance, Runtime
 from .state import (
     Callback,
     CallContext,
@@ -53,6 +55,8 @@ log = logging.getLogger("mainer_nb.localnet")
 #: Messages that may wait for a canister at once, and calls a canister may have open at once.
 MAX_QUEUE = 500
 MAX_OPEN_CALLS = 500
+#: Canisters that may run at once, however long they take.
+MOST_WORKERS = 200
 HEARTBEAT_SECONDS = 1.0
 #: How often what canisters owe for storage is taken from them, and old requests are forgotten.
 HOUSEKEEPING_SECONDS = 10.0
@@ -82,7 +86,7 @@ class Scheduler:
 
     Args:
         store: where the state is kept; what it holds is loaded.
-        workers: number of canisters that may run at once.
+        workers: number of canisters that may run at once; those whose messages take long are not counted.
 
     Attributes:
         outside: makes the canisters' HTTPS outcalls; None: they are refused.
@@ -108,7 +112,6 @@ class Scheduler:
         self._fetching = 0
         self._fetched: dict[int, management.http_request.Fetched | Reject] = {}
         self._subnet = Subnet(deque())
-        self._work = threading.Condition(self.lock)
         self._ready: deque[Canister | Subnet] = deque()
         self._timers: list[tuple[int, bytes]] = []
         self._deadlines: list[tuple[int, bytes, int]] = []
@@ -116,8 +119,8 @@ class Scheduler:
         self._idle = threading.Condition(self.lock)
         self._stopping = False
         self._running = 0
-        self._workers = workers
-        self._threads: list[threading.Thread] = []
+        self._pool = Pool("worker", workers, MOST_WORKERS, MOST_WORKERS)
+        self._clockwork = threading.Thread(target=self._ticker, name="ticker", daemon=True)
         self._next_message = 1
         with self.lock:
             self._load()
@@ -127,15 +130,8 @@ class Scheduler:
 
     def start(self) -> None:
         """Starts the worker threads and the timer thread."""
-        before = threading.stack_size(THREAD_STACK)
-        try:
-            for number in range(self._workers):
-                self._threads.append(threading.Thread(target=self._worker, name=f"worker-{number}", daemon=True))
-            self._threads.append(threading.Thread(target=self._ticker, name="ticker", daemon=True))
-            for thread in self._threads:
-                thread.start()
-        finally:
-            threading.stack_size(before)
+        self._pool.start()
+        self._clockwork.start()
 
     def stop(self) -> None:
         """Lets running messages finish, then stops; waiting messages stay in the store."""
@@ -143,10 +139,9 @@ class Scheduler:
             if self.failure is None:
                 self.keep()
             self._stopping = True
-            self._work.notify_all()
             self._tick.notify_all()
-        for thread in self._threads:
-            thread.join()
+        self._pool.stop()
+        self._clockwork.join()
         for canister in self.canisters.values():
             canister.close()
 
@@ -311,7 +306,7 @@ class Scheduler:
         waiting = bool(who.queue) or (isinstance(who, Canister) and bool(who.management))
         if waiting and not who.busy and who not in self._ready:
             self._ready.append(who)
-            self._work.notify()
+            self._pool.submit(self._run_next).add_done_callback(_report)
 
     def release(self, who: Canister | Subnet) -> None:
         """`who` is not executing anything any more. With the lock held."""
@@ -333,32 +328,30 @@ class Scheduler:
 
     # Worker threads.
 
-    def _worker(self) -> None:
-        while True:
+    def _run_next(self) -> None:
+        """Executes one message of the canister whose turn it is."""
+        with self.lock:
+            if self._stopping:
+                return
+            who = self._ready.popleft()
+            who.busy = True
+            self._running += 1
+            if isinstance(who, Canister) and who.management:
+                number, message = who.management.popleft()
+            else:
+                number, message = who.queue.popleft()  # type: ignore[assignment]
+        try:
+            self._execute(who, number, message)
+        except StateError as error:
+            self._fail(error)
+        except Exception as error:  # of the disk or of ours: answer the caller, keep the network going
+            self._give_up(who, number, message, error)
+        finally:
             with self.lock:
-                while not self._ready and not self._stopping:
-                    self._work.wait()
-                if self._stopping:
-                    return
-                who = self._ready.popleft()
-                who.busy = True
-                self._running += 1
-                if isinstance(who, Canister) and who.management:
-                    number, message = who.management.popleft()
-                else:
-                    number, message = who.queue.popleft()  # type: ignore[assignment]
-            try:
-                self._execute(who, number, message)
-            except StateError as error:
-                self._fail(error)
-            except Exception as error:  # of the disk or of ours: answer the caller, keep the network going
-                self._give_up(who, number, message, error)
-            finally:
-                with self.lock:
-                    self._running -= 1
-                    self.release(who)
-                    if not self._anything_to_do():
-                        self._idle.notify_all()
+                self._running -= 1
+                self.release(who)
+                if not self._anything_to_do():
+                    self._idle.notify_all()
 
     def _give_up(self, who: Canister | Subnet, number: int, message: Message, error: Exception) -> None:
         """Rejects a message that could not be executed, or not committed; it has changed nothing."""
@@ -844,7 +837,7 @@ class Scheduler:
                 self._fire_timers(now)
                 self._expire_calls(now)
                 if now >= next_beat:
-                    self._fire_heartbeats()
+                    self.fire_heartbeats()
                     next_beat = now + int(HEARTBEAT_SECONDS * cycles.SECOND)
                 if now >= next_house:
                     self._keep_house(now)
@@ -870,7 +863,8 @@ class Scheduler:
             if canister is not None and callback_id in canister.state.callbacks:
                 self.enqueue(canister_id, ResponseMessage(callback_id, _DEADLINE_EXPIRED))
 
-    def _fire_heartbeats(self) -> None:
+    def fire_heartbeats(self) -> None:
+        """Sends every heartbeat on its way that does not wait already. With the lock held."""
         beat = TaskMessage("canister_heartbeat")
         for canister_id, canister in self.canisters.items():
             has_heartbeat = canister.compiled is not None and beat.entry in canister.compiled.info.exports
@@ -924,7 +918,7 @@ class Scheduler:
             now = self.clock.now()
             self._fire_timers(now)
             self._expire_calls(now)
-            self._fire_heartbeats()
+            self.fire_heartbeats()
             self._keep_house(now)
             self.flush()
         return self.wait_until_idle(timeout)
@@ -938,6 +932,11 @@ class Scheduler:
 
     def _anything_to_do(self) -> bool:
         return bool(self._ready or self._running or self._fetching)
+
+
+def _report(step: Future[None]) -> None:
+    if not step.cancelled() and step.exception() is not None:
+        log.error("a step of the network failed", exc_info=step.exception())
 
 
 def not_callable(canister: Canister) -> Reject:

@@ -299,7 +299,7 @@ class Store:
 
     def has_module(self, sha256: bytes) -> bool:
         """Whether a module with this hash is kept."""
-        return bool(self._rows("SELECT 1 FROM module WHERE sha256=?", (sha256,)))
+        return any(self._rows("SELECT 1 FROM module WHERE sha256=?", sha256))
 
     def module(self, sha256: bytes) -> bytes:
         """The module with this hash.

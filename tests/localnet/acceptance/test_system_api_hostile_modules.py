@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import tracemalloc
+import urllib.request
+
 import pytest
 from localnet import universal as u
-from localnet.driver import INSTALL, Driver, eventually, module
+from localnet.driver import ALICE, INSTALL, Driver, eventually, module
 from localnet.outcomes import number, rejected, replied
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import canister as limits
+from mainer_nb.localnet import http
+from mainer_nb.localnet.envelope import Call, Query
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.scheduler import MAX_QUEUE
 from mainer_nb.localnet.state import CallMessage
 
 DOES_NOT_HOLD = {
-    "an endless loop of memory.grow ends as soon as other loops": "growing costs an instruction a page, and wasmtime"
-    " asks Python each time: it ends at the same limit, but holds one of the threads for hours",
-    "many calls of cheap functions end as soon as on mainnet": "a function of the System API takes about a"
-    " microsecond: 40 billion instructions of nothing else may take minutes",
+    "many calls of cheap functions end as soon as on mainnet": "they end at the same number of calls, but a call"
+    " takes some microseconds, so that 40 billion instructions of nothing else take minutes, or half an hour if it is"
+    " stable64_size or debug_print; other canisters go on meanwhile, and stopping the network waits",
+    "a heap that a message fills is bounded before the message ends": "a canister may write to all of its heap, 4 or"
+    " 6 GiB, until it is told that this was too much",
 }
 LIMIT = 100_000_000
 GROWN = u.ignore(u.basic("grow", 1000))
@@ -44,6 +52,9 @@ ENDLESS = {
     "reading the argument": GROWN + u.forever(u.api("msg_arg_data_copy", 200_000, 0, 30)),
     "writing stable memory": GROWN + u.stable_grow(1000) + u.forever(u.api("stable64_write", 0, 0, 60_000_000)),
     "reading stable memory": GROWN + u.stable_grow(1000) + u.forever(u.api("stable64_read", 200_000, 0, 60_000_000)),
+    "growing memory by nothing": u.forever(u.ignore(u.basic("grow", 0))),
+    "growing memory": u.forever(u.ignore(u.basic("grow", 1))),
+    "growing memory too far": u.forever(u.ignore(u.basic("grow", 100_000))),
     "growing stable memory": u.forever(u.ignore(u.api("stable64_grow", 1))),
     "printing": GROWN + u.forever(u.api("debug_print", 0, 32_000)),
     "building calls": GROWN + u.forever(u.new_call(b"", "nowhere", on_reply=b"", on_reject=b"")),
@@ -100,6 +111,104 @@ def test_other_canisters_and_their_queries_go_on(ic: Driver, canister: bytes, mo
         assert replied(ic.query(canister, "query", u.reply(u.blob(b"on")))) == b"on"
     assert ic.network.scheduler.requests[request].response is None
     rejected(ic.response(request), "IC0522")
+
+
+#: Loops in the machine's own code, and loops in which the network is asked something each time.
+LOOPS = {"computing": "(nop)", "asking": "(drop (call $time))", "growing": "(drop (memory.grow (i32.const 0)))"}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_more_looping_canisters_than_processors_do_not_stop_others(
+    ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    monkeypatch.setattr(limits, "UPDATE_LIMIT", {"computing": 2_000_000_000, "asking": 200_000_000}.get(loop, LIMIT))
+    wasm = module(f'(func (export "canister_update go") (loop $again {LOOPS[loop]} (br $again)))')
+    requests = [ic.submit(ic.create(wasm), "go") for _ in range((os.cpu_count() or 1) + 2)]
+    for _ in range(3):
+        assert replied(ic.update(canister, "update", u.reply(u.blob(b"on")))) == b"on"
+        assert replied(ic.query(canister, "query", u.reply(u.blob(b"on")))) == b"on"
+    unfinished = [ic.network.scheduler.requests[one].response is None for one in requests if isinstance(one, bytes)]
+    assert unfinished == [True] * len(requests)
+    for request in requests:
+        rejected(ic.response(request), "IC0522")
+
+
+def test_heartbeats_that_loop_do_not_stop_others(ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UPDATE_LIMIT", 1_000_000_000)
+    wasm = module('(func (export "canister_heartbeat") (loop $again (br $again)))')
+    looping = [ic.create(wasm) for _ in range((os.cpu_count() or 1) + 2)]
+    with ic.network.scheduler.lock:
+        ic.network.scheduler.fire_heartbeats()
+    assert replied(ic.update(canister, "update", u.reply(u.blob(b"on")))) == b"on"
+    assert all(ic.network.scheduler.canisters[one].busy for one in looping)
+    for one in looping:
+        ic.manage("stop_canister", {"canister_id": one})
+
+
+def test_a_flood_of_slow_queries_does_not_stop_others(
+    ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a flood of slow queries stops neither updates nor queries of others, nor the status page"""
+    monkeypatch.setattr(limits, "QUERY_LIMIT", 300_000_000)
+    slow = ic.create(module('(func (export "canister_query slow") (loop $again (br $again)))'))
+
+    def query(callee: bytes, method: str, arg: bytes = b"") -> Query:
+        return Query(callee, method, arg, ALICE, None, ic.time() + 10**11, os.urandom(32))
+
+    async def flood() -> None:
+        network = ic.network
+        runner, port = await http.listen(network)
+        flood = [asyncio.create_task(network.query(query(slow, "slow"))) for _ in range(12)]
+        await asyncio.sleep(0.1)
+        answer = u.reply(u.blob(b"on"))
+        assert replied(await network.query(query(canister, "query", answer))) == b"on"
+        assert replied(await asyncio.to_thread(ic.update, canister, "update", answer)) == b"on"
+        status = f"http://127.0.0.1:{port}/api/v2/status"
+        assert await asyncio.to_thread(lambda: urllib.request.urlopen(status).status) == 200
+        assert not all(task.done() for task in flood)
+        for task in flood:
+            rejected(await task, "IC0522")
+        await runner.cleanup()
+
+    asyncio.run(flood())
+
+
+def test_inspections_that_loop_do_not_stop_others(ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "INSPECT_LIMIT", 300_000_000)
+    wasm = module('(func (export "canister_inspect_message") (loop $again (br $again)))')
+    looping = ic.create(wasm)
+
+    def call(callee: bytes, arg: bytes) -> Call:
+        return Call(callee, "update", arg, ALICE, None, ic.time() + 10**11, os.urandom(32))
+
+    async def flood() -> None:
+        flood = [asyncio.create_task(ic.network.submit(call(looping, b""))) for _ in range(12)]
+        await asyncio.sleep(0.1)
+        message = call(canister, u.reply(u.blob(b"on")))
+        assert await ic.network.submit(message) is None
+        assert await ic.network.wait(message.request_id, 30)
+        assert not all(task.done() for task in flood)
+        for task in flood:
+            rejected(await task, "IC0522")
+
+    asyncio.run(flood())
+
+
+def test_many_small_writes_of_stable_memory_take_no_memory_of_the_network(ic: Driver) -> None:
+    body = """(func (export "canister_update go") (local $n i32)
+      (drop (call $stable_grow (i64.const 1)))
+      (loop $again
+        (call $stable_write (i64.const 100) (i64.const 0) (i64.const 1))
+        (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $n) (i32.const 60000))))
+      (call $reply))"""
+    writer = ic.create(module(body))
+    tracemalloc.start()
+    try:
+        assert replied(ic.update(writer, "go")) == b""
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_flood_of_calls_to_itself_does_not_stop_others(ic: Driver, canister: bytes) -> None:
