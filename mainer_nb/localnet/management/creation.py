@@ -11,7 +11,7 @@ from ..errors import Failure, Reject, RejectCode
 from ..state import CallMessage, CanisterState, Settings
 from ..store import being_deleted
 from .methods import Answer, caller_fault, method, record, reply
-from .settings import changed, reserve, variables_hash
+from .settings import changed, check_compute, reserve, variables_hash
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
@@ -71,6 +71,7 @@ def _check_wanted(network: Scheduler, wanted: bytes) -> None:
 
 def _afford_allocations(network: Scheduler, canister: Canister) -> None:
     state = canister.state
+    check_compute(network, 0, state.settings.compute_allocation)
     if state.settings.memory_allocation:
         needed = reserve(network, canister, state.settings, state.settings.memory_allocation)
         state.reserved += needed

@@ -19,6 +19,10 @@ MAX_VIEWERS = 10
 MAX_VARIABLES = 20
 MAX_VARIABLE_SIZE = 128
 
+#: Percent of a processor that a subnet allocates in all: it executes four canisters at a time, keeps one processor for
+#: those without an allocation, and gives away half of the rest, of which one percent must remain.
+SUBNET_COMPUTE_CAPACITY = 150
+
 #: The largest value of each numeric setting.
 BOUNDS = {
     "compute_allocation": 100,
@@ -117,7 +121,7 @@ def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
     """Checks that the network and the canister can bear `wanted`; the cycles to set aside for it. With the lock held.
 
     Raises:
-        Failure: memory, balance or reserved cycles limit do not suffice.
+        Failure: memory, compute, balance or reserved cycles limit do not suffice.
     """
     state, before = canister.state, canister.state.settings
     used = state.memory_size()
@@ -133,6 +137,7 @@ def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
             f"Cannot set the reserved cycles limit {wanted.reserved_cycles_limit} below the reserved cycles balance of"
             f" the canister {state.reserved}.",
         )
+    check_compute(network, before.compute_allocation, wanted.compute_allocation)
     more = max(used, wanted.memory_allocation) - max(used, before.memory_allocation)
     reserved = reserve(network, canister, wanted, more) if more > 0 else 0
     threshold = cycles.freezing_threshold(
@@ -152,6 +157,25 @@ def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
             f" At least {missing} additional cycles are required.",
         )
     return reserved
+
+
+def check_compute(network: Scheduler, before: int, wanted: int) -> None:
+    """Whether the subnet can give a canister a compute allocation of `wanted` percent. With the lock held.
+
+    Args:
+        before: what it has; less of it can be had always.
+
+    Raises:
+        Failure: the allocations of all canisters would be more than the subnet gives away.
+    """
+    others = sum(canister.state.settings.compute_allocation for canister in network.canisters.values()) - before
+    available = max(0, SUBNET_COMPUTE_CAPACITY - others - 1)
+    if wanted > max(before, available):
+        raise caller_fault(
+            "IC0101",
+            f"Canister requested a compute allocation of {wanted}% which cannot be satisfied because the Subnet's"
+            f" remaining compute capacity is {available}%.",
+        )
 
 
 def reserve(network: Scheduler, canister: Canister, wanted: Settings, more: int) -> int:

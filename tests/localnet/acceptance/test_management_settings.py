@@ -13,7 +13,7 @@ from mainer_nb.localnet.errors import Reject, Reply
 
 DOES_NOT_HOLD = {
     "messages that grow a memory on a full subnet set cycles aside": "only memory allocations do",
-    "compute allocations are limited by the capacity of the subnet": "threads are shared by all, allocated or not",
+    "a compute allocation guarantees its share of the processors": "threads are shared by all, allocated or not",
     "a new canister has a wasm_memory_limit of 3 GiB, as mainnet gives it": "the specification's default is no limit",
 }
 
@@ -214,6 +214,22 @@ def test_compute_allocation_needs_cycles(ic: Driver) -> None:
     """a compute allocation that would freeze the canister is rejected"""
     outcome = change(ic, ic.create(cycles=10**12), compute_allocation=50)
     rejected(outcome, 5, "Cannot increase compute allocation to 50 due to insufficient cycles.", "IC0530")
+
+
+def test_compute_capacity(ic: Driver) -> None:
+    """compute allocations of more than the subnet can give, 149% in all, are rejected"""
+    first, second = ic.create(cycles=10**17, compute_allocation=90), ic.create(cycles=10**17)
+    text = (
+        "Canister requested a compute allocation of 60% which cannot be satisfied because the Subnet's remaining"
+        " compute capacity is 59%."
+    )
+    rejected(change(ic, second, compute_allocation=60), 1, text, "IC0101")
+    creation = {"settings": {"compute_allocation": 60}, "amount": 10**17}
+    rejected(ic.manage("provisional_create_canister_with_cycles", creation), 1, text, "IC0101")
+    assert change(ic, second, compute_allocation=59) is None
+    assert change(ic, second, compute_allocation=59) is None
+    assert change(ic, first, compute_allocation=80) is None
+    assert change(ic, second, compute_allocation=69) is None
 
 
 def test_allocations_cost(ic: Driver) -> None:
