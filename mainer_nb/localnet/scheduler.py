@@ -52,9 +52,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mainer_nb.localnet")
 
-#: Messages that may wait for a canister at once, and calls a canister may have open at once.
-MAX_QUEUE = 500
-MAX_OPEN_CALLS = 500
+#: Messages that may wait for a canister at once. Of one caller there are at most `system_api.MAX_CALLS_TO_ONE`.
+MAX_QUEUE = 10_000
 #: Canisters that may run at once, however long they take.
 MOST_WORKERS = 200
 HEARTBEAT_SECONDS = 1.0
@@ -457,7 +456,7 @@ class Scheduler:
         execution = canister.execution("RQ" if is_query else "U", self.around, self.clock.now(), instance, limit)
         execution.caller, execution.arg, execution.method = message.caller, message.arg, message.method
         execution.available, execution.deadline = message.cycles, 0 if is_query else message.deadline
-        execution.call_budget = MAX_OPEN_CALLS - len(canister.state.callbacks)
+        execution.open_calls = canister.state.open_calls()
         export = f"canister_{'query' if is_query else 'update'} {message.method}"
         outcome = canister.run(execution, lambda: instance.call_export(export, execution, limit))
         context = CallContext(message.origin, message.caller, message.cycles, deadline=message.deadline)
@@ -587,7 +586,7 @@ class Scheduler:
         execution.caller, execution.deadline = context.caller, context.deadline
         execution.available, execution.responded = context.available, context.responded
         execution.call_instructions = context.instructions
-        execution.call_budget = MAX_OPEN_CALLS - len(canister.state.callbacks)
+        execution.open_calls = canister.state.open_calls()
         return execution
 
     # System tasks.
@@ -612,7 +611,7 @@ class Scheduler:
         instance = canister.instance()
         execution = canister.execution("T", self.around, self.clock.now(), instance, limits.UPDATE_LIMIT)
         execution.caller = principal.MANAGEMENT
-        execution.call_budget = MAX_OPEN_CALLS - len(state.callbacks)
+        execution.open_calls = state.open_calls()
         outcome = canister.run(execution, lambda: instance.call_export(message.entry, execution, limits.UPDATE_LIMIT))
         if outcome.trap is not None:
             canister.rollback(execution.stable_touched)

@@ -217,6 +217,10 @@ class CanisterState:
             "snapshots_size": self.snapshots_size,
         }
 
+    def open_calls(self) -> list[bytes]:
+        """The callee of each call that awaits its response."""
+        return [callback.callee for callback in self.callbacks.values()]
+
     def memory_size(self) -> int:
         """The sum of `memory_metrics`; added up here because every message asks for it."""
         return (

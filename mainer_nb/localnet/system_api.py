@@ -18,8 +18,9 @@ or i64). Entry points are abbreviated as there:
 from __future__ import annotations
 
 import ctypes
-from collections import deque
-from collections.abc import Callable
+import functools
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol, cast
 
@@ -33,6 +34,9 @@ MAX_CERTIFIED_DATA = 32
 MAX_CALL_PAYLOAD = 10 * 1024 * 1024
 MAX_REPLY = 2 * 1024 * 1024
 MAX_METHOD_NAME = 20_000
+#: Calls that a canister may have open at once: to one callee, and in all (mainnet: a million in the whole subnet).
+MAX_CALLS_TO_ONE = 500
+MAX_OPEN_CALLS = 10_000
 MAX_VARIABLE_NAME = 128
 MAX_KEY_NAME = 128
 #: How much is kept of a line that a canister prints, of all lines of one message, and of the text of a trap.
@@ -160,7 +164,7 @@ class Execution:
     grow_stable: Callable[[int], memory.CowMemory] | None = None
     certified_data: bytes = b""
     global_timer: int = 0
-    call_budget: int = 500
+    open_calls: Sequence[bytes] = ()
     memory64: bool = False
     max_stable_pages: int = MAX_STABLE_PAGES
     write_limit: int = 2 * 1024**3
@@ -220,6 +224,16 @@ class Execution:
 
     def write_amount(self, dst: int, amount: int) -> None:
         self.write(dst, amount.to_bytes(16, "little"))
+
+    @functools.cached_property
+    def calls_to(self) -> Counter[bytes]:
+        """How many calls of the canister to each callee are open, those that it makes now included."""
+        return Counter(self.open_calls)
+
+    def may_call(self, callee: bytes) -> bool:
+        """Whether one more call can be open."""
+        in_all = len(self.open_calls) + len(self.calls)
+        return in_all < MAX_OPEN_CALLS and self.calls_to[callee] < MAX_CALLS_TO_ONE
 
     def dirty_heap_price(self) -> int:
         """Instructions that the pages of the heap count as which the message has written to."""
@@ -551,9 +565,10 @@ def call_perform(x: Execution) -> int:
     call = _pending(x, "call_perform")
     x.pending = None
     price = call_price(x, len(call.payload) + len(call.method))
-    if len(x.calls) >= x.call_budget or price > x.liquid():
+    if not x.may_call(call.callee) or price > x.liquid():
         x.balance += call.cycles
         return 2
+    x.calls_to[call.callee] += 1
     x.balance -= price
     x.calls.append(call)
     return 0

@@ -9,7 +9,7 @@ from localnet import universal as u
 from localnet.driver import REINSTALL, UPGRADE, Driver
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import principal, scheduler
+from mainer_nb.localnet import principal, system_api
 from mainer_nb.localnet.errors import Reject, RejectCode, Response
 
 
@@ -228,11 +228,28 @@ def test_a_callback_that_is_not_in_the_table_traps_when_the_response_comes(pair:
     rejected(pair.ic.update(pair.caller, "update", program), "IC0502", "not in the table")
 
 
-def test_calls_fail_to_be_performed_when_too_many_are_open(pair: Pair) -> None:
-    one = u.new_call(pair.callee, "update", u.reply(), on_reply=b"")
-    count = u.store(1024, u.basic("add", u.stored(1024), one + u.api("call_perform")))
-    program = count * (scheduler.MAX_OPEN_CALLS + 3) + u.reply(u.i64(u.stored(1024)))
+def _failures(callee: bytes, calls: int) -> bytes:
+    """Calls a canister so often, and adds 2 to what is stored for each call that is not performed."""
+    one = u.new_call(callee, "update", u.reply(), on_reply=b"", on_reject=b"")
+    return u.store(1024, u.basic("add", u.stored(1024), one + u.api("call_perform"))) * calls
+
+
+def test_calls_fail_to_be_performed_when_too_many_to_one_canister_are_open(pair: Pair) -> None:
+    program = _failures(pair.callee, system_api.MAX_CALLS_TO_ONE + 3) + u.reply(u.i64(u.stored(1024)))
     assert number(pair.ic.update(pair.caller, "update", program)) == 3 * 2
+
+
+def test_a_canister_may_have_more_calls_open_to_many_canisters(pair: Pair) -> None:
+    other = pair.ic.create(u.universal(), arg=b"")
+    program = _failures(pair.callee, 400) + _failures(other, 400) + u.reply(u.i64(u.stored(1024)))
+    assert number(pair.ic.update(pair.caller, "update", program)) == 0
+
+
+def test_calls_fail_to_be_performed_when_too_many_are_open_in_all(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_api, "MAX_OPEN_CALLS", 30)
+    other = pair.ic.create(u.universal(), arg=b"")
+    program = _failures(pair.callee, 20) + _failures(other, 20) + u.reply(u.i64(u.stored(1024)))
+    assert number(pair.ic.update(pair.caller, "update", program)) == 10 * 2
 
 
 def test_calls_fail_to_be_performed_when_they_would_freeze_the_canister(pair: Pair) -> None:
