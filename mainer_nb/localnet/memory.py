@@ -232,14 +232,19 @@ class Pages:
 
     def ranges(self, size: int) -> list[Range]:
         """The byte ranges of the pages in a memory of `size` bytes: whole pages of this system, merged and sorted."""
-        merged: list[Range] = []
-        for number in sorted(self._numbers):
-            start = number * OS_PAGE // PAGE * PAGE
-            end = min(-(-(number + 1) * OS_PAGE // PAGE) * PAGE, size)
-            if merged and start <= merged[-1][0] + merged[-1][1]:
-                start = merged.pop()[0]
-            merged.append((start, end - start))
-        return merged
+        return _merged(((number * OS_PAGE, OS_PAGE) for number in sorted(self._numbers)), size)
+
+
+def _merged(ranges: Iterable[Range], size: int) -> list[Range]:
+    """Ascending `ranges` widened to whole pages of this system (the last one ends at `size`), touching ones as one."""
+    merged: list[Range] = []
+    for offset, length in ranges:
+        start = offset // PAGE * PAGE
+        end = min(-(-(offset + length) // PAGE) * PAGE, size)
+        if merged and start <= merged[-1][0] + merged[-1][1]:
+            start = merged.pop()[0]
+        merged.append((start, end - start))
+    return merged
 
 
 # Telling private pages apart (Documentation/admin-guide/mm/pagemap.rst).
@@ -317,7 +322,7 @@ def _scanned_ranges(address: int, size: int) -> list[Range]:
         count = fcntl.ioctl(_pagemap(), _PAGEMAP_SCAN, scan, True)
         found += [(one.start - address, one.end - one.start) for one in regions[:count]]
         scan.start = scan.walk_end
-    return page_ranges(found, size)
+    return _merged(found, size)
 
 
 _PRESENT = np.uint64(1 << 63)

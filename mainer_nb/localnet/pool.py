@@ -102,7 +102,7 @@ class Pool:
         return [started for started in self._started.values() if now - started < PATIENCE]
 
     def _room(self) -> bool:
-        return len(self._short(time.monotonic())) < self._size
+        return len(self._started) < self._size or len(self._short(time.monotonic())) < self._size
 
     def _staff(self) -> None:
         """Finds a thread for a job that may run, now or as soon as there is room."""

@@ -231,7 +231,7 @@ class Scheduler:
             if self.failure is None:
                 log.critical("the network stops: %s", error)
                 self.failure, self._stopping = error, True
-                for waiting in (self._work, self._tick, self._idle):
+                for waiting in (self._tick, self._idle):
                     waiting.notify_all()
                 self.on_failure(error)
 
