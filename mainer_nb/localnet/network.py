@@ -58,7 +58,8 @@ class Network:
     Args:
         folder: made if missing; a network's state survives in it.
         cache: folder for compiled modules; by default one for all networks of this user.
-        workers: canisters that may run at once; by default the number of processors.
+        workers: canisters that may run at once, those whose messages take long not counted; by default the number of
+            processors.
         outcalls: whether canisters can make HTTPS outcalls; by default as last time, at first not.
 
     Raises:
