@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 
 import pytest
+from localnet.driver import eventually
 
 from mainer_nb.localnet.pool import Pool
 
@@ -17,6 +18,14 @@ def pool() -> Iterator[Pool]:
     pool = Pool("test", size=2, most=8, each=2)
     yield pool
     pool.stop()
+
+
+@pytest.fixture
+def end(pool: Pool) -> Iterator[threading.Event]:
+    """What long jobs wait for; it comes at the end of the test at the latest."""
+    event = threading.Event()
+    yield event
+    event.set()
 
 
 def test_results_and_exceptions_are_passed_on(pool: Pool) -> None:
@@ -33,9 +42,8 @@ def test_jobs_wait_for_the_start(pool: Pool) -> None:
     assert future.result(30) == 7
 
 
-def test_long_jobs_do_not_keep_others_waiting(pool: Pool) -> None:
+def test_long_jobs_do_not_keep_others_waiting(pool: Pool, end: threading.Event) -> None:
     pool.start()
-    end = threading.Event()
     long = [pool.submit(end.wait, owner) for owner in range(7)]
     assert pool.submit(lambda: "done", "other").result(30) == "done"
     assert not any(future.done() for future in long)
@@ -43,9 +51,9 @@ def test_long_jobs_do_not_keep_others_waiting(pool: Pool) -> None:
     assert all(future.result(30) for future in long)
 
 
-def test_no_more_jobs_run_than_are_allowed_in_any_case(pool: Pool) -> None:
+def test_no_more_jobs_run_than_are_allowed_in_any_case(pool: Pool, end: threading.Event) -> None:
     pool.start()
-    end, began = threading.Event(), threading.Semaphore(0)
+    began = threading.Semaphore(0)
 
     def job() -> None:
         began.release()
@@ -60,12 +68,11 @@ def test_no_more_jobs_run_than_are_allowed_in_any_case(pool: Pool) -> None:
         future.result(30)
 
 
-def test_an_owner_with_many_long_jobs_leaves_room_for_others(pool: Pool) -> None:
+def test_an_owner_with_many_long_jobs_leaves_room_for_others(pool: Pool, end: threading.Event) -> None:
     pool.start()
-    end = threading.Event()
     greedy = [pool.submit(end.wait, "greedy") for _ in range(100)]
     assert pool.submit(lambda: "done", "other").result(30) == "done"
-    assert sum(future.running() for future in greedy) == 2
+    eventually(lambda: sum(future.running() for future in greedy) == 2)
     end.set()
     assert all(future.result(30) for future in greedy)
 
@@ -86,9 +93,9 @@ def test_many_jobs_of_many_owners_are_all_executed(pool: Pool) -> None:
     assert [future.result(30) for future in futures] == list(range(5000))
 
 
-def test_stopping_finishes_what_runs_and_cancels_what_waits(pool: Pool) -> None:
+def test_stopping_finishes_what_runs_and_cancels_what_waits(pool: Pool, end: threading.Event) -> None:
     pool.start()
-    end, began = threading.Event(), threading.Event()
+    began = threading.Event()
 
     def job() -> str:
         began.set()
