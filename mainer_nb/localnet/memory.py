@@ -212,7 +212,7 @@ def total(ranges: Iterable[Range]) -> int:
 
 
 class Pages:
-    """The pages of a memory that were written to. It takes room for each page once, however often it is written to."""
+    """Pages of a memory that were used. It takes room for each page once, however often it is used."""
 
     def __init__(self) -> None:
         self._numbers: set[int] = set()

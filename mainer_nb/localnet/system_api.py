@@ -43,6 +43,10 @@ MAX_KEY_NAME = 128
 MAX_LOG_LINE = 32 * 1024
 MAX_LOG = 1024 * 1024
 MAX_TRAP_TEXT = 8 * 1024
+#: Bytes of stable memory, in whole pages, that a message may read or write; so many an installation, and a query.
+ACCESS_LIMIT = 2 * 1024**3
+INSTALL_ACCESS_LIMIT = 8 * 1024**3
+QUERY_ACCESS_LIMIT = 1024**3
 #: Nodes of the subnet, as the state tree lists them.
 NODES = 1
 #: Bytes and calls of the System API count as instructions; so many are taken from the limit at once.
@@ -178,6 +182,7 @@ class Execution:
     calls: list[OutgoingCall] = field(default_factory=list)
     pending: OutgoingCall | None = None
     stable_touched: memory.Pages = field(default_factory=memory.Pages)
+    stable_accessed: memory.Pages = field(default_factory=memory.Pages)
     timer_set: bool = False
     certified: bool = False
     logs: deque[tuple[int, bytes]] = field(default_factory=deque)
@@ -188,6 +193,23 @@ class Execution:
     @property
     def replicated(self) -> bool:
         return self.entry not in ("NRQ", "CQ", "CRy", "CRt", "CC", "F")
+
+    def access_stable(self, offset: int, size: int) -> None:
+        """Notes that `size` (at least one) bytes of the stable memory are read or written; traps if those are too many."""
+        limit = ACCESS_LIMIT
+        if self.entry in ("I", "G", "s"):
+            limit = INSTALL_ACCESS_LIMIT
+        elif self.entry not in ("U", "Ry", "Rt", "C", "T"):
+            limit = QUERY_ACCESS_LIMIT
+        if size <= limit:
+            self.stable_accessed.add(offset, size)
+        if max(size, len(self.stable_accessed) * memory.OS_PAGE) > limit:
+            raise CanisterTrap(
+                "IC0524",
+                "Canister exceeded memory access limits: Exceeded the limit for the number of accessed pages in the"
+                f" stable memory in a single message execution: limit {ACCESS_LIMIT // 1024} KB for regular messages"
+                f" and {QUERY_ACCESS_LIMIT // 1024} KB for queries.",
+            )
 
     def charge(self, instructions: int) -> None:
         """Counts work done for the canister as `instructions`; traps, now or soon, if the limit is reached."""
@@ -622,6 +644,7 @@ def stable64_write(x: Execution, offset: int, src: int, size: int) -> None:
         x.charge(DIRTY_PAGE * x.stable_touched.add(offset, size))
         if len(x.stable_touched) * memory.OS_PAGE > x.write_limit:
             raise too_much_written("stable", x.write_limit)
+        x.access_stable(offset, size)
         ctypes.memmove(x.stable.address + offset, heap.address + src, size)
 
 
@@ -633,6 +656,7 @@ def stable64_read(x: Execution, dst: int, offset: int, size: int) -> None:
     _check_stable(x, offset, size, "stable64_read")
     x.charge(size)
     if size and x.stable is not None:
+        x.access_stable(offset, size)
         ctypes.memmove(heap.address + dst, x.stable.address + offset, size)
 
 

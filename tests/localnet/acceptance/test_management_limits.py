@@ -7,11 +7,10 @@ from localnet.acceptance.proxy import rejected
 from localnet.driver import INSTALL, Driver, module
 
 from mainer_nb.localnet import canister as limits
-from mainer_nb.localnet import metering, wasm
+from mainer_nb.localnet import metering, system_api, wasm
 from mainer_nb.localnet.errors import Reply
 
 DOES_NOT_HOLD = {
-    "a message that reads more than 2 GiB of its memories is rejected": "only written pages are counted",
     "a module may have more than 10,000 data segments, or sections": "compiling them here takes time that grows with"
     " their square",
     "installations are rate limited": "a developer's computer does not need to be protected from its owner",
@@ -26,6 +25,20 @@ BUSY = module(
     (call $arg_copy (i32.const 0) (i32.const 0) (i32.const 8))
     (drop (call $stable_grow (i64.const 40)))
     (call $stable_write (i64.const 0) (i64.const 0) (i64.load (i32.const 0)))
+    (call $reply))
+  (func $read (local $size i64)
+    (call $arg_copy (i32.const 0) (i32.const 0) (i32.const 8))
+    (local.set $size (i64.load (i32.const 0)))
+    (drop (call $stable_grow (i64.const 40)))
+    (call $stable_read (i64.const 0) (i64.const 0) (local.get $size))
+    (call $stable_read (i64.const 0) (i64.const 0) (local.get $size))
+    (call $reply))
+  (func (export "canister_update read") (call $read))
+  (func (export "canister_query read_query") (call $read))
+  (func (export "canister_update write_and_read")
+    (drop (call $stable_grow (i64.const 40)))
+    (call $stable_write (i64.const 0) (i64.const 0) (i64.const 655360))
+    (call $stable_read (i64.const 0) (i64.const 655359) (i64.const 655362))
     (call $reply))
   (func (export "canister_update fill") (local $size i32)
     (call $arg_copy (i32.const 0) (i32.const 0) (i32.const 4))
@@ -55,6 +68,9 @@ def test_the_limits() -> None:
     assert limits.INSPECT_LIMIT == 200 * MILLION
     assert limits.WRITE_LIMIT == 2 * 2**30
     assert limits.INSTALL_WRITE_LIMIT == 8 * 2**30
+    assert system_api.ACCESS_LIMIT == 2 * 2**30
+    assert system_api.INSTALL_ACCESS_LIMIT == 8 * 2**30
+    assert system_api.QUERY_ACCESS_LIMIT == 2**30
 
 
 def test_update_instructions(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +141,36 @@ def test_stable_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     rejected(outcome, 5, "Exceeded the limit for the number of modified pages in the stable memory", "IC0524")
     assert "limit: 1280 KB" in outcome.message
     assert ic.number(canister, "size") == before
+
+
+ACCESSED = "Exceeded the limit for the number of accessed pages in the stable memory in a single message execution"
+
+
+def test_stable_reads(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """a message that reads more stable memory than allowed is rejected; pages that are read several times count once"""
+    monkeypatch.setattr(system_api, "ACCESS_LIMIT", 20 * 65536)
+    canister = ic.create(BUSY)
+    assert ic.update(canister, "read", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
+    outcome = ic.update(canister, "read", (20 * 65536 + 1).to_bytes(8, "little"))
+    rejected(outcome, 5, f"{ACCESSED}: limit 1280 KB for regular messages and 1048576 KB for queries.", "IC0524")
+
+
+def test_stable_reads_and_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pages of the stable memory that are written count with those that are read"""
+    monkeypatch.setattr(system_api, "ACCESS_LIMIT", 20 * 65536)
+    canister = ic.create(BUSY)
+    rejected(ic.update(canister, "write_and_read"), 5, ACCESSED, "IC0524")
+    monkeypatch.setattr(system_api, "ACCESS_LIMIT", 20 * 65536 + 4096)
+    assert ic.update(canister, "write_and_read") == Reply(b"")
+
+
+def test_stable_reads_of_queries(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """a query that reads more stable memory than allowed is rejected"""
+    monkeypatch.setattr(system_api, "QUERY_ACCESS_LIMIT", 20 * 65536)
+    canister = ic.create(BUSY)
+    for call in (ic.query, ic.update):
+        assert call(canister, "read_query", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
+        rejected(call(canister, "read_query", (20 * 65536 + 1).to_bytes(8, "little")), 5, ACCESSED, "IC0524")
 
 
 def test_heap_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
