@@ -11,7 +11,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import wabt from "wabt";
 import { sha256Constants, sha256Wat } from "./common/sha256.mjs";
-import { replaceFunction } from "./link.mjs";
+import { replaceFunction, withAllStableMemory } from "./link.mjs";
 
 const require = createRequire(import.meta.url);
 const here = dirname(fileURLToPath(import.meta.url));
@@ -90,7 +90,7 @@ function manifestWith(folder, built) {
 async function outputs(motoko, folder) {
   const built = Object.assign({}, ...canisters[folder].map((name) => compile(motoko, name)));
   const creator = "mainer_creator_canister.wasm";
-  if (creator in built) built[creator] = await replaceFunction(built[creator], "compress", sha256Wat());
+  if (creator in built) built[creator] = withAllStableMemory(await replaceFunction(built[creator], "compress", sha256Wat()));
   return { ...built, "manifest.json": manifestWith(folder, built) };
 }
 

@@ -1,4 +1,4 @@
-// Puts a function written in WebAssembly text in the place of one that the Motoko compiler made.
+// Puts other functions in the place of those that the Motoko compiler made.
 
 import wabt from "wabt";
 
@@ -97,15 +97,32 @@ function codeSection(bodies) {
   return Buffer.concat([Buffer.from([CODE]), encoded(content.length), content]);
 }
 
+/** `module` with another body of the function `name`: what `change` makes of it. */
+function withBody(module, name, change) {
+  const [index, ...more] = namedFunctions(module, name);
+  if (index === undefined || more.length > 0) throw new Error(`there must be one function ${name}`);
+  const bodies = bodiesOf(module);
+  bodies[index - importedFunctions(module)] = change(bodies[index - importedFunctions(module)]);
+  const { start, end } = sections(module).find(({ id }) => id === CODE);
+  return Buffer.concat([module.subarray(0, start), codeSection(bodies), module.subarray(end)]);
+}
+
 /** `module` with the function `name` done by `wat`: a WebAssembly text of one function that refers to no other. */
 export async function replaceFunction(module, name, wat) {
   const features = { memory64: true };
   const assembled = (await wabt()).parseWat(`${name}.wat`, wat, features).toBinary({}).buffer;
   const [replacement] = bodiesOf(Buffer.from(assembled));
-  const [index, ...more] = namedFunctions(module, name);
-  if (index === undefined || more.length > 0) throw new Error(`there must be one function ${name}`);
-  const bodies = bodiesOf(module);
-  bodies[index - importedFunctions(module)] = replacement;
-  const { start, end } = sections(module).find(({ id }) => id === CODE);
-  return Buffer.concat([module.subarray(0, start), codeSection(bodies), module.subarray(end)]);
+  return withBody(module, name, () => replacement);
+}
+
+/** `module` with up to 500 GiB of stable memory, what a canister can have, in place of 4 GiB: the compiler's option for
+ * that, --max-stable-pages, is not in its npm package. */
+export function withAllStableMemory(module) {
+  const few = Buffer.from([0x42, 0x80, 0x80, 0x04]); // i64.const 65_536
+  const all = Buffer.from([0x42, 0x80, 0x80, 0xf4, 0x03]); // i64.const 8_192_000
+  return withBody(module, "__stablemem_grow", (body) => {
+    const at = body.indexOf(few);
+    if (at < 0 || body.includes(few, at + 1)) throw new Error("__stablemem_grow must have one limit of 65,536 pages");
+    return Buffer.concat([body.subarray(0, at), all, body.subarray(at + few.length)]);
+  });
 }

@@ -68,7 +68,7 @@ module {
     delete_canister : shared { canister_id : Principal } -> async ();
   };
 
-  public type CanisterSettings = { controllers : ?[Principal]; freezing_threshold : ?Nat };
+  public type CanisterSettings = { controllers : ?[Principal]; freezing_threshold : ?Nat; wasm_memory_limit : ?Nat };
 
   public let management : Management = actor "aaaaa-aa";
 };

@@ -45,6 +45,7 @@ persistent actor MainerCreator {
   transient let reserve = 500_000_000_000; // cycles that a creation leaves in the creator
   transient let cyclesPerByteSent = 1_100;
   transient let notWorthReturning = 100_000_000_000; // cycles; bringing them back would use most of them
+  transient let maxHeap = 4_294_967_296; // bytes; an LLM may use all that it can, not only the 3 GiB of new canisters
   transient let installChunkSize = 1_048_576; // what the chunk store of a canister takes
   transient let maxStoredParts = 90; // a chunk store holds 100; the rest is for creations that store the same at once
   transient let modelPath = "models/model.gguf";
@@ -255,7 +256,7 @@ persistent actor MainerCreator {
   };
 
   func makeController(progress : Progress, wasm : Artefacts.Artefact, owner : Principal, mainerType : Types.MainerAgentCanisterType, shareService : ?Text) : async* Text {
-    let canister = await* createAndInstall(progress, creationCycles.controller, [self(), owner], wasm);
+    let canister = await* createAndInstall(progress, creationCycles.controller, [self(), owner], null, wasm);
     let address = canister.toText();
     let mainer : Actors.MainerController = actor (address);
     progress.step := "health";
@@ -340,7 +341,7 @@ persistent actor MainerCreator {
 
   func makeLlm(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels) : async* (Text, Text) {
     let mainer : Actors.MainerController = actor (controllerId);
-    let canister = await* createAndInstall(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], wasm);
+    let canister = await* createAndInstall(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], ?maxHeap, wasm);
     let canister_id = canister.toText();
     let llm : Actors.Llm = actor (canister_id);
     progress.step := "health";
@@ -370,10 +371,10 @@ persistent actor MainerCreator {
     (canister_id, maxTokens.max_tokens_update.toText() # " tokens per update call, " # how);
   };
 
-  func createAndInstall(progress : Progress, cycles : Nat, controllers : [Principal], wasm : Artefacts.Artefact) : async* Principal {
+  func createAndInstall(progress : Progress, cycles : Nat, controllers : [Principal], wasm_memory_limit : ?Nat, wasm : Artefacts.Artefact) : async* Principal {
     progress.step := "create canister";
     let { canister_id } = await (with cycles) ic.create_canister({
-      settings = ?{ controllers = ?controllers; freezing_threshold = null };
+      settings = ?{ controllers = ?controllers; freezing_threshold = null; wasm_memory_limit };
       sender_canister_version = null;
     });
     progress.canister := ?canister_id;
@@ -505,7 +506,7 @@ persistent actor MainerCreator {
   func deleteAndRecover(canister_id : Principal) : async* () {
     await ic.update_settings({
       canister_id;
-      settings = { controllers = null; freezing_threshold = ?0 }; // else a part of the cycles may not be spent
+      settings = { controllers = null; freezing_threshold = ?0; wasm_memory_limit = null }; // else a part of the cycles may not be spent
       sender_canister_version = null;
     });
     if ((await ic.canister_status({ canister_id })).cycles > notWorthReturning) {

@@ -279,3 +279,10 @@ def test_only_controllers_may(guarded: Protocol, method: str, args: list[Any]) -
     with pytest.raises(CanisterError) as caught:
         getattr(guarded.stranger(guarded.creator), method)(*args)
     assert caught.value.variant == "Unauthorized"
+
+
+def test_models_may_take_more_than_4_gib_together(protocol: Protocol) -> None:
+    for seed in (1, 2):
+        target = {"LlmModel": {"Other": f"large {seed}"}}
+        status = protocol.creator.uploadBegin({"target": target, "size": 3 * 2**30, "sha256": bytes([seed]) * 32})
+        assert status["chunksTotal"] == -(-3 * 2**30 // CHUNK)
