@@ -15,9 +15,11 @@ from mainer_nb import identity, network
 from mainer_nb.agent import Agent
 from mainer_nb.localnet import http, principal
 from mainer_nb.localnet.canister import Canister as EngineCanister
+from mainer_nb.localnet.canister import Outcome
 from mainer_nb.localnet.network import Network as Engine
 from mainer_nb.localnet.runtime import Instance
 from mainer_nb.localnet.scheduler import Scheduler
+from mainer_nb.localnet.system_api import Execution
 from mainer_nb.network import Network
 
 
@@ -108,6 +110,33 @@ def computing() -> Iterator[Computing]:
         yield measured
     finally:
         Instance.call_export = original  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Message:
+    """An executed message: the entry point (as `localnet.system_api` names them), and what it took."""
+
+    entry: str
+    instructions: int
+
+
+@contextlib.contextmanager
+def messages() -> Iterator[list[Message]]:
+    """While it lasts, every executed message but queries is listed."""
+    seen: list[Message] = []
+    original = EngineCanister.run
+
+    def noted(self: EngineCanister, execution: Execution, call: Callable[[], None]) -> Outcome:
+        outcome = original(self, execution, call)
+        if execution.entry != "RQ":
+            seen.append(Message(execution.entry, outcome.instructions))
+        return outcome
+
+    EngineCanister.run = noted  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        EngineCanister.run = original  # type: ignore[method-assign]
 
 
 @dataclass

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure as Picture
 MEASURES = (
     "uploads",
     "handover",
+    "loading",
     "updates",
     "queries",
     "generation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 from mainer_nb import places
@@ -16,7 +17,7 @@ def seen_by(agent: Agent, canister_id: str) -> Canister:
     return Canister(agent, canister_id, places.files() / "llama_cpp.did", "llama_cpp")
 
 
-def upload(llm: Canister, data: bytes, name: str = MODEL, chunk: int = CHUNK) -> int:
+def upload(llm: Canister, data: bytes | mmap.mmap, name: str = MODEL, chunk: int = CHUNK) -> int:
     """Upload a file; its size as the canister has it."""
     size = 0
     for offset in range(0, len(data), chunk):

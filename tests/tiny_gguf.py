@@ -27,12 +27,14 @@ def write(
     width: int = 64,
     quantization: Quantization = Quantization.F32,
     as_float: bool = False,
+    padding: int = 0,
 ) -> Path:
     """Write the model to `path` (some 0.5 MB). Equal arguments give equal bytes.
 
     `context`: tokens; `architecture`: "qwen2" gives that family's tensors and vocabulary, any other name is only what
     the file says of itself; `quantization` of the matrices, whose `width` must be a multiple of its block; with
-    `as_float` the same numbers as floats.
+    `as_float` the same numbers as floats; `padding`: so many more neurons in the feed-forward networks, before the
+    others, whose weights are all zero: what the model says stays the same. A multiple of the quantization's block.
     """
     head_width = width // HEADS
     writer = gguf.GGUFWriter(path, architecture)
@@ -40,7 +42,7 @@ def write(
     writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(2 * width)
+    writer.add_feed_forward_length(2 * width + padding)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)
     writer.add_rope_dimension_count(head_width)
@@ -52,13 +54,14 @@ def write(
     for tensor, shape in _shapes(n_tokens, width, biases=architecture == "qwen2").items():
         weights = _weights(tensor, shape, seed)
         if len(shape) == 1 or quantization == Quantization.F32:
-            writer.add_tensor(tensor, weights)
+            writer.add_tensor(tensor, _padded(tensor, weights, padding, Quantization.F32))
             continue
         packed = quantized(weights, quantization, seed)
         if as_float:
-            writer.add_tensor(tensor, gguf.quants.dequantize(packed, quantization))
+            floats = gguf.quants.dequantize(packed, quantization)
+            writer.add_tensor(tensor, _padded(tensor, floats, padding, Quantization.F32))
         else:
-            writer.add_tensor(tensor, packed, raw_dtype=quantization)
+            writer.add_tensor(tensor, _padded(tensor, packed, padding, quantization), raw_dtype=quantization)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -137,6 +140,22 @@ def _weights(tensor: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         values[3:259] *= 0.2
         values[2] *= 0.2
     return values
+
+
+def _padded(tensor: str, weights: np.ndarray, neurons: int, quantization: Quantization) -> np.ndarray:
+    """A matrix of a feed-forward network, packed in its quantization, with zeros before its rows (or columns)."""
+    if neurons == 0 or "ffn" not in tensor or weights.ndim == 1:
+        return weights
+    rows, columns = weights.shape
+    if "ffn_down" not in tensor:
+        padded = np.zeros((neurons + rows, columns), weights.dtype)
+        padded[neurons:] = weights
+        return padded
+    block, size = gguf.GGML_QUANT_SIZES[quantization]
+    more = neurons // block * size // weights.itemsize
+    padded = np.zeros((rows, more + columns), weights.dtype)
+    padded[:, more:] = weights
+    return padded
 
 
 def quantized(weights: np.ndarray, quantization: Quantization, seed: int) -> np.ndarray:

@@ -118,6 +118,48 @@ EDITS = (
         "            decoded_text += found->second;\n"
         "        } else {\n",
     ),
+    Edit(
+        "src/llama-model-loader.cpp",
+        "the header has been read already, when it was checked (src/model.cpp)",
+        "metadata_ptr.reset(gguf_init_from_file(fname.c_str(), params));",
+        "gguf_context * take_header(ggml_context ** tensors);\n        metadata_ptr.reset(take_header(&ctx));",
+    ),
+    Edit(
+        "src/llama-model-loader.cpp",
+        "every number of the vocabulary as text, for a log that is not kept: half of what loading took",
+        "std::string value          = gguf_kv_to_str(metadata, i);",
+        "std::string value;",
+    ),
+    Edit(
+        "src/llama-model-loader.cpp",
+        "weights are read in messages of their own (src/model.cpp)",
+        "file->seek(weight->offs, SEEK_SET);\n                file->read_raw(cur->data, n_size);\n"
+        "                if (check_tensors) {",
+        "void read_later(void * target, size_t offset, size_t size);\n"
+        "                read_later(cur->data, weight->offs, n_size);\n"
+        "                if (check_tensors) {",
+    ),
+    Edit(
+        "ggml/src/ggml-backend.cpp",
+        "memory for buffers (src/buffers.cpp)",
+        "    void * data = ggml_aligned_malloc(size);",
+        "    void * take_pages(size_t bytes);\n    void * data = take_pages(size);",
+    ),
+    Edit(
+        "ggml/src/ggml-backend.cpp",
+        "memory of buffers (src/buffers.cpp)",
+        "    ggml_aligned_free(buffer->context, buffer->size);",
+        "    void give_back_pages(void * address, size_t bytes);\n    give_back_pages(buffer->context, buffer->size);",
+    ),
+    Edit(
+        "ggml/src/ggml-backend.cpp",
+        "buffers of a size for which there is room between what is in the heap already",
+        "ggml_backend_cpu_buffer_type_get_alignment,\n"
+        "            /* .get_max_size     = */ NULL, // defaults to SIZE_MAX",
+        "ggml_backend_cpu_buffer_type_get_alignment,\n"
+        "            /* .get_max_size     = */ [](ggml_backend_buffer_type_t) -> size_t { return size_t(256) << 20; },",
+        count=2,
+    ),
 )
 
 GGML_C = (

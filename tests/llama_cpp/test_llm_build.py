@@ -15,7 +15,8 @@ from mainer_nb.localnet import did
 SYSTEM_API = {
     "msg_arg_data_size", "msg_arg_data_copy", "msg_caller_size", "msg_caller_copy", "msg_reply_data_append",
     "msg_reply", "is_controller", "stable64_size", "stable64_grow", "stable64_read", "stable64_write", "time",
-    "performance_counter", "debug_print", "trap",
+    "performance_counter", "debug_print", "trap", "canister_self_size", "canister_self_copy", "call_new",
+    "call_on_cleanup", "call_data_append", "call_perform",
 }  # fmt: skip
 
 

@@ -58,6 +58,13 @@ bool set_n_ctx(Arguments & arguments, const std::string & text) {
     return good;
 }
 
+bool set_weights_per_message(Arguments & arguments, const std::string & text) {
+    long long value;
+    bool good = to_integer(text, 4096, max_weights_per_message, value);
+    arguments.weights_per_message = static_cast<uint32_t>(value);
+    return good;
+}
+
 bool set_type_k(Arguments & arguments, const std::string & text) {
     for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
         if (text == ggml_type_name(type)) {
@@ -91,6 +98,7 @@ const std::map<std::string, Setter> & with_value() {
         {"--ctx-size", set_n_ctx},
         {"-ctk", set_type_k},
         {"--cache-type-k", set_type_k},
+        {"--weights-per-message", set_weights_per_message},
         {"-n", integer(&Arguments::n_predict, -2)},
         {"--predict", integer(&Arguments::n_predict, -2)},
         {"--n-predict", integer(&Arguments::n_predict, -2)},

@@ -7,6 +7,10 @@
 #include <string>
 #include <vector>
 
+// Bytes of the weights that one message of load_model reads, at most. Mainnet lets a message read 2 GiB of stable memory
+// and write as much of the heap; the rest is for what else loading takes.
+constexpr uint32_t max_weights_per_message = 1 << 30;
+
 struct Arguments {
     std::string model;
     std::string prompt;
@@ -15,6 +19,7 @@ struct Arguments {
     std::vector<std::string> stops; // --reverse-prompt
     std::optional<uint32_t> n_ctx;
     std::optional<ggml_type> type_k;
+    uint32_t weights_per_message = max_weights_per_message; // bytes
     int32_t n_predict = -1; // < 0: no limit
     uint32_t seed = UINT32_MAX; // this one: a new one at each call
     float temp = 0.8f;

@@ -213,13 +213,61 @@ void save_chat(const std::string & conversation) {
 
 // ---- the model ----
 
-// The reason if it cannot be loaded.
-std::optional<std::string> load_and_remember(const model::Settings & settings) {
-    session::leave_context();
-    std::optional<std::string> problem = model::load(settings);
-    kept.model = model::settings(); // the one of before, if this one has a problem
+void remember_model() {
+    kept.model = model::settings();
     save_kept();
+}
+
+// The reason if it cannot be loaded.
+std::optional<std::string> begin_and_remember(const model::Settings & settings) {
+    session::leave_context();
+    std::optional<std::string> problem = model::begin_loading(settings);
+    remember_model();
     return problem;
+}
+
+std::string why_not_loaded() {
+    return model::is_loading() ? "'" + model::settings().file + "' is being loaded: " +
+                                     std::to_string(model::unread_weights() >> 20) + " MiB of it are left to read"
+                               : "no model is loaded: call load_model";
+}
+
+// Loading takes as many messages as it needs, each with limits of its own: this canister calls itself and goes on when
+// the answer comes, whatever it is (a canister that is being stopped refuses the call). Then it answers load_model.
+
+uint32_t weights_per_message;
+
+// A trap here has been told to the caller of load_model. What has been read so far is of no use.
+void give_up_loading(int32_t) {
+    model::unload();
+    remember_model();
+}
+
+void go_on_loading(int32_t = 0);
+
+void go_on_loading_in_another_message() {
+    constexpr std::string_view method = "health", no_arguments("DIDL\0\0", 6);
+    std::string self(ic0_canister_self_size(), 0);
+    ic0_canister_self_copy(self.data(), 0, self.size());
+    ic0_call_new(self.data(), self.size(), method.data(), method.size(), go_on_loading, 0, go_on_loading, 0);
+    ic0_call_on_cleanup(give_up_loading, 0);
+    ic0_call_data_append(no_arguments.data(), no_arguments.size());
+    if (ic0_call_perform() != 0) {
+        trap("this canister cannot call itself to go on loading: it has too few cycles, or too many calls under way");
+    }
+}
+
+void go_on_loading(int32_t) {
+    if (model::is_loading()) {
+        model::read_weights(weights_per_message);
+    }
+    if (model::is_loading()) {
+        go_on_loading_in_another_message();
+    } else if (model::is_loaded()) { // after an upgrade in between, too, as that loads at once
+        reply_run_ok("Model succesfully loaded into memory.");
+    } else {
+        reply_run_error(503, "loading was interrupted by a new installation of this canister: call load_model again");
+    }
 }
 
 void run_call(bool is_update) {
@@ -234,7 +282,7 @@ void run_call(bool is_update) {
         return reply_run_error(401, "--log-file is for controllers only");
     }
     if (!model::is_loaded()) {
-        return reply_run_error(503, "no model is loaded: call load_model");
+        return reply_run_error(503, why_not_loaded());
     }
     std::optional<std::string> problem;
     std::string cache = arguments.prompt_cache.empty() ? "" : cache_path(arguments.prompt_cache, problem);
@@ -262,14 +310,17 @@ EXPORT("", init) {
     files::mount();
 }
 
-// The files are as they were; a model that was loaded is loaded again, as the heap is new.
+// The files are as they were; a model that was loaded, or was being loaded, is loaded again, as the heap is new. This
+// message may read and write 8 GiB.
 EXPORT("", post_upgrade) {
     start_runtime();
     files::mount();
     restore_kept();
     if (!kept.model.file.empty()) {
-        if (std::optional<std::string> problem = load_and_remember(kept.model)) {
+        if (std::optional<std::string> problem = begin_and_remember(kept.model)) {
             ic0_debug_print(problem->data(), problem->size());
+        } else {
+            model::read_weights(model::unread_weights());
         }
     }
 }
@@ -279,6 +330,8 @@ EXPORT("query ", health) { reply_status_ok(); }
 EXPORT("query ", ready) {
     if (model::is_loaded()) {
         reply_status_ok();
+    } else if (model::is_loading()) {
+        reply_error("Model not yet loaded: " + why_not_loaded());
     } else {
         reply_error("Model not yet loaded: upload it with file_upload_chunk, then call load_model");
     }
@@ -295,12 +348,19 @@ EXPORT("update ", load_model) {
         reply_run_error(400, "no model is named: give --model FILE");
         return;
     }
+    if (model::is_loading()) {
+        return reply_run_error(409, why_not_loaded() + ". Call load_model again when that is done");
+    }
     std::optional<std::string> problem =
-        load_and_remember({arguments.model, arguments.n_ctx.value_or(0), arguments.type_k.value_or(GGML_TYPE_F32)});
+        begin_and_remember({arguments.model, arguments.n_ctx.value_or(0), arguments.type_k.value_or(GGML_TYPE_F32)});
     if (problem) {
-        reply_run_error(422, *problem);
-    } else {
-        reply_run_ok("Model succesfully loaded into memory.");
+        return reply_run_error(422, *problem);
+    }
+    weights_per_message = arguments.weights_per_message;
+    if (model::unread_weights() <= weights_per_message) {
+        go_on_loading();
+    } else { // vocabulary and context may be large, too
+        go_on_loading_in_another_message();
     }
 }
 
@@ -326,7 +386,7 @@ EXPORT("update ", measure_token_cost) {
         return deny();
     }
     if (!model::is_loaded()) {
-        return reply_error("no model is loaded: call load_model");
+        return reply_error(why_not_loaded());
     }
     TokenCost cost = measure_token_cost();
     reply_ok(Value::record({{"instructions_per_prompt_token", Value::nat64(cost.prompt)},

@@ -48,6 +48,7 @@ std::vector<Entry> entries;
 std::vector<std::vector<Block>> chains;           // of each entry
 std::vector<Block> directory;                     // its own chain
 std::map<std::string, Id, std::less<>> by_name;
+std::optional<Id> protected_file;
 
 void stable_read(uint64_t offset, void * target, uint64_t count) {
     ic0_stable64_read(reinterpret_cast<uintptr_t>(target), static_cast<int64_t>(offset), static_cast<int64_t>(count));
@@ -122,6 +123,12 @@ void save(Id file) {
     }
     stable_write(directory[file / per_block] * block_size + (file % per_block) * sizeof(Entry), &entries[file],
                  sizeof(Entry));
+}
+
+void must_be_free(Id file) {
+    if (file == protected_file) {
+        trap("'" + name(file) + "' is being loaded: change it when load_model has answered");
+    }
 }
 
 // Calls visit(stable offset, count) for each contiguous piece of a file's bytes.
@@ -248,6 +255,7 @@ uint64_t read(Id file, uint64_t offset, void * target, uint64_t count) {
 }
 
 void write(Id file, uint64_t offset, const void * source, uint64_t count) {
+    must_be_free(file);
     Entry & entry = entries[file];
     if (offset > entry.size) {
         trap("a file cannot have a gap: '" + name(file) + "' has " + std::to_string(entry.size) +
@@ -269,6 +277,7 @@ void write(Id file, uint64_t offset, const void * source, uint64_t count) {
 }
 
 void truncate(Id file, uint64_t new_size) {
+    must_be_free(file);
     Entry & entry = entries[file];
     std::vector<Block> & chain = chains[file];
     size_t keep = (new_size + block_size - 1) / block_size;
@@ -285,6 +294,8 @@ void truncate(Id file, uint64_t new_size) {
     entry.first = chain.empty() ? end_of_file : chain[0];
     save(file);
 }
+
+void protect(std::optional<Id> file) { protected_file = file; }
 
 std::string read_all(Id file) {
     std::string content(size(file), 0);

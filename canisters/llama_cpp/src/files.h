@@ -45,6 +45,9 @@ void write(Id file, uint64_t offset, const void * source, uint64_t count);
 
 void truncate(Id file, uint64_t new_size); // to at most its size
 
+// From now on what would change or remove this file traps; nullopt: any file may be changed again.
+void protect(std::optional<Id> file);
+
 // Whole files, for small ones.
 std::string read_all(Id file);
 void write_all(std::string_view name, std::string_view content);

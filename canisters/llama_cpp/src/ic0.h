@@ -15,6 +15,12 @@ IC0_IMPORT(msg_reply_data_append) void ic0_msg_reply_data_append(const void * so
 IC0_IMPORT(msg_reply) void ic0_msg_reply();
 IC0_IMPORT(canister_self_size) size_t ic0_canister_self_size();
 IC0_IMPORT(canister_self_copy) void ic0_canister_self_copy(void * target, size_t offset, size_t size);
+IC0_IMPORT(call_new)
+void ic0_call_new(const void * callee, size_t callee_size, const void * method, size_t method_size,
+                  void (*on_reply)(int32_t), int32_t reply_argument, void (*on_reject)(int32_t), int32_t reject_argument);
+IC0_IMPORT(call_on_cleanup) void ic0_call_on_cleanup(void (*cleanup)(int32_t), int32_t argument);
+IC0_IMPORT(call_data_append) void ic0_call_data_append(const void * source, size_t size);
+IC0_IMPORT(call_perform) int32_t ic0_call_perform();
 IC0_IMPORT(is_controller) int32_t ic0_is_controller(const void * principal, size_t size);
 IC0_IMPORT(stable64_size) int64_t ic0_stable64_size();
 IC0_IMPORT(stable64_grow) int64_t ic0_stable64_grow(int64_t additional_pages);

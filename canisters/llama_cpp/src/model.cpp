@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 namespace model {
 
@@ -24,6 +25,19 @@ struct Freer {
 std::unique_ptr<llama_model, Freer> loaded;
 std::unique_ptr<llama_context, Freer> state; // freed before the model it belongs to
 Settings current;
+
+// What `problem_with` has read of a file, for llama.cpp.
+gguf_context_ptr header;
+ggml_context_ptr header_tensors;
+
+struct Unread { // a piece of the file, and where it belongs
+    char * target;
+    uint64_t offset, size;
+};
+std::vector<Unread> unread;
+
+// A system call cannot be interrupted, so that mainnet limits what one may do.
+constexpr uint64_t max_read = 64 << 20;
 
 uint64_t gguf_size(const std::string & file) {
     std::optional<files::Id> found = files::find(file);
@@ -105,24 +119,27 @@ std::optional<std::string> make_context(uint32_t n_ctx, ggml_type type_k) {
     return std::nullopt;
 }
 
-} // namespace
-
+// The reason why this file cannot be loaded, if there is one that can be known before trying.
 std::optional<std::string> problem_with(const std::string & file) {
     if (!files::find(file)) {
         return "there is no file '" + file + "': upload it with file_upload_chunk";
     }
     ggml_context * tensors = nullptr;
-    gguf_context_ptr gguf(gguf_init_from_file(file.c_str(), {/*no_alloc*/ true, &tensors}));
-    ggml_context_ptr owner(tensors);
+    header.reset(gguf_init_from_file(file.c_str(), {/*no_alloc*/ true, &tensors}));
+    header_tensors.reset(tensors);
     std::optional<std::string> problem =
-        gguf ? problem_with_content(gguf.get(), file) : "it is not a usable gguf: " + take_last_error();
+        header ? problem_with_content(header.get(), file) : "it is not a usable gguf: " + take_last_error();
     if (problem) {
         problem = "'" + file + "' (" + std::to_string(gguf_size(file)) + " bytes) cannot be loaded: " + *problem;
+        header.reset();
+        header_tensors.reset();
     }
     return problem;
 }
 
-std::optional<std::string> load(const Settings & wanted) {
+} // namespace
+
+std::optional<std::string> begin_loading(const Settings & wanted) {
     if (std::optional<std::string> problem = problem_with(wanted.file)) {
         return problem;
     }
@@ -133,23 +150,55 @@ std::optional<std::string> load(const Settings & wanted) {
     params.progress_callback = [](float, void *) { return true; };
     loaded.reset(llama_model_load_from_file(wanted.file.c_str(), params));
     if (!loaded) {
+        unload();
         return "'" + wanted.file + "' cannot be loaded: " + take_last_error();
     }
     current = wanted;
     std::optional<std::string> problem = make_context(wanted.n_ctx, wanted.type_k);
     if (problem) {
         unload();
+    } else {
+        files::protect(files::find(wanted.file));
     }
     return problem;
 }
 
+void read_weights(uint64_t bytes) {
+    files::Id file = *files::find(current.file);
+    while (bytes > 0 && !unread.empty()) {
+        Unread & next = unread.back();
+        uint64_t count = std::min({next.size, bytes, max_read});
+        files::read(file, next.offset, next.target, count);
+        next = {next.target + count, next.offset + count, next.size - count};
+        bytes -= count;
+        if (next.size == 0) {
+            unread.pop_back();
+        }
+    }
+    if (unread.empty()) {
+        files::protect(std::nullopt);
+    }
+}
+
+uint64_t unread_weights() {
+    uint64_t sum = 0;
+    for (const Unread & piece : unread) {
+        sum += piece.size;
+    }
+    return sum;
+}
+
 void unload() {
+    unread.clear();
+    files::protect(std::nullopt);
     state.reset();
     loaded.reset();
     current = Settings{};
 }
 
-bool is_loaded() { return state != nullptr; }
+bool is_loading() { return !unread.empty(); }
+
+bool is_loaded() { return state != nullptr && unread.empty(); }
 
 const Settings & settings() { return current; }
 
@@ -185,3 +234,14 @@ uint64_t state_key() {
 }
 
 } // namespace model
+
+// llama.cpp calls these (EDITS in build.py).
+
+gguf_context * take_header(ggml_context ** tensors) {
+    *tensors = model::header_tensors.release();
+    return model::header.release();
+}
+
+void read_later(void * target, size_t offset, size_t size) {
+    model::unread.push_back({static_cast<char *>(target), offset, size});
+}

@@ -18,17 +18,20 @@ struct Settings {
 constexpr uint32_t default_n_ctx = 2048;
 constexpr uint32_t n_batch = 128; // tokens evaluated at once, at most
 
-// The reason why this file cannot be loaded, if there is one that can be known before trying.
-std::optional<std::string> problem_with(const std::string & file);
+// Load all but the weights, replacing what was loaded before; the reason if it cannot be. Traps on a fault inside the
+// model that is not seen before. From here to the end of loading nothing can change the file.
+std::optional<std::string> begin_loading(const Settings & settings);
 
-// Load, replacing what was loaded before; the reason if it cannot be. Traps on a fault inside the model that
-// `problem_with` does not see.
-std::optional<std::string> load(const Settings & settings);
+// Read the next `bytes` of the weights, or all that are left.
+void read_weights(uint64_t bytes);
+
+uint64_t unread_weights(); // bytes
 
 void unload();
 
-bool is_loaded();
-const Settings & settings(); // of the loaded model
+bool is_loading(); // begun, and weights are left to read
+bool is_loaded();  // ready for use
+const Settings & settings(); // of the model that is loaded or being loaded
 uint32_t n_ctx();            // tokens the context has room for: what was wanted, rounded up by llama.cpp
 
 // Make the context anew with another size or type; the reason if it cannot be.
