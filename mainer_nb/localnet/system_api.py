@@ -195,7 +195,7 @@ class Execution:
         return self.entry not in ("NRQ", "CQ", "CRy", "CRt", "CC", "F")
 
     def access_stable(self, offset: int, size: int) -> None:
-        """Notes that `size` (at least one) bytes of the stable memory are read or written; traps if those are too many."""
+        """Notes that `size` (not zero) bytes of the stable memory are read or written; traps if that makes too many."""
         limit = ACCESS_LIMIT
         if self.entry in ("I", "G", "s"):
             limit = INSTALL_ACCESS_LIMIT
