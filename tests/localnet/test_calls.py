@@ -138,6 +138,7 @@ def test_stopping_waits_for_open_calls(ic: Driver) -> None:
     assert isinstance(request, bytes)
     state = ic.network.scheduler.canisters[caller].state
     eventually(lambda: state.callbacks)
+    assert ic.network.scheduler.wait_until_idle(30)
     assert dict(ic.network.store.requests())[request].pending  # written with the calls made on its behalf
     stop = candid.encode([candid.record({"canister_id": candid.PRINCIPAL})], [{"canister_id": caller}])
     stopping = ic.submit(principal.MANAGEMENT, "stop_canister", stop)
