@@ -14,11 +14,13 @@ import clients
 import measure
 import stage
 from clients import EncodeBlob, Key, Update
+from inside import Inside, bare_call, served
 from measure import Figure
 
 from mainer_nb import network, upload
 from mainer_nb.artifacts import Artifact
 from mainer_nb.canister import Canister
+from mainer_nb.localnet import candid
 
 CHUNK = 1_900_000
 
@@ -27,10 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = measure.options(__doc__, arguments)
     ic_py_chunks, core_chunks = (1, 3) if chosen.quick else (8, 40)
     with measure.own_places() as folder:
+        gguf = stage.model(folder, chosen.quick, width=512)
+        with served(folder) as inside:
+            bare = _bare(inside, gguf, core_chunks)
         key = Key()
         net = network.connect(identity=key.save(folder / "key.pem"))
         creator = stage.deployed(net)
-        gguf = stage.model(folder, chosen.quick, width=512)
         ours = upload.upload_model(net, gguf)
         stock = _original_way(creator, gguf, key.ic_py(net).update_raw, clients.ic_py_blob, ic_py_chunks)
         core = _original_way(creator, gguf, key.icp_py_core_update(net), clients.icp_py_core_blob, core_chunks)
@@ -46,8 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "upload of the model, sha256 checked", rate, "MB/s", "stock icp-py-core, the original way", core / 1e6,
             target=3, note=f"icp-py-core measured on the first {core_chunks} chunks",
         ),
+        Figure("upload of the model, sha256 checked", rate, "MB/s", "the bare wasm calls, in-process", bare / 1e6),
     ]  # fmt: skip
     measure.report("uploads", "Upload into the creator", figures, chosen)
+
+
+def _bare(inside: Inside, gguf: Artifact, calls: int) -> float:
+    """Bytes per second of the creator's wasm alone, hashing included, which no network can do without."""
+    creator = stage.deployed(inside.net)
+    with gguf.path.open("rb") as file:
+        chunk = file.read(CHUNK)
+    announced = {"target": {"MainerControllerWasm": None}, "sha256": bytes.fromhex(gguf.sha256)}
+    creator.uploadBegin({**announced, "size": gguf.size})
+    arg = candid.encode(creator.methods["uploadChunk"].args, [{**announced, "offset": 0, "chunk": chunk}])
+    call = bare_call(inside, creator.canister_id, "canister_update uploadChunk", arg, "U")
+    call()
+    return len(chunk) * calls / sum(measure.latencies(call, calls))
 
 
 def _original_way(creator: Canister, gguf: Artifact, update: Update, encode: EncodeBlob, chunks: int) -> float:
