@@ -94,7 +94,9 @@ class Network:
         )
         self.scheduler.on_change = self._tree.canister_changed
         self.scheduler.on_request_done = self._request_changed
+        self.scheduler.on_written = self._wake_answered
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._answered: list[asyncio.Future[None]] = []
         #: Only one composite query at a time holds several canisters, so that two cannot wait for each other.
         self._composite = threading.Lock()
         self._threads = Pool("query", max(4, workers), MOST_QUERIES, QUERIES_OF_A_CANISTER)
@@ -258,10 +260,15 @@ class Network:
         self._tree.request_changed(request_id)
         request = self.scheduler.requests.get(request_id)
         if request is None or not request.pending:
-            for waiter in self._waiting.pop(request_id, []):
-                loop = waiter.get_loop()
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(_wake, waiter)
+            self._answered += self._waiting.pop(request_id, [])
+
+    def _wake_answered(self) -> None:
+        """Tells who waits for answers that are written now."""
+        answered, self._answered = self._answered, []
+        for waiter in answered:
+            loop = waiter.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_wake, waiter)
 
     async def wait(self, request_id: bytes, timeout_seconds: float) -> bool:
         """Waits until the request is replied to or rejected; False if that takes longer."""

@@ -102,6 +102,7 @@ class Scheduler:
         self.requests: dict[bytes, Request] = {}
         self.on_request_done: Callable[[bytes], None] = lambda request_id: None
         self.on_change: Callable[[bytes], None] = lambda canister_id: None
+        self.on_written: Callable[[], None] = lambda: None
         self.changes = Changes()
         #: Ingress messages that nobody was told of yet, by number: in memory only, see `keep`.
         self._unacknowledged: dict[int, tuple[bytes, bool, CallMessage]] = {}
@@ -215,6 +216,7 @@ class Scheduler:
                 self._fail(error)
                 raise
             self.changes = Changes()
+            self.on_written()
 
     def check(self) -> None:
         """Whether the network still runs.
