@@ -15,6 +15,7 @@ import heapq
 import logging
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -27,7 +28,7 @@ from .canister import Canister, Outcome, Surroundings
 from .clock import Clock
 from .errors import DamagedState, Failure, Reject, RejectCode, Reply, Response, StateError
 from .memory import WASM_PAGE
-from .pool import Pool
+from .pool import PATIENCE, Pool
 from .runtime import MAX_HEAP32, MAX_HEAP64, Compiled, Instance, Runtime
 from .state import (
     Callback,
@@ -295,24 +296,29 @@ class Scheduler:
         if is_management and isinstance(message, CallMessage):
             if canister is None:
                 self._subnet.queue.append((number, message))
-                self._make_ready(self._subnet)
+                self.make_ready(self._subnet)
             else:
                 canister.management.append((number, message))
-                self._make_ready(canister)
+                self.make_ready(canister)
         elif canister is not None:
             canister.queue.append((number, message))
-            self._make_ready(canister)
+            self.make_ready(canister)
 
-    def _make_ready(self, who: Canister | Subnet) -> None:
+    def make_ready(self, who: Canister | Subnet) -> None:
+        """Has a thread execute what waits for `who`, if anything does and none is at it. With the lock held."""
+        if self._queue_up(who):
+            self._submit()
+
+    def _queue_up(self, who: Canister | Subnet) -> bool:
+        """Whether `who` was added to those whose turn comes: for each of them a thread is asked to `_run_some`."""
         waiting = bool(who.queue) or (isinstance(who, Canister) and bool(who.management))
-        if waiting and not who.busy and who not in self._ready:
-            self._ready.append(who)
-            self._pool.submit(self._run_next).add_done_callback(_report)
+        if not waiting or who.busy or who in self._ready:
+            return False
+        self._ready.append(who)
+        return True
 
-    def release(self, who: Canister | Subnet) -> None:
-        """`who` is not executing anything any more. With the lock held."""
-        who.busy = False
-        self._make_ready(who)
+    def _submit(self) -> None:
+        self._pool.submit(self._run_some).add_done_callback(_report)
 
     def respond(self, origin: Origin, response: Response, refund: int = 0) -> None:
         """Answers whoever opened a call context. With the lock held."""
@@ -329,11 +335,22 @@ class Scheduler:
 
     # Worker threads.
 
-    def _run_next(self) -> None:
-        """Executes one message of the canister whose turn it is."""
+    def _run_some(self) -> None:
+        """Executes a message, and another one as long as each leaves one to do, but not so long as to be in the way.
+
+        Changing threads between two short messages would take about as long as one of them.
+        """
+        end = time.monotonic() + PATIENCE / 2
+        while self._run_next():
+            if time.monotonic() > end:
+                self._submit()
+                return
+
+    def _run_next(self) -> bool:
+        """Executes one message of the canister whose turn it is; whether that canister's turn comes again."""
         with self.lock:
             if self._stopping:
-                return
+                return False
             who = self._ready.popleft()
             who.busy = True
             self._running += 1
@@ -350,9 +367,11 @@ class Scheduler:
         finally:
             with self.lock:
                 self._running -= 1
-                self.release(who)
+                who.busy = False
+                again = self._queue_up(who)
                 if not self._anything_to_do():
                     self._idle.notify_all()
+        return again
 
     def _give_up(self, who: Canister | Subnet, number: int, message: Message, error: Exception) -> None:
         """Rejects a message that could not be executed, or not committed; it has changed nothing."""

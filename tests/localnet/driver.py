@@ -138,7 +138,9 @@ class Driver(Sandbox):
     def go_on(self, canister_id: bytes) -> None:
         """Lets a canister that was held execute what waits for it."""
         with self.network.scheduler.lock:
-            self.network.scheduler.release(self.network.scheduler.canisters[canister_id])
+            canister = self.network.scheduler.canisters[canister_id]
+            canister.busy = False
+            self.network.scheduler.make_ready(canister)
 
     def cycles(self, canister_id: bytes) -> int:
         """The balance of a canister."""
