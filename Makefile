@@ -61,9 +61,8 @@ clean:
 	@if [ -x $(BIN)/mainer-nb ]; then $(BIN)/mainer-nb net reset; fi
 	rm -rf $(VENV) runs .localnet build mainer_nb.egg-info
 
-# What is needed to run: the package. What is needed to test: the tools, and the sources that the LLM canister is built
-# from, and the LLM canister itself, so that the tests need no network and do
-# not wait for a compiler.
+# What is needed to run: the package. What is needed to test: the tools, the sources that the LLM canister is built from,
+# and the LLM canister itself, so that the tests need no network and do not wait for a compiler.
 $(VENV)/installed: $(VENV)/created pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -e .
 	@touch $@
