@@ -9,7 +9,8 @@ rest of `mainer_nb`.
                             certificate, hash_tree, bls, node
                                          what answers are signed with
                             state_tree   what can be certified
-                            certification  one signature for all who wait for a certificate at the same time
+                            certification
+                                         one signature for all who wait for a certificate at the same time
                             gateway      canisters as web sites
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
                             composite    composite queries, with the queries that they call
