@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from measure import BENCH
+
 from mainer_nb import identity, network
 from mainer_nb.agent import Agent
-from mainer_nb.localnet import http, principal
+from mainer_nb.localnet import principal
 from mainer_nb.localnet.canister import Canister as EngineCanister
 from mainer_nb.localnet.canister import Outcome
 from mainer_nb.localnet.network import Network as Engine
@@ -21,6 +23,9 @@ from mainer_nb.localnet.runtime import Instance
 from mainer_nb.localnet.scheduler import Scheduler
 from mainer_nb.localnet.system_api import Execution
 from mainer_nb.network import Network
+
+sys.path.append(str(BENCH.parent / "tests"))  # where a network is served as here
+from localnet.serving import serving
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Inside:
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[Inside]:
     """A new network with its state in `folder`, connected to as the development identity."""
-    with Engine(folder / "inside") as engine, _serving(engine) as port:
+    with Engine(folder / "inside") as engine, serving(engine) as port:
         url = f"http://127.0.0.1:{port}"
         ids = network.CanisterIds((network.IdsFile(folder / "inside-ids.json", "icp-cli", "inside"),))
         agent = Agent(identity.load(), url, engine.root_key)
@@ -47,22 +52,6 @@ def served(folder: Path) -> Iterator[Inside]:
             yield Inside(engine, net)
         finally:
             net.close()
-
-
-@contextlib.contextmanager
-def _serving(engine: Engine) -> Iterator[int]:
-    """The port at which a thread serves `engine`."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    runner, port = asyncio.run_coroutine_threadsafe(http.listen(engine), loop).result()
-    try:
-        yield port
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 def bare_call(inside: Inside, canister_id: str, export: str, arg: bytes, entry: str) -> Callable[[], None]:

@@ -35,8 +35,7 @@ from .system_api import Execution
 if TYPE_CHECKING:
     from .outcalls import Outcalls
 
-#: An ingress message may be this many bytes, its envelope included (mainnet: 2 MiB for most subnets).
-MAX_INGRESS = 2 * 1024 * 1024
+#: Arguments of more bytes are not read by the thread that serves everybody.
 _LONG_ARGUMENT = 64 * 1024
 #: Queries that may run at once, however long they take, and those of one canister (as mainnet's nodes have it).
 MOST_QUERIES = 200

@@ -207,7 +207,7 @@ class Store:
             if module is None:
                 db.execute("DELETE FROM module WHERE sha256=?", (sha256,))
             else:
-                db.execute("INSERT OR IGNORE INTO module VALUES (?,?)", (sha256, module))
+                self._insert_module(sha256, module)
         for name, value in changes.meta.items():
             if value is None:
                 db.execute("DELETE FROM meta WHERE name=?", (name,))
@@ -289,8 +289,11 @@ class Store:
             sqlite3.Error: it cannot be written.
         """
         with self._lock:
-            if self._db.execute("SELECT 1 FROM module WHERE sha256=?", (sha256,)).fetchone() is None:
-                self._db.execute("INSERT INTO module VALUES (?,?)", (sha256, wasm))
+            self._insert_module(sha256, wasm)
+
+    def _insert_module(self, sha256: bytes, wasm: bytes) -> None:
+        if self._db.execute("SELECT 1 FROM module WHERE sha256=?", (sha256,)).fetchone() is None:
+            self._db.execute("INSERT INTO module VALUES (?,?)", (sha256, wasm))
 
     def keep_modules(self, wanted: set[bytes]) -> None:
         """Forgets all modules but the `wanted`."""
