@@ -22,7 +22,7 @@ from . import management
 from .agent import to_principal
 from .canister import Canister, case
 from .create import Mainer
-from .errors import CanisterError, PreconditionError, WaitTimeout
+from .errors import ArgumentError, CanisterError, PreconditionError, WaitTimeout
 from .management import TRILLION
 from .network import GAME_STATE, Network
 from .progress import Progress, Silent
@@ -134,6 +134,19 @@ def open_challenge(net: Network, topic: str, question: str, seed: int = 1) -> Ch
     game_state = net.canister(GAME_STATE)
     added = game_state.addChallengeTopic({"challengeTopic": topic})
     return _challenge(game_state.addChallenge({**added, "challengeQuestion": question, "challengeQuestionSeed": seed}))
+
+
+def open_challenges(net: Network, questions: Sequence[Sequence[str]], number: int) -> list[Challenge]:
+    """Open a challenge for each of the first `number` of `questions`, pairs of a topic and a question.
+
+    Raises as `open_challenge`, and before anything is opened ArgumentError: there are fewer questions.
+    """
+    if number > len(questions):
+        raise ArgumentError(
+            f"challenges is {number}, but questions has {len(questions)}: "
+            f"add questions, or ask for at most {len(questions)} challenges"
+        )
+    return [open_challenge(net, topic, question) for topic, question in questions[:number]]
 
 
 def challenges(net: Network) -> list[Challenge]:

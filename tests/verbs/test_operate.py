@@ -43,6 +43,15 @@ def test_a_challenge_is_opened(uploaded: Network, challenge: Challenge) -> None:
     assert challenge in operate.challenges(uploaded)
 
 
+def test_more_challenges_than_questions_are_refused_before_any_is_opened(uploaded: Network) -> None:
+    before = operate.challenges(uploaded)
+    with pytest.raises(
+        ArgumentError, match="challenges is 2, but questions has 1: add questions, or ask for at most 1"
+    ):
+        operate.open_challenges(uploaded, [("geography", "What is the capital of France?")], 2)
+    assert operate.challenges(uploaded) == before
+
+
 def test_an_own_mainer_answers_and_submits(uploaded: Network, own: Mainer, challenge: Challenge) -> None:
     before = operate.submission_ids(uploaded)
     said = operate.trigger(uploaded, own.controller_id)
