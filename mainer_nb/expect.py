@@ -156,7 +156,8 @@ def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[
                 f"submission {one.submission_id} of {address} reads {one.answer!r}, at the Game State {found.answer!r}",
             )
     number = sum(map(len, submitted.values()))
-    return f"What {_count(len(submitted), 'mAIner')} submitted, {_count(number, 'submission')}, reads as in the Game State."
+    mainers = _count(len(submitted), "mAIner")
+    return f"What {mainers} submitted, {_count(number, 'submission')}, reads as in the Game State."
 
 
 def counted(costs: Costs) -> str:
