@@ -22,7 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from . import artifacts, create, network, operate, places, upload
+from . import artifacts, create, network, operate, places, report, upload
 from .errors import ArgumentError, MainerError, NetworkError, PreconditionError
 from .kernels import Ahead
 from .network import CREATOR, GAME_STATE
@@ -42,9 +41,6 @@ RUNS = "runs"
 LATEST = "latest"
 REPORT = "report.html"
 SUMMARY = "summary.json"
-MOST_LINES_OF_ERROR = 12
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ def run(
                 done.append(_run_one(path, folder / path.name, chosen, kernels, progress or Silent()))
     summary = _summary(begun, done, given)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    (folder / REPORT).write_text(report([folder / path.name for path in paths], summary), encoding="utf-8")
+    (folder / REPORT).write_text(report.page([folder / path.name for path in paths], summary), encoding="utf-8")
     _point_to(folder)
     return Result(folder, tuple(done), summary)
 
@@ -181,10 +177,10 @@ def _run_one(path: Path, executed: Path, parameters: dict[str, Any], kernels: Ah
             )
         except PapermillExecutionError as error:
             where = _cell_name(nbformat.read(executed, as_version=4))
-            message = _last_message(error.ename, error.evalue)
+            message = report.last_message(error.ename, error.evalue)
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
         except RuntimeError as error:  # such as nbclient's DeadKernelError
-            message = _last_message(type(error).__name__, str(error))
+            message = report.last_message(type(error).__name__, str(error))
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, f'a cell of "{heading}"', message)
     return NotebookRun(path.stem, "ok", time.monotonic() - begun)
 
@@ -234,11 +230,6 @@ def _cell_name(executed: Any) -> str:
             if any(output.output_type == "error" for output in cell.outputs):
                 return f'code cell {number}, "{heading}"'
     return "a cell"
-
-
-def _last_message(name: str, text: str) -> str:
-    lines = ANSI.sub("", f"{name}: {text}").strip().splitlines()
-    return "\n".join(lines[:MOST_LINES_OF_ERROR])
 
 
 # --- the folder ---
@@ -342,75 +333,3 @@ def _submission_entry(one: operate.Submission) -> dict[str, Any]:
         "challenge": one.question,
         "answer": one.answer,
     }
-
-
-# --- the report ---
-
-
-def report(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
-    """All executed notebooks in one HTML page that needs nothing else, with a table of contents."""
-    from nbconvert import HTMLExporter
-
-    page = nbformat.v4.new_notebook()
-    page.cells.append(nbformat.v4.new_markdown_cell(_opening(summary)))
-    for path in executed:
-        if path.exists():
-            page.cells.append(nbformat.v4.new_markdown_cell(f'<a id="{path.stem}"></a>\n\n---'))
-            page.cells += [_printed(cell) for cell in nbformat.read(path, as_version=4).cells if _is_printed(cell)]
-    exporter = HTMLExporter(
-        template_name="lab",
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        exclude_anchor_links=True,
-        mathjax_url="",
-        require_js_url="",
-        jquery_url="",
-        mermaid_js_url="",
-        widget_renderer_url="",
-    )
-    for number, cell in enumerate(page.cells):
-        cell["id"] = f"cell-{number}"
-    html, _ = exporter.from_notebook_node(page, resources={"metadata": {"name": "mAIner workbench"}})
-    return re.sub(r'<script src="">\s*</script>', "", html)
-
-
-def _opening(summary: Mapping[str, Any]) -> str:
-    """The page's head: what ran, with links to it, and what failed."""
-    rows, failures = "", ""
-    for one in summary["notebooks"]:
-        name, status = escape(one["name"]), escape(one["status"])
-        link = f'<a href="#{name}">{name}</a>' if status != "not run" else name
-        rows += f"<tr><td>{link}</td><td>{status}</td><td>{one['seconds']} s</td></tr>"
-        if status == "failed":
-            failures += (
-                f"<p><strong>{link} failed in {escape(one['cell'])}</strong></p><pre>{escape(one['error'])}</pre>"
-            )
-    net, model = summary["network"], summary["model"] or {}
-    where = f"Network {net['name']} at {net['url']}" if net["url"] else f"Network {net['name']}, which is not running"
-    return (
-        f"# mAIner workbench\n\n"
-        f"Run of {summary['started']}, {summary['seconds']} seconds: **{summary['status']}**. "
-        f"{where}; model {model.get('file') or 'none'}.\n\n"
-        f"<table><tr><th>notebook</th><th>status</th><th>time</th></tr>{rows}</table>\n{failures}"
-    )
-
-
-def _is_printed(cell: Any) -> bool:
-    """Not papermill's own error notes: the opening says the same in fewer words."""
-    return "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
-
-
-def _printed(cell: Any) -> Any:
-    """A cell as it is printed: links lead to places in the page; no widgets, which a page cannot have; errors without
-    the way they took.
-    """
-    if cell.cell_type != "code":
-        return nbformat.v4.new_markdown_cell(re.sub(r"\]\((\w+)\.ipynb\)", r"](#\1)", cell.source))
-    outputs = []
-    for output in cell.outputs:
-        if WIDGET_VIEW in output.get("data", {}):
-            output = nbformat.v4.new_output("display_data", {"text/html": "<em>(interactive in JupyterLab)</em>"})
-        elif output.output_type == "error":
-            output.traceback = [_last_message(output.ename, output.evalue)]
-        outputs.append(output)
-    return nbformat.v4.new_code_cell(cell.source, outputs=outputs)
