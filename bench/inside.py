@@ -15,7 +15,6 @@ from measure import BENCH
 
 from mainer_nb import identity, network
 from mainer_nb.agent import Agent
-from mainer_nb.localnet import principal
 from mainer_nb.localnet.canister import Canister as EngineCanister
 from mainer_nb.localnet.canister import Outcome
 from mainer_nb.localnet.network import Network as Engine
@@ -23,6 +22,7 @@ from mainer_nb.localnet.runtime import Instance
 from mainer_nb.localnet.scheduler import Scheduler
 from mainer_nb.localnet.system_api import Execution
 from mainer_nb.network import Network
+from mainer_nb.protocol import principal
 
 sys.path.append(str(BENCH.parent / "tests"))  # where a network is served as here
 from localnet.serving import serving

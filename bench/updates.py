@@ -14,8 +14,8 @@ from inside import bare_call, served
 from measure import Figure
 
 from mainer_nb import network
-from mainer_nb.localnet import candid
 from mainer_nb.network import GAME_STATE, Network
+from mainer_nb.protocol import candid
 
 METHOD = "setGameStateThresholdsAdmin"
 CLIENTS = 8

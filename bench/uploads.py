@@ -20,7 +20,7 @@ from measure import Figure
 from mainer_nb import network, upload
 from mainer_nb.artifacts import Artifact
 from mainer_nb.canister import Canister
-from mainer_nb.localnet import candid
+from mainer_nb.protocol import candid
 
 CHUNK = 1_900_000
 

@@ -40,8 +40,8 @@ from .errors import (
     RejectError,
     TransportError,
 )
-from .localnet import certificate, hash_tree, principal
-from .localnet.hash_tree import Node
+from .protocol import certificate, hash_tree, principal
+from .protocol.hash_tree import Node
 
 PrincipalLike: TypeAlias = ic.Principal | str | bytes
 

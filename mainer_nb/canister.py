@@ -4,7 +4,7 @@
     creator.health()                                                  # {'status_code': 200}
     creator.testCreateMainerControllerCanister("Own", None)           # {'creationResult': …, 'newCanisterId': …}
 
-Arguments and results are plain Python as `localnet.candid` describes (record: dict, opt: None or the value, blob:
+Arguments and results are plain Python as `protocol.candid` describes (record: dict, opt: None or the value, blob:
 bytes, variant: {case: value}, a case without value also by its name alone), principals are text; `case` names a
 variant's case. Of a result `variant { Ok; Err }` the Ok is returned and the Err raised as CanisterError. `dir(creator)`
 lists the methods, `help(creator.health)` shows a method's signature.
@@ -19,7 +19,7 @@ from typing import Any
 
 from .agent import UPDATE_TIMEOUT, Agent, PrincipalLike, to_principal
 from .errors import ArgumentError, ArtifactMissing, CanisterError, TransportError
-from .localnet import candid, did, principal
+from .protocol import candid, did, principal
 
 _read_interface = lru_cache(maxsize=32)(did.parse)
 

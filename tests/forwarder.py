@@ -9,7 +9,7 @@ import wasmtime
 from mainer_nb import management
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
-from mainer_nb.localnet import candid, principal
+from mainer_nb.protocol import candid, principal
 
 # forward takes: size (1 byte) and bytes of the callee, size (1) and bytes of the method's name, cycles (8, little
 # endian), the argument. It answers with the cycles that came back (8 bytes) and the callee's reply.

@@ -14,7 +14,8 @@ from mainer_nb import artifacts, management, places
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.identity import Identity
-from mainer_nb.localnet import principal, server
+from mainer_nb.localnet import server
+from mainer_nb.protocol import principal
 
 TRILLION = 10**12
 BILLION = 10**9

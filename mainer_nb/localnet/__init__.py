@@ -1,13 +1,12 @@
 """An Internet Computer in one process: real canister wasm behind the real HTTP interface, on this machine.
 
 It follows the IC interface specification; where a module implements a section of it, it says which. It is one subnet
-with one node, so there is no consensus: a message is final when the network's database has it. Nothing here imports the
-rest of `mainer_nb`.
+with one node, so there is no consensus: a message is final when the network's database has it. Of `mainer_nb`, only
+`protocol` is imported here.
 
     what a client sees      http         the HTTP interface
                             envelope     requests: ids, signatures, delegations, expiry
-                            certificate, hash_tree, bls, node
-                                         what answers are signed with
+                            node         what answers to queries are signed with
                             state_tree   what can be certified
                             certification
                                          one signature for all who wait for a certificate at the same time
@@ -31,7 +30,7 @@ rest of `mainer_nb`.
                             store        the database in the network's folder
                             journal      changes of memory files, atomically
                             cache        what can be made again, bounded in size
-    common to all           principal, candid, did, errors
+    common to all           errors
     as a library            sandbox      a fresh network for a test, canisters whose methods are Python methods
     as a program            server       a background process per state folder (`python -m mainer_nb.localnet serve`)
                             launcher     started by icp-cli, with the ledgers that it expects

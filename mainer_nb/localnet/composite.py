@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..protocol import principal
 from . import canister as limits
-from . import principal
 from .canister import Canister, Outcome, QuerySession
 from .envelope import Query
 from .errors import Failure, Reject, RejectCode, Reply, Response, no_such_canister

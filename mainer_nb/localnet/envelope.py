@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from mainer_nb.localnet import principal
-from mainer_nb.localnet.candid import leb128
-from mainer_nb.localnet.principal import to_text
+from ..protocol import principal
+from ..protocol.candid import leb128
+from ..protocol.principal import to_text
 
 MAX_INGRESS_TTL = 5 * 60 * 1_000_000_000  # nanoseconds
 PERMITTED_DRIFT = 60 * 1_000_000_000  # clocks of client and network may differ by this

@@ -25,8 +25,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
-from . import candid, principal
-from .candid import BLOB, BOOL, NAT16, TEXT, Func, Opt, Type, Vec
+from ..protocol import candid, principal
+from ..protocol.candid import BLOB, BOOL, NAT16, TEXT, Func, Opt, Type, Vec
 from .envelope import MAX_INGRESS_TTL, Call, Query, hash_of_map
 from .errors import Reject, Response
 

@@ -25,12 +25,12 @@ import cbor2
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from mainer_nb.localnet import principal
-from mainer_nb.localnet.certification import Certification
-from mainer_nb.localnet.envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
-from mainer_nb.localnet.errors import Reject, Reply, Response
-from mainer_nb.localnet.gateway import LOCALHOST, Domains, Gateway
-from mainer_nb.localnet.node import NodeKey
+from ..protocol import principal
+from .certification import Certification
+from .envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
+from .errors import Reject, Reply, Response
+from .gateway import LOCALHOST, Domains, Gateway
+from .node import NodeKey
 
 MAX_BODY = 2 * 1024 * 1024  # bytes, as an ingress message of the main network
 SYNCHRONOUS_SECONDS = 10.0  # how long a synchronous call waits for its outcome

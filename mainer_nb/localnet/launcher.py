@@ -24,7 +24,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from . import http, principal, server, system_canisters
+from ..protocol import principal
+from . import http, server, system_canisters
 from .errors import StateError
 from .gateway import Domains
 from .network import Network

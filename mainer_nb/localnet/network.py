@@ -15,14 +15,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from . import bls, certificate, cycles, management, principal
+from ..protocol import bls, certificate, principal
+from ..protocol.hash_tree import Node
 from . import canister as limits
+from . import cycles, management
 from .canister import Canister, Surroundings
 from .clock import Clock
 from .composite import Evaluation
 from .envelope import Call, Query
 from .errors import Failure, Reject, RejectCode, Reply, Response
-from .hash_tree import Node
 from .node import SEED_LENGTH, NodeKey
 from .pool import Pool
 from .runtime import Runtime

@@ -8,8 +8,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mainer_nb.localnet.envelope import hash_of_map
-from mainer_nb.localnet.principal import self_authenticating
+from ..protocol.principal import self_authenticating
+from .envelope import hash_of_map
 
 SEED_LENGTH = 32
 

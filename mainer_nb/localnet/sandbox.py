@@ -28,7 +28,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import candid, did, management, principal, wasm
+from ..protocol import candid, did, principal
+from . import management, wasm
 from .canister import Canister
 from .envelope import Call, Query
 from .errors import Reject, Reply, Response

@@ -22,8 +22,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..protocol import principal
 from . import canister as limits
-from . import cycles, management, principal, system_api
+from . import cycles, management, system_api
 from .canister import Canister, Outcome, Surroundings
 from .clock import Clock
 from .errors import DamagedState, Failure, Reject, RejectCode, Reply, Response, StateError

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import cbor2
 
-from . import hash_tree
-from .candid import leb128
+from ..protocol import hash_tree
+from ..protocol.candid import leb128
+from ..protocol.hash_tree import Node
+from ..protocol.principal import canister_id
 from .canister import Canister
 from .errors import Reject, Reply
-from .hash_tree import Node
-from .principal import canister_id
 from .scheduler import Scheduler
 from .state import Request
 

@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import principal, state
+from ..protocol import principal
+from . import state
 from .errors import DamagedState, StateError, afresh
 from .state import CanisterState, Message, Request, Snapshot
 

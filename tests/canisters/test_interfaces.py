@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mainer_nb import artifacts, places
-from mainer_nb.localnet import candid, did
+from mainer_nb.protocol import candid, did
 
 COMMON = """
 type ApiError = variant { Unauthorized; InvalidId; ZeroAddress; FailedOperation; Other : text; StatusCode : nat16;

@@ -27,8 +27,8 @@ from protocol import (
 from mainer_nb import artifacts, management
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError
-from mainer_nb.localnet import principal
 from mainer_nb.localnet.sandbox import Sandbox
+from mainer_nb.protocol import principal
 from mainer_nb.upload import CONTROLLER
 
 MAX_QUEUED = 5

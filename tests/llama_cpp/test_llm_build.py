@@ -9,7 +9,7 @@ import pytest
 import wasmtime
 
 from mainer_nb import places
-from mainer_nb.localnet import did
+from mainer_nb.protocol import did
 
 # What the canister may use of the system API: all of it is on mainnet.
 SYSTEM_API = {

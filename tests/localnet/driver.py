@@ -9,9 +9,10 @@ from typing import Any
 
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import candid, certificate, hash_tree, management, principal
+from mainer_nb.localnet import management
 from mainer_nb.localnet.errors import Reject, Reply
 from mainer_nb.localnet.sandbox import CallRejected, Sandbox
+from mainer_nb.protocol import candid, certificate, hash_tree, principal
 
 ALICE = principal.self_authenticating(b"alice")
 BOB = principal.self_authenticating(b"bob")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mainer_nb.localnet import bls
+from mainer_nb.protocol import bls
 
 # A state root signed by a subnet, as published with the JavaScript agent's tests.
 PUBLIC_KEY = bytes.fromhex(

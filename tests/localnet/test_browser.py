@@ -11,7 +11,7 @@ import pytest
 from localnet.driver import Driver, module
 from localnet.serving import serving
 
-from mainer_nb.localnet import candid, principal
+from mainer_nb.protocol import candid, principal
 
 pytestmark = pytest.mark.skipif(chromium.EXECUTABLE is None, reason="no Chromium or Chrome is installed")
 

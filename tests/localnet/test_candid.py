@@ -7,8 +7,8 @@ import icp_candid
 import pytest
 from ic.principal import Principal
 
-from mainer_nb.localnet import candid, did
-from mainer_nb.localnet.candid import CandidError
+from mainer_nb.protocol import candid, did
+from mainer_nb.protocol.candid import CandidError
 
 DEFINITIONS = """
 type Opt = opt Opt;

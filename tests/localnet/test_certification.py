@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import cbor2
 from localnet.driver import Driver
 
-from mainer_nb.localnet import certificate, hash_tree
 from mainer_nb.localnet.certification import Certification, Paths
+from mainer_nb.protocol import certificate, hash_tree
 
 
 class Issuer:

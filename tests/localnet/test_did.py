@@ -2,8 +2,8 @@
 
 import pytest
 
-from mainer_nb.localnet import candid, did
-from mainer_nb.localnet.did import DidError
+from mainer_nb.protocol import candid, did
+from mainer_nb.protocol.did import DidError
 
 EXAMPLE = """
 // a comment, and /* another */ in it

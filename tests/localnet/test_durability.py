@@ -25,9 +25,10 @@ from localnet.driver import Driver, eventually, module
 from localnet.outcomes import number, rejected, replied
 from localnet.test_state import COUNTER, install
 
-from mainer_nb.localnet import principal, server
+from mainer_nb.localnet import server
 from mainer_nb.localnet.errors import DamagedState, StateError
 from mainer_nb.localnet.sandbox import Sandbox
+from mainer_nb.protocol import principal
 
 CANISTER = principal.canister_id(0)
 MIB = 1024 * 1024

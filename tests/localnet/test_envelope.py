@@ -15,8 +15,9 @@ from ic.identity import Identity
 from ic.utils import to_request_id
 from icp_identity.identity import Identity as IcpIdentity
 
-from mainer_nb.localnet import envelope, principal
+from mainer_nb.localnet import envelope
 from mainer_nb.localnet.envelope import BadRequest
+from mainer_nb.protocol import principal
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND

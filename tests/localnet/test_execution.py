@@ -6,8 +6,8 @@ import pytest
 from localnet.driver import ALICE, BOB, Driver, eventually, module
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import principal
 from mainer_nb.localnet.errors import Reject, Reply
+from mainer_nb.protocol import principal
 
 #: Counts in heap, global and stable memory at once, so that all three must be rolled back together.
 COUNTER = module(

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from mainer_nb.localnet import hash_tree
-from mainer_nb.localnet.hash_tree import ABSENT, EMPTY, UNKNOWN, Fork, Labeled, Leaf, Pruned, TreeError
+from mainer_nb.protocol import hash_tree
+from mainer_nb.protocol.hash_tree import ABSENT, EMPTY, UNKNOWN, Fork, Labeled, Leaf, Pruned, TreeError
 
 # The example of the interface specification, section "Certification encoding".
 EXAMPLE = Fork(

@@ -23,9 +23,10 @@ from icp_candid import encode as icp_encode
 from icp_identity import Identity as IcpIdentity
 from localnet.serving import serving
 
-from mainer_nb.localnet import candid, certificate, envelope, hash_tree, http, management, principal
-from mainer_nb.localnet.hash_tree import lookup_value
+from mainer_nb.localnet import envelope, http, management
 from mainer_nb.localnet.network import Network
+from mainer_nb.protocol import candid, certificate, hash_tree, principal
+from mainer_nb.protocol.hash_tree import lookup_value
 
 CANISTER = """
 (module

@@ -21,7 +21,8 @@ from mainer_nb import management
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.identity import Identity
-from mainer_nb.localnet import candid, principal, system_canisters
+from mainer_nb.localnet import system_canisters
+from mainer_nb.protocol import candid, principal
 
 PAGE = candid.encode(
     [candid.record({"status_code": candid.NAT16, "headers": candid.Vec(candid.TEXT), "body": candid.BLOB})],

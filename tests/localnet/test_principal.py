@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from ic.principal import Principal
 
-from mainer_nb.localnet import principal
+from mainer_nb.protocol import principal
 
 
 @pytest.mark.parametrize(

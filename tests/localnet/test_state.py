@@ -17,8 +17,9 @@ from ic.client import Client
 from ic.identity import Identity
 from localnet.driver import INSTALL, REINSTALL, UPGRADE, Driver, module
 
-from mainer_nb.localnet import principal, server
+from mainer_nb.localnet import server
 from mainer_nb.localnet.errors import DamagedState, Reject
+from mainer_nb.protocol import principal
 
 #: Heap and stable memory hold the same number, so that one can see which of them an installation keeps.
 KEEPER = module(

@@ -8,8 +8,9 @@ import pytest
 from localnet.driver import INSTALL, Driver, module
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import candid, wasm
+from mainer_nb.localnet import wasm
 from mainer_nb.localnet.errors import Reject
+from mainer_nb.protocol import candid
 
 
 def test_what_a_module_declares() -> None:

@@ -16,8 +16,9 @@ from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import RejectError
 from mainer_nb.identity import Identity
-from mainer_nb.localnet import principal, server
+from mainer_nb.localnet import server
 from mainer_nb.management import TRILLION
+from mainer_nb.protocol import principal
 
 
 def padded(wasm: bytes, size: int) -> bytes:

@@ -6,8 +6,9 @@ import hashlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from .. import candid, metering, principal, wasm
+from ...protocol import candid, principal
 from .. import canister as limits
+from .. import metering, wasm
 from ..canister import Canister, Outcome
 from ..errors import CanisterTrap, Failure, Reject, RejectCode, no_such_canister
 from ..memory import Pages

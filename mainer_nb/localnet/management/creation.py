@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from .. import cycles, principal
+from ...protocol import principal
+from .. import cycles
 from ..canister import Canister
 from ..errors import Failure, Reject, RejectCode
 from ..state import CallMessage, CanisterState, Settings

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import candid, cycles, principal
+from ...protocol import candid, principal
 from .. import canister as limits
+from .. import cycles
 from ..canister import Canister
 from ..errors import Failure, Reject, RejectCode, Reply, Response
 from ..state import CallMessage

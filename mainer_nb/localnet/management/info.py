@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import principal
+from ...protocol import principal
 from ..canister import Canister
 from ..state import CallMessage
 from .methods import Answer, caller_fault, method, only_controllers, reply

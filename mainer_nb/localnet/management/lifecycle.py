@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import candid
+from ...protocol import candid
 from ..canister import Canister
 from ..errors import Reject, RejectCode, Reply
 from ..state import CallMessage, StopRequest

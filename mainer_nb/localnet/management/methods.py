@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import candid, cycles, did, principal
+from ...protocol import candid, did, principal
+from .. import cycles
 from ..canister import Canister
 from ..errors import Failure, Reject, RejectCode, Reply, Response, no_such_canister
 from ..state import CallMessage, FromSystem, FromUser

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from .. import candid, cycles
+from ...protocol import candid
+from .. import cycles
 from ..canister import Canister
 from ..envelope import hash_of_map
 from ..state import CallMessage, Settings

@@ -12,7 +12,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import cycles, principal, runtime, wasm
+from ...protocol import principal
+from .. import cycles, runtime, wasm
 from ..canister import Canister
 from ..errors import Failure
 from ..memory import WASM_PAGE

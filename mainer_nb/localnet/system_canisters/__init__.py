@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .. import principal
+from ...protocol import principal
 from ..sandbox import Sandbox
 
 CYCLES_LEDGER = principal.from_text("um5iw-rqaaa-aaaaq-qaaba-cai")

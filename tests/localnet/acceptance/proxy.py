@@ -6,8 +6,9 @@ from typing import Any
 
 from localnet.driver import ALICE, Driver, module
 
-from mainer_nb.localnet import candid, management, principal
+from mainer_nb.localnet import management
 from mainer_nb.localnet.errors import Reject, Reply
+from mainer_nb.protocol import candid, principal
 
 #: Argument: length and bytes of the callee, length and bytes of the method's name (lengths in one byte each), cycles
 #: in 8 bytes, the payload. Reply: 0 for a reply or else the reject code, refunded cycles in 8 bytes, data or message.

@@ -9,8 +9,9 @@ from localnet import universal as u
 from localnet.driver import REINSTALL, UPGRADE, Driver
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import principal, system_api
+from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reject, RejectCode, Response
+from mainer_nb.protocol import principal
 
 
 @dataclass

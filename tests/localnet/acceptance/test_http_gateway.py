@@ -11,7 +11,8 @@ import pytest
 from localnet.driver import Driver, module
 from localnet.serving import serving
 
-from mainer_nb.localnet import candid, did, gateway, principal
+from mainer_nb.localnet import gateway
+from mainer_nb.protocol import candid, did, principal
 
 DOES_NOT_HOLD = {
     "the gateway verifies IC-Certificate": "it passes through; the gateway is part of the network itself",

@@ -6,7 +6,8 @@ import pytest
 from localnet.acceptance.proxy import PROXY, Proxy, rejected
 from localnet.driver import ALICE, BOB, INSTALL, Driver, eventually
 
-from mainer_nb.localnet import cycles, principal
+from mainer_nb.localnet import cycles
+from mainer_nb.protocol import principal
 
 CREATE = "provisional_create_canister_with_cycles"
 

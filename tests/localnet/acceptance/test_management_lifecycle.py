@@ -6,9 +6,10 @@ import pytest
 from localnet.acceptance.proxy import PROXY, Proxy, rejected
 from localnet.driver import BOB, UPGRADE, Driver, eventually
 
-from mainer_nb.localnet import cycles, management, principal
-from mainer_nb.localnet.candid import encode
+from mainer_nb.localnet import cycles, management
 from mainer_nb.localnet.errors import Reply
+from mainer_nb.protocol import principal
+from mainer_nb.protocol.candid import encode
 
 
 def status(ic: Driver, canister: bytes) -> str:

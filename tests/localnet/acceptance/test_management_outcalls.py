@@ -20,8 +20,9 @@ from cryptography.x509.oid import NameOID
 from localnet.acceptance.proxy import PROXY_BODY, Proxy, rejected, request
 from localnet.driver import Driver, eventually, module
 
-from mainer_nb.localnet import candid, cycles, management, outcalls, principal, server
+from mainer_nb.localnet import cycles, management, outcalls, server
 from mainer_nb.localnet.errors import Reply
+from mainer_nb.protocol import candid, principal
 
 DOES_NOT_HOLD = {
     "plain http is refused for every host": "taken for this machine itself, where a program under development runs",

@@ -8,8 +8,9 @@ import pytest
 from localnet.acceptance.proxy import Proxy, rejected
 from localnet.driver import Driver
 
-from mainer_nb.localnet import candid, management, principal
+from mainer_nb.localnet import management
 from mainer_nb.localnet.errors import Reject
+from mainer_nb.protocol import candid, principal
 
 DOES_NOT_HOLD = {
     "flexible_http_request asks several nodes": "refused: there is only one, which `http_request` asks",

@@ -7,7 +7,8 @@ from localnet import universal as u
 from localnet.driver import BOB, Driver
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import composite, principal
+from mainer_nb.localnet import composite
+from mainer_nb.protocol import principal
 
 
 @pytest.fixture

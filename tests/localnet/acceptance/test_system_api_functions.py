@@ -7,8 +7,9 @@ from localnet import universal as u
 from localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import principal, system_api
+from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reply
+from mainer_nb.protocol import principal
 
 BEYOND = 2**31 - 8
 

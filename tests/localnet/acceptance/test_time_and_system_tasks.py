@@ -7,7 +7,8 @@ from localnet import universal as u
 from localnet.driver import REINSTALL, UPGRADE, Driver, eventually
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import hash_tree, scheduler
+from mainer_nb.localnet import scheduler
+from mainer_nb.protocol import hash_tree
 
 COUNT = u.store(1024, u.basic("add", u.stored(1024), 1))
 

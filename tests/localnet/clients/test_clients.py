@@ -26,8 +26,9 @@ from icp_identity import Identity as IcpIdentity
 from localnet.serving import serving
 from probe_canister import PROBE_DID, PROBE_WAT
 
-from mainer_nb.localnet import candid, management, principal
+from mainer_nb.localnet import management
 from mainer_nb.localnet.network import Network
+from mainer_nb.protocol import candid, principal
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"

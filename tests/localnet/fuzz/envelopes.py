@@ -12,9 +12,10 @@ from localnet.fuzz import cbor
 from localnet.fuzz.cases import Request, Target, damaged, edge, text
 from localnet.fuzz.world import Key
 
-from mainer_nb.localnet import envelope, principal
-from mainer_nb.localnet.candid import encode
-from mainer_nb.localnet.principal import to_text
+from mainer_nb.localnet import envelope
+from mainer_nb.protocol import principal
+from mainer_nb.protocol.candid import encode
+from mainer_nb.protocol.principal import to_text
 
 SECOND = 10**9
 KEYS = [Key.ed25519("one"), Key.ed25519("two"), Key.ed25519("three")]

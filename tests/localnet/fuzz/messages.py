@@ -8,8 +8,9 @@ from typing import Any
 from localnet.fuzz import cbor, envelopes
 from localnet.fuzz.cases import Request, Target, damaged, edge, text
 
-from mainer_nb.localnet import candid, management, principal
-from mainer_nb.localnet.candid import leb128, sleb128
+from mainer_nb.localnet import management
+from mainer_nb.protocol import candid, principal
+from mainer_nb.protocol.candid import leb128, sleb128
 
 #: Opcodes of types (Candid specification, "Types").
 PRIMS = range(-17, 0)

@@ -32,7 +32,8 @@ from localnet.fuzz.cases import Request, Target, chance
 from localnet.fuzz.wire import Answer, Connection, NoAnswer
 from localnet.fuzz.world import World
 
-from mainer_nb.localnet import candid, hash_tree, management, principal, server
+from mainer_nb.localnet import management, server
+from mainer_nb.protocol import candid, hash_tree, principal
 
 RESULT = Path(__file__).resolve().parents[3] / "bench" / "results" / "fuzz.json"
 THREADS = 6

@@ -17,7 +17,8 @@ from localnet.fuzz.cases import Request, Target
 from localnet.fuzz.wire import Connection
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import candid, certificate, did, envelope, hash_tree, management, principal
+from mainer_nb.localnet import envelope, management
+from mainer_nb.protocol import candid, certificate, did, hash_tree, principal
 
 FILES = Path(__file__).resolve().parents[3] / "files"
 CYCLES = 2**120

@@ -36,7 +36,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from mainer_nb.localnet import principal as principals
+from . import principal as principals
 
 
 class CandidError(ValueError):

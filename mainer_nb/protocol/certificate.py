@@ -7,9 +7,9 @@ from typing import Any
 
 import cbor2
 
-from mainer_nb.localnet import bls, candid, hash_tree
-from mainer_nb.localnet.hash_tree import Node, Path
-from mainer_nb.localnet.principal import to_text
+from . import bls, candid, hash_tree
+from .hash_tree import Node, Path
+from .principal import to_text
 
 _SELF_DESCRIBED = 55799
 _STATE_ROOT = b"\x0dic-state-root"

@@ -1,6 +1,6 @@
 """Principals: the identifiers of canisters, users and nodes (IC interface specification, "Principals").
 
-A principal is plain `bytes` of length 0 to 29 everywhere in `localnet`; this module knows its classes and text form.
+A principal is plain `bytes` of length 0 to 29 everywhere in `mainer_nb`; this module knows its classes and text form.
 
     >>> to_text(MANAGEMENT)
     'aaaaa-aa'

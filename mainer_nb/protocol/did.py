@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mainer_nb.localnet import candid
-from mainer_nb.localnet.candid import Field, Func, Opt, Rec, Record, Type, Variant, Vec
+from . import candid
+from .candid import Field, Func, Opt, Rec, Record, Type, Variant, Vec
 
 
 class DidError(ValueError):
