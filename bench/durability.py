@@ -207,7 +207,7 @@ def main() -> int:
         finally:
             server.stop(state)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(asdict(result), indent=2) + "\n")
+    RESULT.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
     print(json.dumps(asdict(result)))
     return 0
 

@@ -110,7 +110,7 @@ def report(name: str, title: str, figures: Sequence[Figure], chosen: argparse.Na
     }
     chosen.results.mkdir(parents=True, exist_ok=True)
     path: Path = chosen.results / f"{name}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -156,7 +156,7 @@ def machine() -> dict[str, Any]:
 
 def _processor() -> str:
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()

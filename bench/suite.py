@@ -58,7 +58,7 @@ def _run(name: str, quick: bool, results: Path) -> bool:
 
 def draw(results: Path) -> Path:
     """The picture of all JSON files in `results`: a bar for each figure with a target, and the figures beside it."""
-    reports = [json.loads(path.read_text()) for path in _reports(results)]
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in _reports(results)]
     figures = [one for report in reports for one in report["figures"] if one["target"] is not None]
     picture = Picture(figsize=(13, 0.42 * len(figures) + 1.9), dpi=100, facecolor="white", layout="constrained")
     axes = picture.add_subplot()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -173,19 +174,30 @@ def _manifest() -> dict[str, dict[str, Any]]:
     """The entries of the manifest by file name: size, sha256, source, made_by, …"""
     path = places.files() / MANIFEST
     try:
-        return {entry["name"]: entry for entry in json.loads(path.read_text())["files"]}
+        return {entry["name"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["files"]}
     except FileNotFoundError as error:
-        raise ArtifactMissing(f"no {path}; get it back with `git checkout {path}`") from error
+        raise ArtifactMissing(f"no {path}. {_remedy(path, True)}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactCorrupt(f"{path} is not a manifest ({error}); get it back with `git checkout {path}`") from error
+        raise ArtifactCorrupt(f"{path} is not a manifest ({error}). {_remedy(path, True)}") from error
 
 
 def _remedy(path: Path, shipped: bool) -> str:
     if shipped:
-        return f"Get it back with `git checkout {path}`."
+        name = shlex.quote(str(path))
+        # deleted first: git leaves a file alone that it takes for unchanged, such as one whose line ends it made itself
+        delete = f"rm {name} && " if path.exists() else ""
+        return f"Get it back with `{delete}git checkout {name}`."
     if path.name == LLM_WASM:
         return "Delete it to have one built, or get llama_cpp_canister's again."
     return "Get the file again."
+
+
+def _line_ends(path: Path, entry: dict[str, Any]) -> str:
+    """A sentence, if only the ends of the lines differ from those of the manifest's file."""
+    plain = path.read_bytes().replace(b"\r\n", b"\n") if path.suffix == ".did" else b""
+    if hashlib.sha256(plain).hexdigest() != entry["sha256"]:
+        return ""
+    return "Only its line ends differ, as git writes them with core.autocrlf. "
 
 
 def _checked(path: Path) -> Artifact:
@@ -196,7 +208,8 @@ def _checked(path: Path) -> Artifact:
     if entry and sha256 != entry["sha256"]:
         raise ArtifactCorrupt(
             f"{path} is not the file of the manifest: it has {size} bytes and sha256 {sha256}, "
-            f"the manifest says {entry['size']} bytes and {entry['sha256']}. {_remedy(path, True)}"
+            f"the manifest says {entry['size']} bytes and {entry['sha256']}. {_line_ends(path, entry)}"
+            f"{_remedy(path, True)}"
         )
     if path.suffix == ".wasm" and (problem := wasm_problem(path.read_bytes())):
         raise ArtifactCorrupt(f"{path} is not a wasm module: {problem}. {_remedy(path, entry is not None)}")

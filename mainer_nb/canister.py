@@ -42,10 +42,12 @@ class Canister:
         self.name = name
         source = str(interface) if isinstance(interface, Path) else name or "the interface"
         try:
-            text = interface.read_text() if isinstance(interface, Path) else interface
+            text = interface.read_text(encoding="utf-8") if isinstance(interface, Path) else interface
             self.methods = _read_interface(text, source).methods
         except OSError as error:
             raise ArtifactMissing(f"cannot read the interface {interface}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ArgumentError(f"{source} is not an interface: it is not UTF-8 ({error})") from error
         except did.DidError as error:
             raise ArgumentError(str(error)) from error
 

@@ -9,6 +9,7 @@ Where its state is kept, and how to have it elsewhere: see `places`.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -21,6 +22,11 @@ from .localnet import server
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line; the exit status: 0 done, 1 an error or (for `net status`) not running, 2 misuse."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # whatever the terminal's encoding is, no character of ours is an error
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.do(arguments))

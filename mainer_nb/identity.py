@@ -198,7 +198,7 @@ def _of_icp_cli() -> list[Known]:
     files = {path.stem: path for path in (icp_cli_directory() / "keys").glob("*.pem")}
     path = icp_cli_directory() / "identity_list.json"
     try:
-        listed = json.loads(path.read_text())["identities"]
+        listed = json.loads(path.read_text(encoding="utf-8"))["identities"]
         in_keyring = [name for name, entry in listed.items() if entry["kind"] == "keyring"]
     except FileNotFoundError:
         in_keyring = []

@@ -266,7 +266,7 @@ def _development_root_key(config: Config) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text())
+        table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -279,7 +279,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _write_json(path: Path, table: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.draft")
-    draft.write_text(json.dumps(table, indent=2) + "\n")
+    draft.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     draft.replace(path)
 
 
@@ -321,7 +321,7 @@ def _of_icp_cli() -> Iterator[Config]:
     if not manifest.is_file():
         return
     try:
-        table = yaml.safe_load(manifest.read_text()) or {}
+        table = yaml.safe_load(manifest.read_text(encoding="utf-8")) or {}
         networks = {one["name"]: one for one in table.get("networks", []) if isinstance(one, dict)}
         networks.setdefault(LOCAL, {"mode": "managed"})
         listed = [one for one in table.get("environments", []) if isinstance(one, dict)]

@@ -53,6 +53,12 @@ def auto(stream: TextIO | None = None) -> Progress:
     return Bars() if stream.isatty() else Lines(stream)
 
 
+def say(line: str, stream: TextIO) -> None:
+    """Print a line at once; what the stream's encoding has no character for is written as an escape."""
+    encoding = stream.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
 def amount(value: float, unit: str) -> str:
     """A number with its unit for people: 1_900_000 "B" is "1.9 MB"."""
     if unit != "B":
@@ -139,7 +145,7 @@ class _LinesTask(_Counted):
         self.say("begins" if total is None else f"begins: {amount(total, unit)}")
 
     def say(self, text: str) -> None:
-        print(f"{self.name}: {text}", file=self.stream, flush=True)
+        say(f"{self.name}: {text}", self.stream)
 
     def show(self, note: str = "") -> None:
         if note:

@@ -33,7 +33,7 @@ from . import artifacts, create, network, operate, places, report, upload
 from .errors import ArgumentError, MainerError, NetworkError, PreconditionError
 from .kernels import Ahead
 from .network import CREATOR, GAME_STATE
-from .progress import Bars, Progress, Silent
+from .progress import Bars, Progress, Silent, say
 
 NOTEBOOKS = "notebooks"
 ON_REQUEST = {"05_costs"}  # needs no other notebook and none needs it
@@ -108,7 +108,12 @@ def run(
                 chosen = {name: value for name, value in given.items() if name in known[path]}
                 done.append(_run_one(path, folder / path.name, chosen, kernels, progress or Silent()))
     summary = _summary(begun, done, given)
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    (folder / SUMMARY).write_text(
+        # a character that UTF-8 does not have, as in odd file names, becomes what JSON writes for it: \udcff
+        json.dumps(summary, indent=2, ensure_ascii=False) + "\n",
+        encoding="utf-8",
+        errors="backslashreplace",
+    )
     (folder / REPORT).write_text(report.page([folder / path.name for path in paths], summary), encoding="utf-8")
     _point_to(folder)
     return Result(folder, tuple(done), summary)
@@ -206,7 +211,7 @@ class _Lines:
 
             tqdm.write(line, file=sys.stderr)
         else:
-            print(line, flush=True)
+            say(line, sys.stdout)
 
     def flush(self) -> None:
         pass

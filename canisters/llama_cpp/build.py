@@ -211,7 +211,7 @@ def fetch(cache: Path) -> Path:
             sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
             "--no-binary", SDIST, "--dest", scratch, "--requirement", str(requirement),
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         fetched = Path(scratch, target.name)
         if done.returncode != 0 or not fetched.is_file():
             raise BuildError(
@@ -430,7 +430,9 @@ def zig(arguments: list[str], work: Path, cache: Path, doing: str) -> None:
         "SOURCE_DATE_EPOCH": "0",
     }
     command = [sys.executable, "-m", "ziglang", *arguments]
-    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=work, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode != 0:
         raise BuildError(f"{doing} failed:\n{done.stderr.strip()[-4000:]}")
 

@@ -73,7 +73,7 @@ class Domains:
         if self.names is None:
             return {}
         try:
-            lines = self.names.read_text().splitlines()
+            lines = self.names.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return {}
         pairs = (line.strip().rpartition(":") for line in lines if line.strip())

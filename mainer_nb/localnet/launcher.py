@@ -153,7 +153,7 @@ def _write_status(folder: Path, info: server.Info) -> None:
         "supported_features": ["custom-domains"],
     }
     draft = folder / "status.json.new"
-    draft.write_text(json.dumps(status) + "\n")
+    draft.write_text(json.dumps(status) + "\n", encoding="utf-8")
     draft.replace(folder / "status.json")
 
 

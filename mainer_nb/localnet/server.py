@@ -68,7 +68,7 @@ class Info:
 def status(folder: Path) -> Info | None:
     """The network that runs in `folder`, None if none does."""
     try:
-        info = Info(**json.loads((folder / "server.json").read_text()))
+        info = Info(**json.loads((folder / "server.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
     return info if _locked(folder) else None
@@ -121,7 +121,7 @@ def start(folder: Path, port: int = 0, outcalls: bool | None = None) -> Info:
         raise ServerError(answer.decode())
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)
-    tail = log.read_text(errors="replace").strip().splitlines()[-5:]
+    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
     raise ServerError(
         f"the network's process ended with code {process.returncode} before it was ready. Its last lines:\n"
         + "\n".join(tail)
@@ -269,7 +269,7 @@ def _end(error: StateError) -> None:
 
 def _tell(ready_fd: int | None, text: str) -> None:
     if ready_fd is not None:
-        with contextlib.suppress(OSError), os.fdopen(ready_fd, "w") as pipe:
+        with contextlib.suppress(OSError), os.fdopen(ready_fd, "w", encoding="utf-8") as pipe:
             pipe.write(text)
 
 
@@ -287,7 +287,7 @@ def _read(fd: int, seconds: float) -> bytes:
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "server.lock").open("w") as lock:
+    with (folder / "server.lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -297,7 +297,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 def _locked(folder: Path) -> bool:
     try:
-        with (folder / "server.lock").open() as lock:
+        with (folder / "server.lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except FileNotFoundError:
@@ -332,7 +332,7 @@ def _listen(folder: Path, host: str, port: int) -> Iterator[socket.socket]:
 
 def _last_port(path: Path) -> list[int]:
     try:
-        return [int(path.read_text())]
+        return [int(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError):
         return []
 
@@ -358,5 +358,5 @@ def _port_of(info: Info) -> int:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_suffix(".new")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +36,7 @@ def test_a_changed_wasm_is_refused_with_both_hashes(ship: Ship) -> None:
     with pytest.raises(ArtifactCorrupt, match="not the file of the manifest") as caught:
         artifacts.canister_wasm("some_canister")
     assert hashlib.sha256(WASM).hexdigest() in str(caught.value)
-    assert f"git checkout {path}" in str(caught.value)
+    assert f"`rm {path} && git checkout {path}`" in str(caught.value)
 
 
 def test_a_missing_wasm_is_named_with_the_remedy(ship: Ship) -> None:
@@ -132,3 +135,51 @@ def test_the_default_model_is_assembled_once(project: Path, tmp_path: Path) -> N
     with found.path.open("r+b") as file:
         file.write(b"damage")
     assert artifacts.model().data()[:4] == b"GGUF"
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository() -> Path:
+    """This project's own repository."""
+    root = Path(__file__).parents[2]
+    if shutil.which("git") is None or not (root / ".git").exists():
+        pytest.skip("not in a clone, or without git")
+    return root
+
+
+def clone(repository: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("clone", "-q", "-c", "core.autocrlf=true", str(repository), str(into))
+    monkeypatch.setenv("MAINER_NB_PROJECT", str(into))
+
+
+def test_a_clone_with_other_line_ends_is_the_same(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone(repository, tmp_path / "clone", monkeypatch)
+    items = artifacts.inventory()
+    assert len(items) >= 7
+    assert [one.problem for one in items if one.problem] == []
+
+
+def test_a_file_that_git_gave_other_line_ends_says_so_and_its_remedy_helps(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a clone that is older than .gitattributes, whose files git takes for unchanged."""
+    attributes = tmp_path / "clone" / ".gitattributes"
+    clone(repository, tmp_path / "clone", monkeypatch)
+    wanted = attributes.read_bytes()
+    attributes.write_bytes(b"* text=auto\n")
+    for path in (tmp_path / "clone" / "files").glob("*.did"):
+        path.unlink()
+        git("-C", str(tmp_path / "clone"), "checkout", "--", f"files/{path.name}")
+    attributes.write_bytes(wanted)
+    problems = {one.name: one.problem for one in artifacts.inventory() if one.problem}
+    assert set(problems) == {path.name for path in (tmp_path / "clone" / "files").glob("*.did")}
+    for problem in problems.values():
+        assert "Only its line ends differ" in problem
+        (remedy,) = re.findall(r"Get it back with `(.+)`\.", problem)
+        subprocess.run(remedy, shell=True, check=True, capture_output=True, cwd=tmp_path / "clone")
+    assert [one.problem for one in artifacts.inventory() if one.problem] == []

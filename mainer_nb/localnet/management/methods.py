@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..scheduler import Scheduler
     from .http_request import Request
 
-INTERFACE = did.parse((Path(__file__).parent / "management.did").read_text(), "management.did")
+INTERFACE = did.parse((Path(__file__).parent / "management.did").read_text(encoding="utf-8"), "management.did")
 
 
 @dataclass(frozen=True)
