@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from ..protocol import principal
-from ..protocol.candid import leb128
 from ..protocol.principal import to_text
+from ..protocol.request_id import HashError, hash_of_map
 
 MAX_INGRESS_TTL = 5 * 60 * 1_000_000_000  # nanoseconds
 PERMITTED_DRIFT = 60 * 1_000_000_000  # clocks of client and network may differ by this
@@ -31,10 +30,6 @@ MAX_PATH_LENGTH = 127
 MAX_DEPTH = 32  # of the CBOR of a request; the specification's own requests have 6
 MAX_VALUES = 150_000  # in the arrays and maps of a request: more than MAX_PATHS of MAX_PATH_LENGTH, and all targets
 
-_KNOWN_NAMES = {
-    name: hashlib.sha256(name.encode()).digest()
-    for name in ("request_type", "sender", "canister_id", "method_name", "arg", "ingress_expiry", "nonce", "paths")
-}
 _REQUEST = b"\x0aic-request"
 _DELEGATION = b"\x1aic-request-auth-delegation"
 
@@ -109,34 +104,6 @@ def parse_read_state(body: bytes, now: int) -> ReadState:
     if len(paths) > MAX_PATHS:
         raise BadRequest(f"{len(paths)} paths are requested, at most {MAX_PATHS} are allowed")
     return ReadState(tuple(map(_path, paths)), envelope.sender, targets, envelope.ingress_expiry, envelope.request_id)
-
-
-# Request ids
-
-
-def hash_of_map(content: Mapping[str, Any]) -> bytes:
-    """The representation-independent hash of a map of blobs, texts, naturals, arrays and maps."""
-    pairs = sorted([_name_hash(name) + _hash(value) for name, value in content.items()])
-    return hashlib.sha256(b"".join(pairs)).digest()
-
-
-def _name_hash(name: str) -> bytes:
-    return _KNOWN_NAMES.get(name) or hashlib.sha256(name.encode()).digest()
-
-
-def _hash(value: Any) -> bytes:
-    match value:
-        case bytes():
-            return hashlib.sha256(value).digest()
-        case str():
-            return hashlib.sha256(value.encode()).digest()
-        case int() if value >= 0 and not isinstance(value, bool):
-            return hashlib.sha256(leb128(value)).digest()
-        case Mapping() if all(isinstance(key, str) for key in value):
-            return hash_of_map(value)
-        case Sequence():
-            return hashlib.sha256(b"".join(map(_hash, value))).digest()
-    raise BadRequest(f"the request contains a negative number or a {type(value).__name__}, which has no hash")
 
 
 # Form
@@ -236,7 +203,10 @@ def _hash_of(content: Mapping[Any, Any]) -> bytes:
     """The hash of a map as it came; some clients write an absent field as null. Raises `BadRequest`."""
     if not all(isinstance(name, str) for name in content):
         raise BadRequest("the names of fields must be texts")
-    return hash_of_map({name: value for name, value in content.items() if value is not None})
+    try:
+        return hash_of_map({name: value for name, value in content.items() if value is not None})
+    except HashError as error:
+        raise BadRequest(f"the request contains {error}") from None
 
 
 def _optional(content: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -27,7 +27,8 @@ from aiohttp import web
 
 from ..protocol import candid, principal
 from ..protocol.candid import BLOB, BOOL, NAT16, TEXT, Func, Opt, Type, Vec
-from .envelope import MAX_INGRESS_TTL, Call, Query, hash_of_map
+from ..protocol.request_id import hash_of_map
+from .envelope import MAX_INGRESS_TTL, Call, Query
 from .errors import Reject, Response
 
 _log = logging.getLogger(__name__)
@@ -229,7 +230,7 @@ def _reply(response: Response) -> bytes:
 def _answer(data: bytes) -> dict[str, Any]:
     """The fields of a canister's HttpResponse, and the type of its streaming token, which is the canister's own."""
     try:
-        token_type = _token_type(candid.types(data)[0])
+        token_type = _token_type(candid.types_of(data)[0])
         callback = candid.record({"callback": Func((token_type,), (), ("query",)), "token": token_type})
         fields: dict[str, Type] = {
             "status_code": NAT16,

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..protocol.principal import self_authenticating
-from .envelope import hash_of_map
+from ..protocol.request_id import hash_of_map
 
 SEED_LENGTH = 32
 

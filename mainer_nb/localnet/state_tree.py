@@ -9,8 +9,8 @@ from __future__ import annotations
 import cbor2
 
 from ..protocol import hash_tree
-from ..protocol.candid import leb128
 from ..protocol.hash_tree import Node
+from ..protocol.leb128 import leb128
 from ..protocol.principal import canister_id
 from .canister import Canister
 from .errors import Reject, Reply

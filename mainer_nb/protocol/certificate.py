@@ -7,8 +7,9 @@ from typing import Any
 
 import cbor2
 
-from . import bls, candid, hash_tree
+from . import bls, hash_tree
 from .hash_tree import Node, Path
+from .leb128 import read_leb128
 from .principal import to_text
 
 _SELF_DESCRIBED = 55799
@@ -55,9 +56,10 @@ def verify(
 
 def time_of(tree: Node) -> int:
     """The time that a certificate states, in nanoseconds since 1970."""
+    digits = _value([b"time"], tree)
     try:
-        return candid.read_leb128(_value([b"time"], tree))
-    except candid.CandidError as error:
+        return read_leb128(digits)
+    except ValueError as error:
         raise CertificateError(f"the certificate's time is malformed: {error}") from None
 
 

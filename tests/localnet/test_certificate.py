@@ -8,8 +8,8 @@ from ic.certificate import lookup as ic_py_lookup
 from icp_certificate import Certificate as IcpCertificate
 
 from mainer_nb.protocol import bls, certificate, hash_tree, principal
-from mainer_nb.protocol.candid import leb128
 from mainer_nb.protocol.certificate import CertificateError
+from mainer_nb.protocol.leb128 import leb128
 
 # A certificate of a replica that the IC WebSocket project publishes with its tests.
 REPLICA_KEY = bytes.fromhex(

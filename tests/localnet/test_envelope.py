@@ -18,6 +18,7 @@ from icp_identity.identity import Identity as IcpIdentity
 from mainer_nb.localnet import envelope
 from mainer_nb.localnet.envelope import BadRequest
 from mainer_nb.protocol import principal
+from mainer_nb.protocol.request_id import hash_of_map
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
@@ -60,14 +61,14 @@ class Key:
 
     def delegate(self, to: "Key", expiration: int = NOW + 60 * SECOND, **more: Any) -> dict[str, Any]:
         delegation = {"pubkey": to.der, "expiration": expiration, **more}
-        message = b"\x1aic-request-auth-delegation" + envelope.hash_of_map(delegation)
+        message = b"\x1aic-request-auth-delegation" + hash_of_map(delegation)
         return {"delegation": delegation, "signature": self.sign(message)}
 
     def request(self, fields: dict[str, Any], owner: "Key | None" = None, delegations: Any = None) -> bytes:
         body = {
             "content": fields,
             "sender_pubkey": (owner or self).der,
-            "sender_sig": self.sign(b"\x0aic-request" + envelope.hash_of_map(fields)),
+            "sender_sig": self.sign(b"\x0aic-request" + hash_of_map(fields)),
         }
         if delegations is not None:
             body["sender_delegation"] = delegations
@@ -91,21 +92,21 @@ def test_request_id_of_the_specification() -> None:
         "sender": b"\x04",
         "ingress_expiry": 1685570400000000000,
     }
-    assert envelope.hash_of_map(fields).hex() == "1d1091364d6bb8a6c16b203ee75467d59ead468f523eb058880ae8ec80e2b101"
+    assert hash_of_map(fields).hex() == "1d1091364d6bb8a6c16b203ee75467d59ead468f523eb058880ae8ec80e2b101"
 
 
 @pytest.mark.parametrize("changes", [{}, {"nonce": b"n"}, {"arg": b""}, {"ingress_expiry": 0}])
 def test_request_ids_agree_with_ic_py(changes: dict[str, Any]) -> None:
     fields = content(**changes)
-    assert envelope.hash_of_map(fields) == to_request_id(fields)
+    assert hash_of_map(fields) == to_request_id(fields)
 
 
 def test_arrays_and_maps_have_hashes() -> None:
     paths = [[b"time"], [b"request_status", b"x"]]
     inner = [hashlib.sha256(b"".join(hashlib.sha256(label).digest() for label in path)).digest() for path in paths]
     pair = hashlib.sha256(b"paths").digest() + hashlib.sha256(b"".join(inner)).digest()
-    assert envelope.hash_of_map({"paths": paths}) == hashlib.sha256(pair).digest()
-    assert envelope.hash_of_map({"a": {"b": 1}}) != envelope.hash_of_map({"a": {"b": 2}})
+    assert hash_of_map({"paths": paths}) == hashlib.sha256(pair).digest()
+    assert hash_of_map({"a": {"b": 1}}) != hash_of_map({"a": {"b": 2}})
 
 
 def test_an_anonymous_call() -> None:
@@ -117,7 +118,7 @@ def test_an_anonymous_call() -> None:
         sender=principal.ANONYMOUS,
         nonce=b"n",
         ingress_expiry=NOW + 300 * SECOND,
-        request_id=envelope.hash_of_map(content(nonce=b"n")),
+        request_id=hash_of_map(content(nonce=b"n")),
     )
 
 

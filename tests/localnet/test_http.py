@@ -23,10 +23,12 @@ from icp_candid import encode as icp_encode
 from icp_identity import Identity as IcpIdentity
 from localnet.serving import serving
 
-from mainer_nb.localnet import envelope, http, management
+from mainer_nb.localnet import http, management
 from mainer_nb.localnet.network import Network
 from mainer_nb.protocol import candid, certificate, hash_tree, principal
 from mainer_nb.protocol.hash_tree import lookup_value
+from mainer_nb.protocol.leb128 import leb128
+from mainer_nb.protocol.request_id import hash_of_map
 
 CANISTER = """
 (module
@@ -63,8 +65,8 @@ STRANGER = Identity(privkey="22" * 32, type="secp256k1")
 
 
 def custom_section(name: str, content: bytes) -> bytes:
-    body = candid.leb128(len(name)) + name.encode() + content
-    return b"\0" + candid.leb128(len(body)) + body
+    body = leb128(len(name)) + name.encode() + content
+    return b"\0" + leb128(len(body)) + body
 
 
 @dataclass
@@ -245,7 +247,7 @@ def test_answers_to_queries_are_signed(served: Served, method: str) -> None:
     key = load_der_public_key(key_der)
     assert isinstance(key, Ed25519PublicKey)
     signed = {**answer, "timestamp": signature["timestamp"], "request_id": request_id}
-    key.verify(signature["signature"], b"\x0bic-response" + envelope.hash_of_map(signed))
+    key.verify(signature["signature"], b"\x0bic-response" + hash_of_map(signed))
 
 
 def test_read_state_of_canister_and_subnet(served: Served) -> None:

@@ -10,7 +10,7 @@ from wasmtime import wat2wasm
 
 from mainer_nb.localnet import wasm
 from mainer_nb.localnet.errors import Reject
-from mainer_nb.protocol import candid
+from mainer_nb.protocol.leb128 import leb128
 
 
 def test_what_a_module_declares() -> None:
@@ -84,8 +84,8 @@ def test_invalid_modules_are_refused_and_nothing_is_installed(ic: Driver, module
 
 
 def _section(number: int, items: list[bytes]) -> bytes:
-    content = candid.leb128(len(items)) + b"".join(items)
-    return bytes([number]) + candid.leb128(len(content)) + content
+    content = leb128(len(items)) + b"".join(items)
+    return bytes([number]) + leb128(len(content)) + content
 
 
 def _with(*sections: bytes, body: bytes = b"", locals_: bytes = b"\0") -> bytes:
@@ -93,7 +93,7 @@ def _with(*sections: bytes, body: bytes = b"", locals_: bytes = b"\0") -> bytes:
     code = locals_ + body + b"\x0b"
     parts = {1: _section(1, [b"\x60\0\0"]), 3: _section(3, [b"\0"]), 5: _section(5, [b"\0\1"])}
     parts[7] = _section(7, [b"\x12canister_update go\0\0"])
-    parts[10] = _section(10, [candid.leb128(len(code)) + code])
+    parts[10] = _section(10, [leb128(len(code)) + code])
     parts |= {section[0]: section for section in sections}
     return wasm.MAGIC + b"".join(parts[number] for number in sorted(parts, key=lambda number: number or 99))
 
@@ -126,7 +126,7 @@ def test_hostile_modules_are_refused(ic: Driver, module_bytes: bytes, why: str) 
 
 
 def test_very_many_exports_are_no_burden(ic: Driver) -> None:
-    names = [candid.leb128(len(name)) + name + b"\0\0" for name in (b"%d" % n for n in range(20_000))]
+    names = [leb128(len(name)) + name + b"\0\0" for name in (b"%d" % n for n in range(20_000))]
     canister = ic.create(_with(_section(7, [*names, b"\x12canister_update go\0\0"])))
     assert ic.update(canister, "go") == ic.update(canister, "go")
 

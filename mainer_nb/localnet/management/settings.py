@@ -6,9 +6,9 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from ...protocol import candid
+from ...protocol.request_id import hash_of_map
 from .. import cycles
 from ..canister import Canister
-from ..envelope import hash_of_map
 from ..state import CallMessage, Settings
 from .methods import Answer, caller_fault, method, record, reply
 

@@ -17,8 +17,8 @@ from localnet.driver import ALICE, Driver
 from localnet.serving import serving
 
 from mainer_nb.localnet import management
-from mainer_nb.localnet.envelope import hash_of_map
 from mainer_nb.protocol import certificate, hash_tree, principal
+from mainer_nb.protocol.request_id import hash_of_map
 
 DOES_NOT_HOLD = {
     "canister signatures and Web Authentication keys are accepted": "refused with a text; Ed25519, secp256k1 and"

@@ -9,8 +9,8 @@ import pytest
 from localnet.acceptance.proxy import PROXY, Proxy, rejected
 from localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver, module
 
-from mainer_nb.localnet.envelope import hash_of_map
 from mainer_nb.protocol import candid, principal
+from mainer_nb.protocol.request_id import hash_of_map
 
 DOES_NOT_HOLD = {
     "sender_canister_version must equal the caller's version": "it is recorded as given, as mainnet does",

@@ -12,10 +12,10 @@ from localnet.fuzz import cbor
 from localnet.fuzz.cases import Request, Target, damaged, edge, text
 from localnet.fuzz.world import Key
 
-from mainer_nb.localnet import envelope
 from mainer_nb.protocol import principal
 from mainer_nb.protocol.candid import encode
 from mainer_nb.protocol.principal import to_text
+from mainer_nb.protocol.request_id import HashError, hash_of_map
 
 SECOND = 10**9
 KEYS = [Key.ed25519("one"), Key.ed25519("two"), Key.ed25519("three")]
@@ -130,8 +130,8 @@ def change(chance: random.Random, target: Target, message: Message) -> None:
 def request_id(content: Mapping[Any, Any], chance: random.Random) -> bytes:
     """What is to be signed; where a content has no hash, anything."""
     try:
-        return envelope.hash_of_map({key: value for key, value in content.items() if value is not None})
-    except (envelope.BadRequest, AttributeError, UnicodeEncodeError):
+        return hash_of_map({key: value for key, value in content.items() if value is not None})
+    except (HashError, AttributeError, UnicodeEncodeError):
         return chance.randbytes(32)
 
 

@@ -10,7 +10,7 @@ from localnet.fuzz.cases import Request, Target, damaged, edge, text
 
 from mainer_nb.localnet import management
 from mainer_nb.protocol import candid, principal
-from mainer_nb.protocol.candid import leb128, sleb128
+from mainer_nb.protocol.leb128 import leb128, sleb128
 
 #: Opcodes of types (Candid specification, "Types").
 PRIMS = range(-17, 0)
@@ -264,7 +264,7 @@ def decode(chance: random.Random) -> str:
         values = candid.decode(None, data)
     except candid.CandidError:
         return f"decoder {known}, without types refused"
-    types_ = candid.types(data)
+    types_ = candid.types_of(data)
     if not _encodable(types_):
         return f"decoder {known}, without types accepted"
     again = candid.decode(None, candid.encode(types_, values))

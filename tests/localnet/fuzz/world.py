@@ -17,8 +17,9 @@ from localnet.fuzz.cases import Request, Target
 from localnet.fuzz.wire import Connection
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import envelope, management
+from mainer_nb.localnet import management
 from mainer_nb.protocol import candid, certificate, did, hash_tree, principal
+from mainer_nb.protocol.request_id import hash_of_map
 
 FILES = Path(__file__).resolve().parents[3] / "files"
 CYCLES = 2**120
@@ -147,7 +148,7 @@ class Client:
     def update(self, canister_id: bytes, method: str, arg: bytes, effective: bytes | None = None) -> bytes:
         """The reply to an update call; raises `AssertionError` with what came instead."""
         content = self._content("call", {"canister_id": canister_id, "method_name": method, "arg": arg})
-        request_id = envelope.hash_of_map(content)
+        request_id = hash_of_map(content)
         url = principal.to_text(canister_id if effective is None else effective)
         status, body = self._post(f"/api/v3/canister/{url}/call", content, request_id)
         path = [b"request_status", request_id]
@@ -167,7 +168,7 @@ class Client:
             assert time.monotonic() < deadline, f"{method} has not ended in time"
             time.sleep(0.05)
             content = self._content("read_state", {"paths": [path]})
-            status, body = self._post(f"/api/v2/canister/{url}/read_state", content, envelope.hash_of_map(content))
+            status, body = self._post(f"/api/v2/canister/{url}/read_state", content, hash_of_map(content))
 
     def manage(self, method: str, arg: dict[str, Any], effective: bytes = b"") -> Any:
         """The result of a call to the management canister about canister `effective`."""
@@ -180,7 +181,7 @@ class Client:
         """The reply to a query; raises `AssertionError` with what came instead."""
         content = self._content("query", {"canister_id": canister_id, "method_name": method, "arg": arg})
         url = f"/api/v2/canister/{principal.to_text(canister_id)}/query"
-        status, body = self._post(url, content, envelope.hash_of_map(content))
+        status, body = self._post(url, content, hash_of_map(content))
         assert status == 200, (status, body)
         assert body["status"] == "replied", body
         return bytes(body["reply"]["arg"])
@@ -190,7 +191,7 @@ class Client:
         paths = [[b"canister", canister_id, label] for label in (b"controllers", b"module_hash")]
         content = self._content("read_state", {"paths": paths})
         url = f"/api/v2/canister/{principal.to_text(canister_id)}/read_state"
-        status, body = self._post(url, content, envelope.hash_of_map(content))
+        status, body = self._post(url, content, hash_of_map(content))
         assert status == 200, (status, body)
         tree = certificate.verify(body["certificate"], self.root_key)
         shown = certificate.verify(self.query(canister_id, "certificate"), self.root_key)
