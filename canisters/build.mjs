@@ -1,16 +1,17 @@
-// Compiles the Motoko canisters into ../files, those of local networks into the embedded network's package: <name>.wasm,
+// Builds the Motoko canisters into ../files, those of local networks into the embedded network's package: <name>.wasm,
 // <name>.did and their entries in manifest.json.
 // With --check it writes nothing, but compares what it builds with what is there and names what differs.
 //
-// Run by `npm run build` and `npm run check`, which give the compiler the stack it needs.
+// Run by `npm run build` and `npm run check`, which give the compiler the stack it needs. What a compiler has compiled
+// before shows in the bytes of what it compiles next, so each canister is compiled in a process of its own (compile.mjs).
 
+import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import wabt from "wabt";
-import { sha256Constants, sha256Wat } from "./common/sha256.mjs";
+import { sha256Wat } from "./common/sha256.mjs";
 import { replaceFunction, withAllStableMemory } from "./link.mjs";
 
 const require = createRequire(import.meta.url);
@@ -32,40 +33,14 @@ const read = (path) => {
   }
 };
 
-/**
- * A compiler, with the core library, our sources and the generated ones in its file system. What it has compiled before
- * shows in the bytes of what it compiles, so each folder has a compiler of its own.
- */
-async function compilerWithSources() {
-  for (const path of Object.keys(require.cache)) delete require.cache[path];
-  const motoko = require("motoko").default;
-  motoko.loadPackage(require("motoko/packages/latest/core.json"));
-  for (const folder of ["common", ...Object.values(canisters).flat()]) {
-    for (const name of readdirSync(join(here, folder)).filter((name) => name.endsWith(".mo")).sort()) {
-      motoko.write(`${folder}/${name}`, readFileSync(join(here, folder, name), "utf8"));
-    }
-  }
-  motoko.write("common/Sha256Constants.mo", sha256Constants());
-  motoko.write("mainer_creator/ReturnCyclesWasm.mo", await blobModule("mainer_creator/return_cycles.wat"));
-  motoko.setPublicMetadata(["candid:service", "candid:args"]);
-  return motoko;
-}
-
-/** A Motoko module whose `wasm` is the assembled WebAssembly text at `path`. */
-async function blobModule(path) {
-  const module = (await wabt()).parseWat(path, readFileSync(join(here, path), "utf8"));
-  const bytes = Buffer.from(module.toBinary({}).buffer);
-  const literal = [...bytes].map((byte) => `\\${byte.toString(16).padStart(2, "0")}`).join("");
-  return `module { public let wasm : Blob = "${literal}" };\n`;
-}
-
-const place = ({ source, range }) => `${source}:${range.start.line + 1}:${range.start.character + 1}`;
-
-function compile(motoko, name) {
-  const { code, diagnostics } = motoko.compiler.compileWasm("ic", `${name}/main.mo`);
-  for (const diagnostic of diagnostics) console.error(`${place(diagnostic)}: ${diagnostic.code} ${diagnostic.message}`);
-  if (!code || diagnostics.length > 0) throw new Error(`${name} does not compile without errors and warnings`);
-  return { [`${name}_canister.wasm`]: Buffer.from(code.wasm), [`${name}_canister.did`]: Buffer.from(code.candid) };
+/** The wasm and .did of a canister by file name, from a compiler in a process of its own, which says what is wrong. */
+function compiled(name) {
+  return new Promise((resolve, reject) => {
+    const compiler = fork(join(here, "compile.mjs"), [name], { serialization: "advanced" });
+    compiler.on("message", resolve);
+    compiler.on("error", reject);
+    compiler.on("exit", (code) => code !== 0 && process.exit(1));
+  });
 }
 
 /** The manifest.json of `folder` with the entries of `built` put in; the entries of others stay. */
@@ -87,8 +62,9 @@ function manifestWith(folder, built) {
 }
 
 /** What belongs into `folder`, by file name. */
-async function outputs(motoko, folder) {
-  const built = Object.assign({}, ...canisters[folder].map((name) => compile(motoko, name)));
+async function outputs(folder) {
+  const built = {};
+  for (const name of canisters[folder]) Object.assign(built, await compiled(name)); // one at a time: each takes a GB
   const creator = "mainer_creator_canister.wasm";
   if (creator in built) built[creator] = withAllStableMemory(await replaceFunction(built[creator], "compress", sha256Wat()));
   return { ...built, "manifest.json": manifestWith(folder, built) };
@@ -96,8 +72,7 @@ async function outputs(motoko, folder) {
 
 let differing = 0;
 for (const folder of Object.keys(canisters)) {
-  const motoko = await compilerWithSources();
-  for (const [name, bytes] of Object.entries(await outputs(motoko, folder))) {
+  for (const [name, bytes] of Object.entries(await outputs(folder))) {
     const path = join(root, folder, name);
     if (!process.argv.includes("--check")) {
       writeFileSync(path, bytes);
