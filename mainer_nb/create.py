@@ -12,6 +12,7 @@ What exists is asked of the creator; nothing about mAIners is kept here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,9 +39,11 @@ UPLOAD_STEP = "notebooks/02_upload.ipynb (in Python: mainer_nb.upload.upload_all
 class Mainer:
     """A mAIner: its controller and what belongs to it, ids and principals as text.
 
+    `name`: what people call it, its type and a number in the order of creation, such as "ShareAgent 2";
     `share_service_id`: of a ShareAgent, the controller id of the ShareService it uses.
     """
 
+    name: str
     kind: Kind
     controller_id: str
     owner: str
@@ -85,7 +88,7 @@ def add_llm(net: Network, controller_id: str, model: Variant | None = None, prog
     """
     to_principal(controller_id, "id of the mAIner controller")
     creator = _creator(net, "LlmModel")
-    with (progress or Silent()).task(f"create LLM for {controller_id}"):
+    with (progress or Silent()).task(f"create LLM for {name(net, controller_id)}"):
         if model is None:
             made = creator.testCreateMainerLlmCanister(controller_id, timeout=CREATION_TIMEOUT)
         else:
@@ -102,7 +105,19 @@ def add_llm(net: Network, controller_id: str, model: Variant | None = None, prog
 
 def mainers(net: Network) -> list[Mainer]:
     """The mAIners that the creator made, in the order of their making."""
-    return [_mainer(one) for one in net.canister(CREATOR).getMainers()]
+    numbers: Counter[str] = Counter()
+    found = []
+    for record in net.canister(CREATOR).getMainers():
+        kind: Any = case(record["mainerAgentCanisterType"])
+        numbers[kind] += 1
+        name, llm_ids = f"{kind} {numbers[kind]}", tuple(record["llmIds"])
+        found.append(Mainer(name, kind, record["controllerId"], record["owner"], llm_ids, record["shareServiceId"]))
+    return found
+
+
+def name(net: Network, controller_id: str) -> str:
+    """What to call the mAIner with this controller; the id itself, if the creator did not make it."""
+    return next((one.name for one in mainers(net) if one.controller_id == controller_id), controller_id)
 
 
 def required(net: Network, *kinds: Kind) -> list[Mainer]:
@@ -124,7 +139,7 @@ def mainer(net: Network, controller_id: str) -> Mainer:
     for one in known:
         if one.controller_id == controller_id:
             return one
-    ids = ", ".join(f"{one.controller_id} ({one.kind})" for one in known)
+    ids = ", ".join(f"{one.controller_id} ({one.name})" for one in known)
     raise ArgumentError(f"no mAIner {controller_id} on network {net.name}; there are: {ids or 'none'}")
 
 
@@ -168,8 +183,3 @@ def _creator(net: Network, target: str) -> Canister:
     if not any(one.target == target for one in upload.artefacts(net)):
         raise PreconditionError(f"the creator on network {net.name} has no {target} yet: run {UPLOAD_STEP} first")
     return creator
-
-
-def _mainer(record: dict[str, Any]) -> Mainer:
-    kind: Any = case(record["mainerAgentCanisterType"])
-    return Mainer(kind, record["controllerId"], record["owner"], tuple(record["llmIds"]), record["shareServiceId"])

@@ -18,7 +18,6 @@ from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
-from .tables import names
 from .upload import Artefact, Uploaded
 
 
@@ -73,12 +72,12 @@ def population(mainers: Sequence[Mainer], plan: Plan) -> str:
         found = [one for one in mainers if one.kind == kind]
         that(len(found) == count, f"expected {count} mAIners of type {kind}, found {len(found)}")
         for one in found:
-            that(len(one.llm_ids) >= llms, f"{kind} {one.controller_id} has {len(one.llm_ids)} LLMs, not {llms}")
+            that(len(one.llm_ids) >= llms, f"{one.name} has {len(one.llm_ids)} LLMs, not {llms}")
     services = {one.controller_id for one in mainers if one.kind == "ShareService"}
     for one in mainers:
         that(
             one.kind != "ShareAgent" or one.share_service_id in services,
-            f"ShareAgent {one.controller_id} uses {one.share_service_id or 'nothing'}, which is no ShareService",
+            f"{one.name} uses {one.share_service_id or 'nothing'}, which is no ShareService",
         )
     llms = sum(len(one.llm_ids) for one in mainers)
     return f"{_count(len(mainers), 'mAIner')} with {_count(llms, 'LLM')}, as planned."
@@ -96,9 +95,8 @@ def refused(action: Callable[[], object], because: str) -> str:
 
 def healthy(checks: Sequence[Check]) -> str:
     """Every helper endpoint of every mAIner answered as it should."""
-    called = names(one.mainer for one in checks)
     wrong = [
-        f"{called[one.mainer.controller_id]} ({one.mainer.controller_id}) {endpoint}: {text}"
+        f"{one.mainer.name} ({one.mainer.controller_id}) {endpoint}: {text}"
         for one in checks
         for endpoint, text in one.problems.items()
     ]
@@ -114,32 +112,32 @@ def opened(challenges: Sequence[Challenge], number: int) -> str:
     return f"{_count(number, 'new challenge')} open."
 
 
-def queued(queues: Mapping[str, Sequence[Queued]], service: str, agents: Sequence[str]) -> str:
+def queued(queues: Mapping[str, Sequence[Queued]], service: Mainer, agents: Sequence[Mainer]) -> str:
     """Each ShareAgent waits for an answer, and its ShareService has the challenge of each."""
-    held = {(one.challenge_id, one.queued_by) for one in queues[service]}
+    held = {(one.challenge_id, one.queued_by) for one in queues[service.controller_id]}
     for agent in agents:
-        that(queues[agent], f"the queue of ShareAgent {agent} is empty after it was triggered")
-        for one in queues[agent]:
+        that(queues[agent.controller_id], f"the queue of {agent.name} is empty after it was triggered")
+        for one in queues[agent.controller_id]:
             that(
-                (one.challenge_id, agent) in held,
-                f"challenge {one.challenge_id} waits in ShareAgent {agent}, but not in its ShareService {service}",
+                (one.challenge_id, agent.controller_id) in held,
+                f"challenge {one.challenge_id} waits in {agent.name}, but not in {service.name}, which it uses",
             )
-    return f"{_count(len(held), 'challenge')} of {_count(len(agents), 'ShareAgent')} in the queue of the ShareService."
+    return f"{_count(len(held), 'challenge')} of {_count(len(agents), 'ShareAgent')} in the queue of {service.name}."
 
 
-def emptied(queues: Mapping[str, Sequence[Queued]], of: Sequence[str]) -> str:
+def emptied(queues: Mapping[str, Sequence[Queued]], of: Sequence[Mainer]) -> str:
     """In these mAIners no challenge waits any more."""
-    full = [f"{len(queues[address])} in {address}" for address in of if queues[address]]
+    full = [f"{len(queues[one.controller_id])} in {one.name}" for one in of if queues[one.controller_id]]
     that(not full, f"challenges still wait: {', '.join(full)}")
-    return "No challenge waits for the ShareService any more."
+    return f"No challenge waits in {', '.join(one.name for one in of)} any more."
 
 
-def answered(new: Sequence[Submission], by: Sequence[str]) -> str:
+def answered(new: Sequence[Submission], by: Sequence[Mainer]) -> str:
     """Each of these mAIners submitted an answer in words."""
-    for address in by:
-        answers = [one for one in new if one.submitted_by == address]
-        that(answers, f"the Game State has no new submission by {address}")
-        that(all(one.answer.strip() for one in answers), f"an answer by {address} is empty")
+    for mainer in by:
+        answers = [one for one in new if one.submitted_by == mainer.controller_id]
+        that(answers, f"the Game State has no new submission by {mainer.name}")
+        that(all(one.answer.strip() for one in answers), f"an answer by {mainer.name} is empty")
     return f"{_count(len(by), 'mAIner')} submitted {_count(len(new), 'answer')}."
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from . import management
 from .agent import to_principal
 from .canister import Canister, case
-from .create import Mainer
+from .create import Mainer, name
 from .errors import ArgumentError, CanisterError, PreconditionError, WaitTimeout
 from .management import TRILLION
 from .network import GAME_STATE, Network
@@ -253,7 +253,7 @@ def trigger(net: Network, controller_id: str, progress: Progress | None = None) 
 
     An Own mAIner answers and submits, a ShareAgent hands over to its ShareService, a ShareService answers.
     """
-    with (progress or Silent()).task(f"trigger {controller_id}"):
+    with (progress or Silent()).task(f"trigger {name(net, controller_id)}"):
         answer = mainer_canister(net, controller_id).triggerChallengeResponseAdmin(timeout=TRIGGER_TIMEOUT)
     return str(answer["auth"])
 
@@ -355,7 +355,7 @@ def wait_for_submission(
     """
     deadline = time.monotonic() + timeout
     pause = FIRST_WAIT
-    with (progress or Silent()).task(f"wait for a submission by {controller_id or 'any mAIner'}") as task:
+    with (progress or Silent()).task(f"wait for a submission by {_called(net, controller_id)}") as task:
         while True:
             found = submissions(net)
             for one in found:
@@ -387,8 +387,12 @@ def mainer_canister(net: Network, controller_id: str) -> Canister:
     return net.canister_at(controller_id, CONTROLLER)
 
 
+def _called(net: Network, controller_id: str | None) -> str:
+    return "any mAIner" if controller_id is None else name(net, controller_id)
+
+
 def _nothing_came(net: Network, controller_id: str | None, found: list[Submission], timeout: float) -> str:
-    parts = [f"no new submission by {controller_id or 'any mAIner'} within {timeout:.0f} s"]
+    parts = [f"no new submission by {_called(net, controller_id)} within {timeout:.0f} s"]
     parts.append(f"the Game State has {len(found)} submissions and {len(challenges(net))} current challenges")
     if controller_id:
         numbers = statistics(net, controller_id)

@@ -81,13 +81,8 @@ class Table:
 
 
 def names(mainers: Iterable[Mainer]) -> dict[str, str]:
-    """What to call each mAIner, by controller id: its type and a number, "ShareAgent 2"."""
-    counts: dict[str, int] = {}
-    found = {}
-    for one in mainers:
-        counts[one.kind] = counts.get(one.kind, 0) + 1
-        found[one.controller_id] = f"{one.kind} {counts[one.kind]}"
-    return found
+    """What to call each mAIner, by controller id."""
+    return {one.controller_id: one.name for one in mainers}
 
 
 def trillions(cycles: float, digits: int = 3) -> str:
@@ -205,7 +200,7 @@ def mainers(found: Sequence[Mainer]) -> Table:
     called = names(found)
     return Table(
         {
-            "mAIner": called[one.controller_id],
+            "mAIner": one.name,
             "controller": _id(one.controller_id),
             "LLMs": _lines(_id(llm) for llm in one.llm_ids) or "none",
             "uses": called.get(one.share_service_id or "", one.share_service_id or ""),
@@ -216,10 +211,9 @@ def mainers(found: Sequence[Mainer]) -> Table:
 
 def checks(checked: Sequence[Check]) -> Table:
     """What every mAIner's helper endpoints answered."""
-    called = names(one.mainer for one in checked)
     return Table(
         {
-            "mAIner": called[one.mainer.controller_id],
+            "mAIner": one.mainer.name,
             "controller": _id(one.mainer.controller_id),
             **{name: _mark(one.answers[name].ok, one.answers[name].text) for name in ENDPOINTS},
         }
@@ -247,7 +241,7 @@ def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> 
     called = names(mainers)
     return Table(
         {
-            "mAIner": called[one.controller_id],
+            "mAIner": one.name,
             "queued": len(found[one.controller_id]),
             "questions": _lines(_breakable(entry.question) for entry in found[one.controller_id]),
             "queued by": _lines(called.get(entry.queued_by, entry.queued_by) for entry in found[one.controller_id]),

@@ -98,7 +98,7 @@ def creator(net: Network) -> Form:
         for _ in range(0 if agent else llms.value):
             create.add_llm(net, made.controller_id, progress=progress.auto())
         service.options = _services(net)
-        print(f"Created {made.kind} {made.controller_id}.")
+        print(f"Created {made.name} ({made.controller_id}).")
         display(tables.mainers(create.mainers(net)))
 
     return _form([kind, llms, service], "Create mAIner", make)
@@ -106,7 +106,7 @@ def creator(net: Network) -> Form:
 
 def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
     """A form that opens a challenge with a question of one's own and has an Own mAIner answer one."""
-    answering = [(name, address) for address, name in tables.names(mainers).items() if name.startswith("Own")]
+    answering = [(one.name, one.controller_id) for one in mainers if one.kind == "Own"]
     topic = ipywidgets.Text(description="topic", value="geography", **WIDE)
     question = ipywidgets.Text(description="question", value="What is the capital of Italy?", **WIDE)
     mainer = ipywidgets.Dropdown(description="mAIner", options=answering, **WIDE)
@@ -122,8 +122,8 @@ def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
 
 
 def _services(net: Network) -> list[tuple[str, str]]:
-    called = tables.names(create.mainers(net))
-    return [(f"{name}  ({address})", address) for address, name in called.items() if name.startswith("ShareService")]
+    services = [one for one in create.mainers(net) if one.kind == "ShareService"]
+    return [(f"{one.name}  ({one.controller_id})", one.controller_id) for one in services]
 
 
 def _list(description: str, options: list[tuple[str, str]], value: str) -> ipywidgets.Dropdown:

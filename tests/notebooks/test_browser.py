@@ -147,7 +147,7 @@ def test_a_mainer_is_created_with_a_click(lab: str, page: Any, tmp_path: Path) -
     (made,) = [one for one in create.mainers(network.connect()) if one.controller_id not in before]
     assert made.kind == "ShareAgent"
     assert made.share_service_id in before
-    assert page.get_by_text(f"Created ShareAgent {made.controller_id}").count() == 1
+    assert page.get_by_text(f"Created {made.name} ({made.controller_id})").count() == 1
     whole_notebook(page, tmp_path / "03_create.png")
 
 

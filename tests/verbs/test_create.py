@@ -131,7 +131,7 @@ class TestRefused:
 
 
 def test_an_unknown_mainer_lists_those_there_are(uploaded: Network, own: Mainer) -> None:
-    with pytest.raises(ArgumentError, match=f"no mAIner {UNKNOWN}.*{own.controller_id} \\(Own\\)"):
+    with pytest.raises(ArgumentError, match=f"no mAIner {UNKNOWN}.*{own.controller_id} \\(Own 1\\)"):
         create.mainer(uploaded, UNKNOWN)
 
 
