@@ -136,7 +136,7 @@ def test_a_mainer_below_its_minimum_balance_pauses_and_says_so(
 
 
 def test_waiting_in_vain_says_what_there_is(uploaded: Network, own: Mainer) -> None:
-    with pytest.raises(WaitTimeout, match=f"no new submission by {own.controller_id} within 0 s; the Game State has"):
+    with pytest.raises(WaitTimeout, match=f"no new submission by {own.name} within 0 s; the Game State has"):
         operate.wait_for_submission(uploaded, own.controller_id, operate.submission_ids(uploaded), timeout=0)
 
 
