@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import tiny_gguf
-from protocol import Protocol
+from mainer_canisters import Protocol
 
 from mainer_nb import artifacts
 from mainer_nb.localnet import server

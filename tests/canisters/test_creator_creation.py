@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import wasmtime
-from protocol import (
+from mainer_canisters import (
     BILLION,
     CONTROLLER_WASM,
     CREATION_FEE,

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from protocol import CHUNK, CONTROLLER_WASM, LLM_MODEL, LLM_WASM, TINY, Protocol, send_chunk, upload
+from mainer_canisters import CHUNK, CONTROLLER_WASM, LLM_MODEL, LLM_WASM, TINY, Protocol, send_chunk, upload
 
 from mainer_nb import artifacts
 from mainer_nb.canister import Canister

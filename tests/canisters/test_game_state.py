@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from forwarder import Forwarder
-from protocol import SUBMISSION_CYCLES, Protocol, answered, queued, someone, text_of
+from mainer_canisters import SUBMISSION_CYCLES, Protocol, answered, queued, someone, text_of
 
 from mainer_nb.canister import Canister, case
 from mainer_nb.errors import CanisterError

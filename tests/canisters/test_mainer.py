@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from forwarder import Forwarder
-from protocol import (
+from mainer_canisters import (
     BILLION,
     CREATION_FEE,
     MINIMUM_BALANCE,

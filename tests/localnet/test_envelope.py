@@ -1,6 +1,5 @@
 """Requests: ids, signatures of stock clients, delegations, expiry, malformed bodies."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ic.agent import sign_request
 from ic.identity import Identity
-from ic.utils import to_request_id
 from icp_identity.identity import Identity as IcpIdentity
 
 from mainer_nb.localnet import envelope
@@ -81,32 +79,6 @@ def ed25519_key(number: int = 1) -> Key:
 
 KEY = ed25519_key()
 SESSION, LAST = ed25519_key(2), ed25519_key(3)
-
-
-def test_request_id_of_the_specification() -> None:
-    fields = {
-        "request_type": "call",
-        "canister_id": bytes.fromhex("00000000000004D2"),
-        "method_name": "hello",
-        "arg": b"DIDL\x00\xfd*",
-        "sender": b"\x04",
-        "ingress_expiry": 1685570400000000000,
-    }
-    assert hash_of_map(fields).hex() == "1d1091364d6bb8a6c16b203ee75467d59ead468f523eb058880ae8ec80e2b101"
-
-
-@pytest.mark.parametrize("changes", [{}, {"nonce": b"n"}, {"arg": b""}, {"ingress_expiry": 0}])
-def test_request_ids_agree_with_ic_py(changes: dict[str, Any]) -> None:
-    fields = content(**changes)
-    assert hash_of_map(fields) == to_request_id(fields)
-
-
-def test_arrays_and_maps_have_hashes() -> None:
-    paths = [[b"time"], [b"request_status", b"x"]]
-    inner = [hashlib.sha256(b"".join(hashlib.sha256(label).digest() for label in path)).digest() for path in paths]
-    pair = hashlib.sha256(b"paths").digest() + hashlib.sha256(b"".join(inner)).digest()
-    assert hash_of_map({"paths": paths}) == hashlib.sha256(pair).digest()
-    assert hash_of_map({"a": {"b": 1}}) != hash_of_map({"a": {"b": 2}})
 
 
 def test_an_anonymous_call() -> None:

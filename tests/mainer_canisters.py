@@ -1,4 +1,6 @@
-"""The protocol on an embedded network, for tests: a Game State, a mAIner Creator, and what is made with them."""
+"""The canisters of the mAIner protocol on an embedded network, for tests: a Game State, a mAIner Creator, and what is
+made with them.
+"""
 
 from __future__ import annotations
 
