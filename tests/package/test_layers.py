@@ -1,0 +1,147 @@
+"""Who imports whom: layers that import downwards only, and no circle of files."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "mainer_nb"
+
+#: From the bottom up. A file imports files of its own layer and of layers below; a name may stand for a whole folder.
+LAYERS = (
+    {"protocol"},  # what client and network share
+    {"localnet"},  # the embedded network
+    {"errors", "gguf_header", "kernels", "places", "progress"},  # what all of the following use
+    {"models", "artifacts"},  # files
+    {"agent", "canister", "identity", "management", "network"},  # a client of the Internet Computer
+    {"deploy", "upload", "create", "check", "operate", "costs"},  # verbs
+    {"expect", "tables", "plots", "widgets"},  # what shows and asserts results
+    {"report", "run", "cli"},  # what runs notebooks
+)
+#: Rooms that must not know the layer below them either.
+ALONE = {"protocol": {"protocol"}, "localnet": {"protocol", "localnet"}}
+
+#: Files that still import each other in a circle; the set goes once the management canister stands below the scheduler.
+KNOWN_CIRCLE = {
+    "localnet.management",
+    *(
+        f"localnet.management.{name}"
+        for name in (
+            *("chunks", "code", "creation", "http_request", "info", "lifecycle"),
+            *("methods", "settings", "signing", "snapshots", "system"),
+        )
+    ),
+    "localnet.outcalls",
+    "localnet.scheduler",
+}
+
+Graph = Mapping[str, set[str]]
+
+
+def graph_of(package: Path) -> dict[str, set[str]]:
+    """The files of a package, by dotted name below it, each with those that it imports, wherever the import stands."""
+    files = {_dotted(path.relative_to(package)): path for path in package.rglob("*.py")}
+    return {name: _imports(path, package) & set(files) - {name} for name, path in files.items()}
+
+
+def _dotted(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(path: Path, package: Path) -> set[str]:
+    folder = (package.name, *path.parent.relative_to(package).parts)
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = folder[: len(folder) + 1 - node.level] if node.level else ()
+            source = ".".join((*above, *filter(None, [node.module])))
+            imported |= {_module(package.parent, source, alias.name) for alias in node.names}
+    return {name.removeprefix(package.name + ".") for name in imported if name.startswith(package.name + ".")}
+
+
+def _module(root: Path, source: str, name: str) -> str:
+    """What `from source import name` imports: the file or folder of that name, else something in `source` itself."""
+    inner = root.joinpath(*source.split("."), name)
+    return f"{source}.{name}" if inner.is_dir() or inner.with_suffix(".py").is_file() else source
+
+
+def room(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def level(name: str) -> int:
+    for number, layer in enumerate(LAYERS):
+        if room(name) in layer:
+            return number
+    raise AssertionError(f"{name} is in no layer: add it to LAYERS")
+
+
+def upward(graph: Graph) -> set[str]:
+    """The imports that are not allowed, as `file -> file`."""
+    return {
+        f"{name} -> {other}"
+        for name, others in graph.items()
+        for other in others
+        if name and other and (level(other) > level(name) or room(other) not in ALONE.get(room(name), {room(other)}))
+    }
+
+
+def circles(graph: Graph) -> set[frozenset[str]]:
+    """The sets of files each of which imports, by way of others, all of the set."""
+    reached = {name: _reachable(graph, name) for name in graph}
+    together = ({other for other in reached[name] if name in reached[other]} for name in graph)
+    return {frozenset(files) for files in together if files}
+
+
+def _reachable(graph: Graph, start: str) -> set[str]:
+    seen: set[str] = set()
+    pending = [*graph[start]]
+    while pending:
+        name = pending.pop()
+        if name not in seen:
+            seen.add(name)
+            pending += graph[name]
+    return seen
+
+
+def test_layers_import_downwards_only() -> None:
+    assert upward(graph_of(PACKAGE)) == set()
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles(graph_of(PACKAGE)) == {frozenset(KNOWN_CIRCLE)}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "found"),
+    [
+        ("protocol/did.py", "from ..localnet import clock", "protocol.did -> localnet.clock"),
+        ("protocol/did.py", "from ..errors import CertificateError", "protocol.did -> errors"),
+        ("localnet/clock.py", "def now():\n    from mainer_nb.agent import Agent", "localnet.clock -> agent"),
+        ("localnet/clock.py", "import mainer_nb.errors", "localnet.clock -> errors"),
+        ("agent.py", "from . import tables", "agent -> tables"),
+        ("places.py", "if TYPE_CHECKING:\n    from .network import Network", "places -> network"),
+    ],
+)
+def test_an_upward_import_is_found(tmp_path: Path, file: str, text: str, found: str) -> None:
+    package = tmp_path / "mainer_nb"
+    for name in ("protocol/did", "localnet/clock", "agent", "errors", "network", "places", "tables"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / f"{name}.py").write_text("from __future__ import annotations\n")
+    assert upward(graph_of(package)) == set()
+    (package / file).write_text(text)
+    assert upward(graph_of(package)) == {found}
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    for name, text in {"a": "from .b import x", "b": "import mainer_nb.c", "c": "from . import a, d", "d": ""}.items():
+        path = tmp_path / "mainer_nb" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert circles(graph_of(tmp_path / "mainer_nb")) == {frozenset("abc")}
