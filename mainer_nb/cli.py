@@ -12,11 +12,12 @@ import argparse
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from . import network, places, progress
-from .errors import MainerError
+from .errors import ArgumentError, MainerError
 from .localnet import server
 
 
@@ -98,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from . import run  # loads papermill, which the network's commands need not wait for
 
     named = ("network", "identity", "model", "mode")
-    parameters = {name: yaml.safe_load(value) for name, value in arguments.parameter}
+    parameters = {name: _value(name, text) for name, text in arguments.parameter}
     parameters |= {name: value for name in named if (value := getattr(arguments, name)) is not None}
     result = run.run(arguments.notebooks, parameters, arguments.output, progress.auto())
     for one in result.notebooks:
@@ -110,6 +111,17 @@ def _run(arguments: argparse.Namespace) -> int:
     if not result.ok:
         print(f"mainer-nb: {result.failure}", file=sys.stderr)
     return 0 if result.ok else 1
+
+
+def _value(name: str, text: str) -> Any:
+    """The value that a YAML text stands for."""
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # YAML's own errors, and whatever Python's types say to texts such as !!int ""
+        problem = getattr(error, "problem", None) or str(error) or "nested too deeply"
+        raise ArgumentError(
+            f"parameter {name}: {text[:60]!r} is not YAML ({problem}). Put text into quotes: -p {name} '\"…\"'"
+        ) from error
 
 
 def _where(info: server.Info) -> str:

@@ -10,6 +10,7 @@ fails ends the run; report and summary are written all the same.
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import os
@@ -33,6 +34,7 @@ from . import artifacts, create, network, operate, places, report, upload
 from .errors import ArgumentError, MainerError, NetworkError, PreconditionError
 from .kernels import Ahead
 from .network import CREATOR, GAME_STATE
+from .parameters import DECLARED, check
 from .progress import Bars, Progress, Silent, say
 
 NOTEBOOKS = "notebooks"
@@ -84,14 +86,16 @@ def run(
     """Run these notebooks (names such as "03_create", or "03"; none: all of them) with papermill.
 
     `parameters`: given to each notebook that has a parameter of that name; `output`: instead of `runs/` of the project.
-    Raises ArgumentError for an unknown notebook or parameter, before anything is run.
+    Raises ArgumentError for an unknown notebook or parameter, or a value that it cannot have, before anything is run.
     """
     paths = find(notebooks)
     given = dict(parameters or {})
-    known = {path: set(papermill.inspect_notebook(str(path))) for path in {*find(), *paths}}
+    known = {path: _defaults(path) for path in dict.fromkeys([*find(), *paths])}
     if unknown := given.keys() - set().union(*known.values()):
         names = ", ".join(sorted(set().union(*known.values())))
         raise ArgumentError(f"no notebook has a parameter {', '.join(sorted(unknown))}; there are {names}")
+    checked = {name: value for path in paths for name, value in known[path].items()} | given
+    check(**{name: checked[name] for name in DECLARED if name in checked})
 
     begun = datetime.now(UTC)
     folder = _new_folder(output or places.project() / RUNS, begun)
@@ -117,6 +121,16 @@ def run(
     (folder / REPORT).write_text(report.page([folder / path.name for path in paths], summary), encoding="utf-8")
     _point_to(folder)
     return Result(folder, tuple(done), summary)
+
+
+def _defaults(path: Path) -> dict[str, Any]:
+    """The parameters of a notebook with their values."""
+    values: dict[str, Any] = {}
+    for name, one in papermill.inspect_notebook(str(path)).items():
+        with suppress(ValueError, SyntaxError):  # of somebody's own notebook: computed
+            values[name] = None
+            values[name] = ast.literal_eval(one["default"])
+    return values
 
 
 def find(names: Sequence[str] = ()) -> list[Path]:

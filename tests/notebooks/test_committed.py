@@ -42,17 +42,6 @@ def test_begins_with_a_title(notebook: nbformat.NotebookNode) -> None:
     assert notebook.cells[0].source.startswith("# ")
 
 
-def test_every_parameter_has_its_sentence(notebook: nbformat.NotebookNode) -> None:
-    (cell,) = parameters(notebook)
-    lines = cell.source.splitlines()
-    for statement in ast.parse(cell.source).body:
-        assert isinstance(statement, ast.Assign)
-        ast.literal_eval(statement.value)
-        before = lines[statement.lineno - 2]
-        assert before.startswith("# ") or "=" in before, f"no sentence above line {statement.lineno}"
-    assert lines[0].startswith("# ")
-
-
 def test_imports_only_the_package(notebook: nbformat.NotebookNode) -> None:
     for cell in (one for one in notebook.cells if one.cell_type == "code"):
         for node in ast.walk(ast.parse(cell.source)):

@@ -167,6 +167,42 @@ def test_wrong_names_are_refused_before_anything_runs(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*/summary.json"))
 
 
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("own", "two", "parameter own is the text 'two', but must be a whole number from 0 to 100 (how many mAIners"),
+        ("own", "-1", "parameter own is -1,"),
+        ("challenges", "-1", "parameter challenges is -1,"),
+        ("model", "2024-01-01", "parameter model is the date 2024-01-01,"),
+        ("mode", "instal", "one of auto, install, reinstall, upgrade"),
+        ("challenges", "9", "parameter challenges is 9, but questions has 4"),
+        ("services", "0", "2 ShareAgents need a ShareService"),
+        ("own", "[1", "parameter own: '[1' is not YAML"),
+        ("own", '!!int ""', "is not YAML"),
+        ("own", "2024-13-45", "is not YAML (month must be in 1..12)"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_is_done(
+    tmp_path: Path, name: str, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "-p", name, text, "--output", str(tmp_path / "runs")]) == 1
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("fresh")
+def test_papermill_alone_refuses_a_wrong_parameter_before_anything_is_done(project: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "papermill", "notebooks/03_create.ipynb", str(tmp_path / "out.ipynb")]
+    done = subprocess.run([*command, "-p", "own", "two"], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "parameter own is the text 'two', but must be a whole number from 0 to 100 (how many mAIners" in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
 def test_progress_of_cells_and_of_the_work_in_them_is_seen_while_it_happens(
     after_first_run: run.Result, capsys: pytest.CaptureFixture[str]
 ) -> None:

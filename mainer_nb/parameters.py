@@ -1,0 +1,170 @@
+"""The parameters of the notebooks: what each is, and whether a value can be it.
+
+    parameters.check(network=network, own=own)                    # in a notebook: its first cell after the parameters
+    parameters.check(**{"own": "two"})
+    # ArgumentError: parameter own is the text 'two', but must be a whole number from 0 to 100 (how many mAIners …)
+
+Each is declared here once. The cells tagged `parameters` repeat type and sentence where papermill finds them
+(`papermill --help-notebook NOTEBOOK`), which a test compares with this.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .deploy import MODES
+from .errors import ArgumentError
+
+MOST_MAINERS = 100  # of each type, and LLMs of each: more than any one machine has room for
+A_DAY = 86_400  # seconds
+LONGEST_SHOWN = 60  # characters of a wrong value
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter: its type (`str`, `int`, `float` or `list`) and the sentence that says what it is.
+
+    `optional`: may be None. `least`, `most`: of a number. `choices`: of a text. `pair`: what the two texts in each item
+    of a list are.
+    """
+
+    type: type
+    sentence: str
+    optional: bool = False
+    least: float = 0
+    most: float = math.inf
+    choices: tuple[str, ...] = ()
+    pair: tuple[str, str] = ("", "")
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        if self.type is list:
+            what = f"a list of pairs: {self.pair[0]} and {self.pair[1]}, each a text that is not empty"
+        elif self.choices:
+            what = f"one of {', '.join(self.choices)}"
+        elif self.type is str:
+            what = "a line of text that is not empty, in quotes if it looks like something else"
+        else:
+            what = f"a {'whole ' if self.type is int else ''}number from {self.least:g} to {self.most:g}"
+        return what + (" or null" if self.optional else "")
+
+    def takes(self, value: Any) -> bool:
+        """Whether the value is what it must be."""
+        if value is None:
+            return self.optional
+        if self.type is list:
+            return isinstance(value, list | tuple) and bool(value) and all(_is_pair(one) for one in value)
+        if self.type is str:
+            return _is_line(value) and (not self.choices or value in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int if self.type is int else int | float):
+            return False
+        return self.least <= value <= self.most
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(one, str) and one.strip() for one in value)
+    )
+
+
+def _is_line(value: Any) -> bool:
+    """Whether it is text of one line that can be shown and sent: no control characters, and nothing but Unicode."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    return not any(unicodedata.category(one) in ("Cc", "Cs") for one in value)
+
+
+def _count(sentence: str) -> Parameter:
+    return Parameter(int, sentence, most=MOST_MAINERS)
+
+
+DECLARED = {
+    "network": Parameter(
+        str, 'Internet Computer: "local" (embedded), "ic" (mainnet), one of icp-cli or dfx, or an address'
+    ),
+    "identity": Parameter(
+        str, "who calls: an identity of icp-cli or dfx, or a PEM file; None: a development identity", optional=True
+    ),
+    "mode": Parameter(
+        str,
+        '"auto": what is due; "install" (where empty), "upgrade" (keeps state), "reinstall" (loses it)',
+        choices=MODES,
+    ),
+    "model": Parameter(
+        str, "a gguf: its name in files/, or a path; None: Gemma 3 270M (Gemma Terms of Use)", optional=True
+    ),
+    "own": _count("how many mAIners of type Own there should be"),
+    "llms_per_own": _count("how many LLMs each Own has"),
+    "services": _count("how many ShareServices there should be"),
+    "llms_per_service": _count("how many LLMs each ShareService has"),
+    "agents": _count("how many ShareAgents there should be; they are spread over the ShareServices"),
+    "questions": Parameter(list, "topics and questions for challenges", pair=("a topic", "a question")),
+    "challenges": Parameter(int, "how many challenges to open: the first of the questions", least=1, most=1000),
+    "timer_interval": Parameter(
+        int, "seconds between two actions of a mAIner that works by itself; its own default is 60", least=1, most=A_DAY
+    ),
+    "timeout": Parameter(float, "seconds to wait for a submission that nobody triggered", least=1, most=A_DAY),
+    "usd_per_xdr": Parameter(
+        float, "US dollars for one XDR, the price of 10^12 cycles; see the IMF's exchange rates", least=0.01, most=100
+    ),
+    "prompt_tokens": Parameter(int, "tokens of a prompt, for the last table", least=1, most=1_000_000),
+    "answer_tokens": Parameter(int, "tokens of an answer, for the last table", least=1, most=1_000_000),
+}
+
+
+def check(**values: Any) -> None:
+    """Check the values of parameters, each by itself and those that belong together.
+
+    Raises ArgumentError with a line for each that is wrong: its name and value, what it must be, and its sentence.
+    """
+    wrong = [
+        f"parameter {name} is {_shown(values[name])}, but must be {one.expected} ({one.sentence})"
+        for name, one in DECLARED.items()
+        if name in values and not one.takes(values[name])
+    ]
+    wrong = wrong or [text for names, problem in TOGETHER if values.keys() >= names and (text := problem(values))]
+    if wrong:
+        raise ArgumentError("\n".join(wrong))
+
+
+def _agents_need_a_service(values: Mapping[str, Any]) -> str:
+    if not values["agents"] or values["services"]:
+        return ""
+    return f"parameter services is 0, but {values['agents']} ShareAgents need a ShareService: ask for at least one"
+
+
+def _as_many_questions(values: Mapping[str, Any]) -> str:
+    there = len(values["questions"])
+    if values["challenges"] <= there:
+        return ""
+    return (
+        f"parameter challenges is {values['challenges']}, but questions has {there}: "
+        f"add questions, or ask for at most {there} challenges"
+    )
+
+
+# What holds of several parameters: their names, and a function of their values that says what is wrong with them.
+TOGETHER: list[tuple[set[str], Callable[[Mapping[str, Any]], str]]] = [
+    ({"agents", "services"}, _agents_need_a_service),
+    ({"challenges", "questions"}, _as_many_questions),
+]
+
+
+def _shown(value: Any) -> str:
+    """A wrong value, as its giver knows it, and what it is if that cannot be seen."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() < 200):
+        return str(value)
+    if isinstance(value, int):
+        return f"a number of {value.bit_length()} bits"
+    kind = {"str": "text", "dict": "map"}.get(type(value).__name__, type(value).__name__)
+    text = repr(value) if isinstance(value, str | list | dict) else str(value)
+    return f"the {kind} {text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + '…'}"
