@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import measure
 import stage
@@ -107,12 +108,12 @@ def _at_once(llms: tuple[Canister, Canister], sizes: Sizes) -> tuple[float, floa
 # --- native ---
 
 
-def _native(gguf: Path) -> object:
+def _native(gguf: Path) -> Any:
     if importlib.util.find_spec("llama_cpp") is None:
         raise SystemExit("llama-cpp-python is not installed: pip install -e '.[bench]' (it needs a C++ compiler)")
-    import llama_cpp
-
-    return llama_cpp.Llama(str(gguf), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False)
+    return importlib.import_module("llama_cpp").Llama(
+        str(gguf), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False
+    )
 
 
 def _native_counter(gguf: Path) -> Callable[[str], int]:

@@ -12,6 +12,7 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import measure
 import stage  # finds tiny_gguf and llm_canister among the tests
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measure.report("loading", "Loading a model into an LLM canister", figures, chosen)
 
 
-def _shape(quick: bool) -> dict[str, int | tiny_gguf.Quantization]:
+def _shape(quick: bool) -> dict[str, Any]:
     return {"width": 64 if quick else WIDTH, "quantization": tiny_gguf.Quantization.Q8_0}
 
 

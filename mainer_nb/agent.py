@@ -216,7 +216,7 @@ class Agent(ic.Agent):
 
     def get_expiry_date(self) -> int:
         """When requests signed now expire: nanoseconds since 1970."""
-        return time.time_ns() + self.ingress_expiry * 10**9
+        return time.time_ns() + int(self.ingress_expiry) * 10**9
 
     # --- bytes in, bytes out ---
 
@@ -333,7 +333,8 @@ class Agent(ic.Agent):
             "ingress_expiry": self.get_expiry_date(),
             "nonce": os.urandom(16),
         }
-        return sign_request(request, self.identity)
+        request_id, envelope = sign_request(request, self.identity)
+        return request_id, envelope
 
     def _submit(self, effective: ic.Principal, envelope: bytes) -> dict[str, Any] | None:
         """Hand a call in; what the network said at once, None if it has to be asked later."""

@@ -184,11 +184,11 @@ class _BarsTask(_Counted):
 class Widgets:
     """ipywidgets bars in the notebook."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "") -> Task:
-        return _WidgetsTask(name, total, unit)
+    def task(self, name: str, total: float | None = None, unit: str = "") -> WidgetsTask:
+        return WidgetsTask(name, total, unit)
 
 
-class _WidgetsTask(_Counted):
+class WidgetsTask(_Counted):
     def __init__(self, name: str, total: float | None, unit: str) -> None:
         super().__init__(name, total, unit)
         import ipywidgets

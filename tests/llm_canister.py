@@ -28,4 +28,5 @@ def upload(llm: Canister, data: bytes | mmap.mmap, name: str = MODEL, chunk: int
 
 
 def load(llm: Canister, name: str = MODEL, *more: str) -> dict[str, Any]:
-    return llm.load_model({"args": ["--model", name, *more]})
+    loaded: dict[str, Any] = llm.load_model({"args": ["--model", name, *more]})
+    return loaded

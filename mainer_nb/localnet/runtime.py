@@ -403,7 +403,7 @@ def _out_of_instructions(limit: int) -> CanisterTrap:
     return CanisterTrap("IC0522", f"Canister exceeded the limit of {limit} instructions for single message execution.")
 
 
-def _trap(trap: ctypes._Pointer, limit: int) -> CanisterTrap:
+def _trap(trap: ctypes._Pointer[Any], limit: int) -> CanisterTrap:
     code = ctypes.c_uint8(255)
     known = ffi.wasmtime_trap_code(trap, ctypes.byref(code))
     described = wasmtime.Trap._from_ptr(trap)
@@ -415,7 +415,7 @@ def _trap(trap: ctypes._Pointer, limit: int) -> CanisterTrap:
     return CanisterTrap("IC0502", f"Canister trapped: {described.message}")
 
 
-def _check(error: ctypes._Pointer) -> None:
+def _check(error: ctypes._Pointer[Any]) -> None:
     if error:
         raise wasmtime.WasmtimeError._from_ptr(error)
 
@@ -473,7 +473,7 @@ def _host_function(item: Import, masks: list[int]) -> Callable[..., int]:
     function, entries, overhead = item.function, item.entries, item.overhead
     slots = [(_SLOT * i, mask) for i, mask in enumerate(masks)]
 
-    def host(_env: int, _caller: int, values: ctypes._Pointer, _count: int) -> int:
+    def host(_env: int, _caller: int, values: ctypes._Pointer[Any], _count: int) -> int:
         execution: Execution = _active.execution
         try:
             if execution.entry not in entries:
@@ -507,7 +507,7 @@ class _MemoryCreator:
         self.raw.finalizer = _NO_FINALIZER
 
     def _new_memory(
-        self, _env: int, _type: int, minimum: int, maximum: int, reserved: int, guard: int, out: ctypes._Pointer
+        self, _env: int, _type: int, minimum: int, maximum: int, reserved: int, guard: int, out: ctypes._Pointer[Any]
     ) -> int:
         base, limit = _active.heap_for
         if minimum > limit:
@@ -531,7 +531,7 @@ class _MemoryCreator:
         text = message.encode()
         return ctypes.cast(ffi.wasmtime_error_new(ctypes.create_string_buffer(text)), ctypes.c_void_p).value or 1
 
-    def _get_memory(self, handle: int, size: ctypes._Pointer, capacity: ctypes._Pointer) -> int:
+    def _get_memory(self, handle: int, size: ctypes._Pointer[Any], capacity: ctypes._Pointer[Any]) -> int:
         heap = self._memories[handle]
         size[0], capacity[0] = heap.size, heap.capacity
         return heap.address

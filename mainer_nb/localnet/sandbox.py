@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..protocol import candid, did, principal
 from . import management, wasm
@@ -78,7 +78,7 @@ class Sandbox:
         self.user = user
         self.network = Network(self.folder, cache, outcalls=outcalls)
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -554,7 +554,8 @@ def test_timers_run_first_after_five_seconds_or_a_shorter_interval(interval: int
 def test_stopped_timers_run_nothing(supplied: Protocol, own: Canister) -> None:
     supplied.open_challenge()
     own.setTimerIntervalAdmin(1)
-    for stop in (own.stopTimerExecutionAdmin, lambda: own.setMainerCanisterType("Own")):
+    stops: list[Callable[[], object]] = [own.stopTimerExecutionAdmin, lambda: own.setMainerCanisterType("Own")]
+    for stop in stops:
         own.startTimerExecutionAdmin()
         stop()
     clock = supplied.mainer("Own")  # without LLM; shows when the time of the timers would have come

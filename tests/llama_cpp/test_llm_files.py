@@ -91,7 +91,8 @@ def test_a_file_that_is_no_model_is_refused_with_the_reason(llm: Canister, tiny:
 
 def test_a_model_can_be_loaded_again_and_replaced(llm: Canister, tmp_path: Path) -> None:
     def say() -> str:
-        return llm.run_update({"args": ["-p", "abc", "-n", "12", "--temp", "0", "--ignore-eos"]})["output"]
+        done = llm.run_update({"args": ["-p", "abc", "-n", "12", "--temp", "0", "--ignore-eos"]})
+        return str(done["output"])
 
     first = say()
     upload(llm, tiny_gguf.write(tmp_path / "other.gguf", seed=1).read_bytes(), "other.gguf")

@@ -17,14 +17,16 @@ PROMPT = "Hello, w\u00f6rld! T\u00e4st \u2603: a prompt of some length."
 
 
 def run(llm: Canister, *args: str) -> dict[str, Any]:
-    return llm.run_update({"args": list(args)})
+    done: dict[str, Any] = llm.run_update({"args": list(args)})
+    return done
 
 
 def refused(llm: Canister, *args: str) -> dict[str, Any]:
     """The Err record of a run that is refused."""
     with pytest.raises(CanisterError) as caught:
         run(llm, *args)
-    return caught.value.value
+    error: dict[str, Any] = caught.value.value
+    return error
 
 
 def converse(
@@ -147,7 +149,7 @@ def test_escapes_mean_what_they_mean_to_llama_cpp(llm: Canister) -> None:
 
 def test_sampling_options_change_the_text(llm: Canister) -> None:
     def text(*args: str) -> str:
-        return run(llm, "-p", PROMPT, "-n", "30", "--ignore-eos", *args)["output"]
+        return str(run(llm, "-p", PROMPT, "-n", "30", "--ignore-eos", *args)["output"])
 
     greedy = text("--temp", "0")
     assert text("--top-k", "1", "--seed", "9") == greedy

@@ -16,7 +16,7 @@ def number(response: Response) -> int:
     return int.from_bytes(replied(response), "little")
 
 
-def rejected(response: Response | bytes, error_code: str = "", text: str = "") -> Reject:
+def rejected(response: Response | bytes | None, error_code: str = "", text: str = "") -> Reject:
     """The rejection, which has this code of mainnet's and contains this text."""
     assert isinstance(response, Reject), response
     assert error_code in ("", response.error_code), response

@@ -57,7 +57,7 @@ MISSING = _asset(b"there is no such asset in this canister", "text/plain", 404)
 
 def _url_offset() -> int:
     """Where in an encoded HttpRequest the URL is, after a byte with its length: it is the first of the fields."""
-    fields = {
+    fields: dict[str, candid.Type] = {
         "method": candid.TEXT,
         "url": candid.TEXT,
         "body": candid.BLOB,

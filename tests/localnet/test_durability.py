@@ -111,6 +111,11 @@ def garble_database(folder: Path) -> None:
     garble(path, 4096, b"\xa5" * (path.stat().st_size - 4096))
 
 
+def cut_pending(folder: Path, size: int) -> None:
+    pending(folder)
+    cut(journal(folder), size)
+
+
 def garble_pending(folder: Path, offset: int, data: bytes) -> None:
     pending(folder)
     garble(journal(folder), offset, data)
@@ -146,8 +151,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "memories missing": (lambda f: shutil.rmtree(f / "canisters"), r"heap-\d+ is missing"),
     "snapshot cut": (lambda f: cut(next(f.glob("snapshots/*/*/heap")), 9), "heap is cut short: 9 bytes of"),
     "snapshot missing": (lambda f: shutil.rmtree(next(f.glob("snapshots/*/*"))), "snapshots/.*/module is missing"),
-    "journal cut": (lambda f: (pending(f), cut(journal(f), 100)), "journal is cut short: 100 bytes of"),
-    "journal cut to its head": (lambda f: (pending(f), cut(journal(f), 10)), "journal is cut short: 10 bytes"),
+    "journal cut": (lambda f: cut_pending(f, 100), "journal is cut short: 100 bytes of"),
+    "journal cut to its head": (lambda f: cut_pending(f, 10), "journal is cut short: 10 bytes"),
     "journal foreign": (lambda f: journal(f).write_text("dear diary, " * 10), "journal is not a journal"),
     "journal garbled, name": (lambda f: garble_pending(f, 24 + 18, b"../../"), "journal is garbled: .* no memory file"),
     "journal garbled, ranges": (lambda f: garble_pending(f, 24 + 10, b"\xff" * 8), "journal is garbled: .* do not fit"),

@@ -150,7 +150,7 @@ def test_delegations() -> None:
 
     fields = {"request_type": "read_state", "sender": KEY.principal, "ingress_expiry": NOW, "paths": []}
     read = envelope.parse_read_state(LAST.request(fields, owner=KEY, delegations=chain), NOW)
-    assert read.targets == {CANISTER, principal.MANAGEMENT}
+    assert read.targets == frozenset((CANISTER, principal.MANAGEMENT))
 
 
 OTHER = principal.canister_id(9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 
 import pytest
 from localnet.driver import eventually
@@ -78,8 +79,9 @@ def test_an_owner_with_many_long_jobs_leaves_room_for_others(pool: Pool, end: th
 
 
 def test_owners_take_turns() -> None:
-    pool, order = Pool("test", size=1, most=1, each=1), []
-    futures = [pool.submit(lambda job=job: order.append(job), job[0]) for job in ("a1", "a2", "a3", "b1", "b2", "c1")]
+    pool = Pool("test", size=1, most=1, each=1)
+    order: list[str] = []
+    futures = [pool.submit(partial(order.append, job), job[0]) for job in ("a1", "a2", "a3", "b1", "b2", "c1")]
     pool.start()
     for future in futures:
         future.result(30)
@@ -89,7 +91,7 @@ def test_owners_take_turns() -> None:
 
 def test_many_jobs_of_many_owners_are_all_executed(pool: Pool) -> None:
     pool.start()
-    futures = [pool.submit(lambda n=n: n, n % 17) for n in range(5000)]
+    futures = [pool.submit(partial(int, n), n % 17) for n in range(5000)]
     assert [future.result(30) for future in futures] == list(range(5000))
 
 

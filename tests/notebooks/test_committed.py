@@ -19,7 +19,7 @@ def notebooks() -> list[Path]:
 
 @pytest.fixture(params=notebooks(), ids=lambda path: path.stem)
 def notebook(request: pytest.FixtureRequest) -> nbformat.NotebookNode:
-    found = nbformat.read(request.param, as_version=4)
+    found: nbformat.NotebookNode = nbformat.read(request.param, as_version=4)
     nbformat.validate(found)
     return found
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
@@ -25,7 +26,7 @@ def kernels() -> list[psutil.Process]:
     return [one for one in children if one.status() != "zombie" and "ipykernel_launcher" in one.cmdline()]
 
 
-def submissions_by_kind(summary: dict) -> dict[str, int]:
+def submissions_by_kind(summary: dict[str, Any]) -> dict[str, int]:
     kinds = {one["controller_id"]: one["type"] for one in summary["mainers"]}
     found: dict[str, int] = {}
     for one in summary["submissions"]:

@@ -30,8 +30,8 @@ def test_methods_are_listed_with_their_signatures(agent: Agent) -> None:
     canister = Canister(agent, ID, INTERFACE, "creator")
     assert {"create", "health"} <= set(dir(canister))
     assert canister.create.__name__ == "create"
-    assert "Own" in canister.create.__doc__
-    assert "query" in canister.health.__doc__
+    assert "Own" in (canister.create.__doc__ or "")
+    assert "query" in (canister.health.__doc__ or "")
 
 
 def test_an_unknown_method_lists_those_there_are(agent: Agent) -> None:

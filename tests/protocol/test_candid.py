@@ -436,4 +436,4 @@ def test_constructors() -> None:
     assert candid.decode([tree], candid.encode([tree], [value])) == [value]
     assert candid.variant(["A", "B"]) == types_of("variant { A; B }")[0]
     with pytest.raises(CandidError, match="have the same id"):
-        candid.record({5_097_222: candid.NAT, "foo": candid.NAT})  # type: ignore[dict-item]
+        candid.record({5_097_222: candid.NAT, "foo": candid.NAT})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 class CandidError(ValueError):
@@ -182,13 +183,13 @@ Type = Prim | Opt | Vec | Record | Variant | Func | Service | Future | Rec
 BLOB = Vec(NAT8)
 
 
-def record(fields: Mapping[str, Type] | Mapping[int, Type] | Sequence[Type]) -> Record:
+def record(fields: Mapping[Any, Type] | Sequence[Type]) -> Record:
     """`record({"a": NAT, "b": TEXT})`, or of a sequence of types the tuple `record {0 : ...; 1 : ...}`."""
     items: Iterable[tuple[str | int, Type]] = fields.items() if isinstance(fields, Mapping) else enumerate(fields)
     return Record(tuple(_distinct([Field(label, type_) for label, type_ in items], "record")))
 
 
-def variant(tags: Mapping[str, Type] | Mapping[int, Type] | Sequence[str]) -> Variant:
+def variant(tags: Mapping[Any, Type] | Sequence[str]) -> Variant:
     """`variant({"Ok": NAT, "Err": TEXT})`, or of a sequence of names the variant with these tags of type null."""
     items: Iterable[tuple[str | int, Type]] = tags.items() if isinstance(tags, Mapping) else ((t, NULL) for t in tags)
     return Variant(tuple(_distinct([Field(label, type_) for label, type_ in items], "variant")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from localnet import universal as u
@@ -27,7 +28,7 @@ class Pair:
         program = before + u.call(self.callee, method, payload, **options)
         return self.ic.update(self.caller, "update", program)
 
-    def submits(self, payload: bytes = b"", **options: object) -> bytes:
+    def submits(self, payload: bytes = b"", **options: Any) -> bytes:
         """Like `calls`, but waits until the callee's turn, not for the outcome."""
         submitted = self.ic.submit(self.caller, "update", u.call(self.callee, "update", payload, **options))
         assert isinstance(submitted, bytes)
@@ -276,7 +277,7 @@ def test_a_trap_in_a_callback_undoes_the_callback_alone(pair: Pair) -> None:
 def test_the_cleanup_runs_if_the_callback_traps(pair: Pair, kind: str) -> None:
     payload = u.reply() if kind == "reply" else u.reject("no")
     note = u.store(1024, u.basic("add", 100, u.api("msg_reject_code")))
-    options = {"on_reply": u.trap(), "on_reject": u.trap(), "on_cleanup": note}
+    options: dict[str, Any] = {"on_reply": u.trap(), "on_reject": u.trap(), "on_cleanup": note}
     rejected(pair.calls(payload, **options), "IC0503")
     assert pair.stored(1024) == (100 if kind == "reply" else 104)
 
@@ -287,7 +288,7 @@ def test_the_cleanup_does_not_run_if_the_callback_returns(pair: Pair) -> None:
 
 
 def test_a_trap_in_the_cleanup_undoes_the_cleanup(pair: Pair) -> None:
-    options = {"on_reply": u.trap("first"), "on_cleanup": u.store(1024, 1) + u.trap("second")}
+    options: dict[str, Any] = {"on_reply": u.trap("first"), "on_cleanup": u.store(1024, 1) + u.trap("second")}
     rejected(pair.calls(u.reply(), **options), "IC0503", "'first'")
     assert pair.stored(1024) == 0
 

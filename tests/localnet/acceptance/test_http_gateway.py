@@ -87,8 +87,8 @@ class Gateway(Driver):
     def seen(self, canister: bytes) -> dict[str, Any]:
         """The last request that the canister printed."""
         _, _, arg = self.network.scheduler.canisters[canister].logs[-1]
-        fields = {"method": candid.TEXT, "url": candid.TEXT, "headers": candid.Vec(candid.record([candid.TEXT] * 2))}
-        expected = candid.record({**fields, "body": candid.BLOB})
+        headers = candid.Vec(candid.record([candid.TEXT] * 2))
+        expected = candid.record({"method": candid.TEXT, "url": candid.TEXT, "headers": headers, "body": candid.BLOB})
         found: dict[str, Any] = candid.decode([expected], arg)[0]
         return found
 

@@ -79,7 +79,7 @@ class Served(Driver):
     """A network that is served over HTTP, with a universal canister."""
 
     url = ""
-    canister = b""
+    called = b""  # the canister
 
     def post(self, path: str, body: bytes) -> httpx.Response:
         return httpx.post(f"{self.url}/api/{path}", content=body, timeout=30)
@@ -90,7 +90,7 @@ class Served(Driver):
 
     def call(self, program: bytes = b"", sender: bytes = USER.id, **fields: Any) -> Request:
         """A call of the canister's method `update`."""
-        wanted = {"canister_id": self.canister, "method_name": "update", "arg": program or u.reply()}
+        wanted = {"canister_id": self.called, "method_name": "update", "arg": program or u.reply()}
         return Request(self.content("call", sender, **{**wanted, **fields}))
 
     def read(self, *paths: list[bytes], sender: bytes = USER.id) -> Request:
@@ -99,7 +99,7 @@ class Served(Driver):
 
     def at(self, verb: str, version: str = "v3", canister: bytes | None = None) -> str:
         """The path of a request about the canister."""
-        return f"{version}/canister/{principal.to_text(self.canister if canister is None else canister)}/{verb}"
+        return f"{version}/canister/{principal.to_text(self.called if canister is None else canister)}/{verb}"
 
     def tree(self, response: httpx.Response) -> hash_tree.Node:
         assert response.status_code == 200, response.text
@@ -110,7 +110,7 @@ class Served(Driver):
 def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Served]:
     with Served(tmp_path_factory.mktemp("http") / "network", module_cache) as driver, serving(driver.network) as port:
         driver.url = f"http://127.0.0.1:{port}"
-        driver.canister = driver.create(u.universal(), arg=b"")
+        driver.called = driver.create(u.universal(), arg=b"")
         yield driver
 
 
@@ -164,7 +164,7 @@ def test_an_expiry_in_the_far_future_is_refused(served: Served) -> None:
 
 
 def test_an_anonymous_query_may_have_any_expiry(served: Served) -> None:
-    fields = {"canister_id": served.canister, "method_name": "query", "arg": u.reply()}
+    fields: dict[str, Any] = {"canister_id": served.called, "method_name": "query", "arg": u.reply()}
     query = Request(served.content("query", principal.ANONYMOUS, **{**fields, "ingress_expiry": 1}))
     assert cbor2.loads(served.post(served.at("query"), query.body()).content)["status"] == "replied"
 
@@ -227,7 +227,7 @@ def test_a_wrong_delegation_is_refused(served: Served, chain: Any, text: str) ->
 
 
 def test_a_delegation_with_targets_is_for_these_canisters_only(served: Served) -> None:
-    for targets, status in (([served.canister], 200), ([ALICE, served.canister], 200), ([ALICE], 400), ([], 400)):
+    for targets, status in (([served.called], 200), ([ALICE, served.called], 200), ([ALICE], 400), ([], 400)):
         delegation = USER.delegate(SESSION, _expiry(served), targets)
         call = served.call().signed(USER, SESSION, [delegation])
         assert served.post(served.at("call"), call.body()).status_code == status
@@ -235,7 +235,7 @@ def test_a_delegation_with_targets_is_for_these_canisters_only(served: Served) -
 
 def test_the_targets_of_a_chain_are_those_in_all_of_its_delegations(served: Served) -> None:
     chain = [
-        USER.delegate(OTHER, _expiry(served), [served.canister]),
+        USER.delegate(OTHER, _expiry(served), [served.called]),
         OTHER.delegate(SESSION, _expiry(served), [ALICE]),
     ]
     call = served.call().signed(USER, SESSION, chain)
@@ -245,7 +245,7 @@ def test_the_targets_of_a_chain_are_those_in_all_of_its_delegations(served: Serv
 def test_the_status_of_a_request_outside_of_the_targets_cannot_be_read(served: Served) -> None:
     call = served.call().signed(USER)
     served.post(served.at("call"), call.body())
-    for targets, status in (([served.canister], 200), ([ALICE], 403)):
+    for targets, status in (([served.called], 200), ([ALICE], 403)):
         read = served.read([b"request_status", call.id])
         read.signed(USER, SESSION, [USER.delegate(SESSION, _expiry(served), targets)])
         assert served.post(served.at("read_state"), read.body()).status_code == status
@@ -256,14 +256,14 @@ def test_the_status_of_a_request_outside_of_the_targets_cannot_be_read(served: S
 
 @pytest.mark.parametrize("verb", ["call", "query"])
 def test_the_canister_in_the_url_must_be_the_called_one(served: Served, verb: str) -> None:
-    fields = {"canister_id": served.canister, "method_name": "query", "arg": u.reply()}
+    fields: dict[str, Any] = {"canister_id": served.called, "method_name": "query", "arg": u.reply()}
     request = Request(served.content(verb, **fields)).signed(USER)
     other = principal.canister_id(12345)
     _refused(served.post(served.at(verb, canister=other), request.body()), 400, "wrong canister id")
 
 
 def test_calls_of_the_management_canister_go_to_the_canister_they_are_about(served: Served) -> None:
-    arg = served.encoded("canister_status", {"canister_id": served.canister})
+    arg = served.encoded("canister_status", {"canister_id": served.called})
     call = served.call(canister_id=b"", method_name="canister_status", arg=arg).signed(USER)
     assert served.post(served.at("call"), call.body()).status_code == 200
     _refused(served.post(served.at("call", canister=b""), call.body()), 400, "wrong canister id")
@@ -311,7 +311,7 @@ def test_another_subnet_is_unknown(served: Served) -> None:
     ),
 )
 def test_everybody_may_read(served: Served, path: list[Any]) -> None:
-    read = served.read([served.canister if label == "self" else label for label in path], sender=principal.ANONYMOUS)
+    read = served.read([served.called if label == "self" else label for label in path], sender=principal.ANONYMOUS)
     assert served.post(served.at("read_state"), read.body()).status_code == 200
 
 
@@ -330,7 +330,7 @@ def test_everybody_may_read(served: Served, path: list[Any]) -> None:
     ids=["certified data", "canister", "canisters", "requests", "ranges", "nonsense", "everything", "name not UTF-8"],
 )
 def test_nobody_may_read(served: Served, path: list[Any]) -> None:
-    read = served.read([served.canister if label == "self" else label for label in path], sender=principal.ANONYMOUS)
+    read = served.read([served.called if label == "self" else label for label in path], sender=principal.ANONYMOUS)
     assert served.post(served.at("read_state"), read.body()).status_code == 403
 
 
@@ -403,12 +403,12 @@ def test_a_refused_asynchronous_call_says_why(served: Served) -> None:
 
 @pytest.mark.parametrize("method", ["create_canister", "raw_rand", "deposit_cycles"])
 def test_methods_for_canisters_cannot_be_called_by_users(served: Served, method: str) -> None:
-    arg = {
+    arguments: dict[str, dict[str, Any]] = {
         "create_canister": {"settings": None, "sender_canister_version": None},
-        "deposit_cycles": {"canister_id": served.canister},
-    }.get(method)
+        "deposit_cycles": {"canister_id": served.called},
+    }
     described = management.INTERFACE.methods[method]
-    encoded = served.encoded(method, arg) if arg is not None else b"DIDL\0\0"
+    encoded = served.encoded(method, arguments[method]) if method in arguments else b"DIDL\0\0"
     assert described.name == method
     call = served.call(canister_id=b"", method_name=method, arg=encoded).signed(USER)
     answer = served.post(served.at("call"), call.body())

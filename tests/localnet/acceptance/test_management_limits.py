@@ -138,8 +138,8 @@ def test_stable_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ic.update(canister, "write", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
     before = ic.number(canister, "size")
     outcome = ic.update(canister, "write", (20 * 65536 + 1).to_bytes(8, "little"))
-    rejected(outcome, 5, "Exceeded the limit for the number of modified pages in the stable memory", "IC0524")
-    assert "limit: 1280 KB" in outcome.message
+    exceeded = "Exceeded the limit for the number of modified pages in the stable memory"
+    assert "limit: 1280 KB" in rejected(outcome, 5, exceeded, "IC0524").message
     assert ic.number(canister, "size") == before
 
 

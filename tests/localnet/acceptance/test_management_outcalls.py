@@ -459,7 +459,7 @@ def test_price(caller: Proxy, site: Server) -> None:
     """an outcall costs by the size of the request and max_response_bytes; what is beyond goes back"""
     ask(caller, site.url)
     assert caller.refunded == PLENTY - price(site.url)
-    more = {"headers": [{"name": "abc", "value": "de"}], "body": b"1234567", "max_response_bytes": 3000}
+    more: dict[str, Any] = {"headers": [{"name": "abc", "value": "de"}], "body": b"1234567", "max_response_bytes": 3000}
     ask(caller, site.url, transform="wrap", context=b"ctx", method={"post": None}, **more)
     cost = price(site.url, "wrap", b"ctx", 3000, more=5 + 7)
     assert caller.refunded == PLENTY - cost

@@ -65,7 +65,8 @@ def test_ranges(ic: Driver, name: str, largest: int) -> None:
     """a value beyond the range of a numeric setting is rejected and changes nothing"""
     canister = ic.create()
     before = settings(ic, canister)
-    rejected(change(ic, canister, **{name: largest + 1}), 5, f"{name} expected to be in the range [0..{largest}]")
+    outcome = change(ic, canister, ALICE, **{name: largest + 1})
+    rejected(outcome, 5, f"{name} expected to be in the range [0..{largest}]")
     assert settings(ic, canister) == before
 
 
@@ -87,7 +88,7 @@ def test_values_are_kept(ic: Driver, name: str, value: object) -> None:
     """a setting takes the value given, keeps it over a restart, and leaves the others"""
     canister = ic.create()
     before = settings(ic, canister)
-    assert change(ic, canister, **{name: value}) is None
+    assert change(ic, canister, ALICE, **{name: value}) is None
     assert settings(ic, canister) == {**before, name: value}
     ic.restart()
     assert settings(ic, canister) == {**before, name: value}
@@ -251,8 +252,8 @@ def test_wasm_memory_limit_updates(ic: Driver) -> None:
     assert change(ic, canister, wasm_memory_limit=4 * PAGE) is None
     assert ic.update(canister, "heap", pages(3)) == Reply((1).to_bytes(8, "little"))
     outcome = ic.update(canister, "heap", pages(1))
-    rejected(outcome, 5, f"exceeded its current Wasm memory limit of {4 * PAGE} bytes", "IC0539")
-    assert f"peak Wasm memory usage was {5 * PAGE} bytes" in outcome.message
+    refused = rejected(outcome, 5, f"exceeded its current Wasm memory limit of {4 * PAGE} bytes", "IC0539")
+    assert f"peak Wasm memory usage was {5 * PAGE} bytes" in refused.message
     assert ic.number(canister, "size") == 4
 
 

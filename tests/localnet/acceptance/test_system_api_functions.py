@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from localnet import universal as u
 from localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver
@@ -192,7 +194,7 @@ def test_the_version_grows_with_every_change(ic: Driver, canister: bytes) -> Non
         return number(ic.query(canister, "query", u.reply(u.i64(u.api("canister_version")))))
 
     seen = [version()]
-    steps = [
+    steps: list[Callable[[], object]] = [
         lambda: ic.update(canister, "update", u.reply()),
         lambda: ic.update(canister, "query", u.reply()),
         lambda: ic.manage("update_settings", {"canister_id": canister, "settings": {"freezing_threshold": 5}}),

@@ -129,6 +129,7 @@ def test_more_looping_canisters_than_processors_do_not_stop_others(
     unfinished = [ic.network.scheduler.requests[one].response is None for one in requests if isinstance(one, bytes)]
     assert unfinished == [True] * len(requests)
     for request in requests:
+        assert isinstance(request, bytes)
         rejected(ic.response(request), "IC0522")
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Numbers at whose neighbours programs err.
-EDGES = (0, 1, 2, 23, 24, 31, 63, 64, 127, 128, 255, 256, 1000, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32)
+EDGES: tuple[int, ...] = (0, 1, 2, 23, 24, 31, 63, 64, 127, 128, 255, 256, 1000, 65535, 65536)
+EDGES += (2**31 - 1, 2**31, 2**32 - 1, 2**32)
 EDGES += (2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**128 - 1, 2**128)
 
 

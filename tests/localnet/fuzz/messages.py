@@ -39,7 +39,7 @@ class Wild:
         chance = self._chance
         if self._size and chance.random() < 0.5:
             return chance.randrange(self._size)
-        return chance.choice((*PRIMS, _PRINCIPAL, -16, -1))
+        return int(chance.choice((*PRIMS, _PRINCIPAL, -16, -1)))
 
     def octets(self) -> bytes:
         """The message."""
@@ -278,7 +278,7 @@ def _same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, dict):
         return list(one) == list(other) and all(_same(one[key], other[key]) for key in one)
-    return one == other or one != one
+    return bool(one == other or one != one)
 
 
 def _encodable(types: list[candid.Type]) -> bool:

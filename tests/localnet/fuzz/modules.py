@@ -354,12 +354,12 @@ def _fields_changed(chance: random.Random, module: Module) -> bytes:
                 low, high = uleb(edge(chance) % 2**64), uleb(edge(chance) % 2**64)
                 flags = chance.choice((0, 1, 2, 3, 4, 5, 7, 8, 9))
                 where = chance.choice((module.memories, module.tables))
-                kind = b"" if where is module.memories else bytes([chance.choice((FUNCREF, EXTERNREF, 0x63, 0x69))])
-                where[:1] = [kind + bytes([flags]) + low + (high if flags & 1 else b"")]
+                element = b"" if where is module.memories else bytes([chance.choice((FUNCREF, EXTERNREF, 0x63, 0x69))])
+                where[:1] = [element + bytes([flags]) + low + (high if flags & 1 else b"")]
             case 5:
-                kind = chance.choice((I32, I64, F32, F64, V128, FUNCREF, EXTERNREF))
+                of = chance.choice((I32, I64, F32, F64, V128, FUNCREF, EXTERNREF))
                 init = chance.choice((b"\xd0\x70", b"\xd2\0", b"\x23\0", b"\x41\0\x41\1\x6a", b"\xfd\x0c" + bytes(16)))
-                module.globals.append(bytes([kind, chance.randrange(3)]) + init + b"\x0b")
+                module.globals.append(bytes([of, chance.randrange(3)]) + init + b"\x0b")
             case 6:
                 named = chance.choice(
                     (*ENTRIES, "canister_update " + text(chance), text(chance), "ic:memory", "memory")
@@ -477,7 +477,7 @@ _HOSTILE: list[Callable[[random.Random], bytes]] = [
     lambda chance: _started(b"\x60\0\0", chance.choice((b"\0", b"\x10\0", b""))),
 ]
 #: Modules that recurse, fill, or use what belongs to proposals that canisters may not use.
-_TEXTS = (
+_TEXTS: tuple[str, ...] = (
     '(func $f (export "canister_update go") (call $f))',
     """(func $f (param i32 i64 f64) (local v128 v128) (call $f (i32.const 0) (i64.const 0) (f64.const 0)))
     (func (export "canister_update go") (call $f (i32.const 0) (i64.const 0) (f64.const 0)))""",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import zlib
+from collections.abc import Callable
 
 from localnet.fuzz import cbor, envelopes, messages
 from localnet.fuzz.cases import Request, Target, damaged, edge, text
@@ -16,19 +17,21 @@ from mainer_nb.protocol.principal import to_text
 
 METHODS = (b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"CONNECT", b"BREW", b"get")
 TYPES = (b"application/cbor", b"text/plain; charset=nope", b"multipart/form-data", b"", b"\xff", b"a/b; charset=utf-16")
-PIECES = (b"/..", b"/%2e%2e", b"//", b"/%00", b"%", b"%zz", b"%ff%fe", b"/\xff\xfe", b"?", b"?canisterId=", b"#", b";a")
+PIECES: tuple[bytes, ...] = (b"/..", b"/%2e%2e", b"//", b"/%00", b"%", b"%zz", b"%ff%fe", b"/\xff\xfe", b"?", b"#")
+PIECES += (b"?canisterId=", b";a")
 PIECES += (b"?a=%ff&b=\xff", b"/" * 3000, b"/etc/passwd", b"\\", b"?canisterId=aaaaa-aa&canisterId=x", b"/\xc3\xa9")
-HEADERS = (b"Host", b"Referer", b"Content-Type", b"Content-Encoding", b"Expect", b"Range", b"Connection", b"Upgrade")
+HEADERS: tuple[bytes, ...] = (b"Host", b"Referer", b"Content-Type", b"Content-Encoding", b"Expect", b"Range")
+HEADERS += (b"Connection", b"Upgrade")
 HEADERS += (b"Accept-Encoding", b"Cookie", b"Origin", b"X-\xff", b"If-None-Match", b"Access-Control-Request-Method")
-VALUES = (b"", b"\xff\xfe", b"http://[", b"http://[::1", b"localhost:99999999", b"gzip", b"deflate", b"br", b"zstd")
+VALUES: tuple[bytes, ...] = (b"", b"\xff\xfe", b"http://[", b"http://[::1", b"localhost:99999999", b"gzip")
+VALUES += (b"deflate", b"br", b"zstd")
 VALUES += (b"100-continue", b"a" * 7000, b"close", b"websocket", b"http://h/?canisterId=x", b"*", b"[", b"a.localhost")
 
 
 def case(chance: random.Random, target: Target) -> Request:
     """Any of the kinds below."""
-    makers = ((damaged_body, 5), (strange_body, 3), (strange_request, 4), (bad_framing, 1), (encoded_body, 1))
-    makers += ((website, 4),)
-    maker = chance.choices([one for one, _ in makers], [weight for _, weight in makers])[0]
+    weights = {damaged_body: 5, strange_body: 3, strange_request: 4, bad_framing: 1, encoded_body: 1, website: 4}
+    maker = chance.choices(list(weights), list(weights.values()))[0]
     return maker(chance, target)
 
 
@@ -106,7 +109,8 @@ def encoded_body(chance: random.Random, target: Target) -> Request:
     if chance.random() < 0.1:
         body = bytes(chance.choice((2_097_152, 2_097_153, 30_000_000)))
     coding = chance.choice((b"gzip", b"deflate", b"br", b"identity", b"nothing", b"gzip, gzip"))
-    packed = {b"gzip": gzip.compress, b"deflate": zlib.compress}.get(coding, bytes)(body)
+    packers: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
+    packed = packers.get(coding, bytes)(body)
     if chance.random() < 0.3:
         packed = damaged(chance, packed)
     headers = (*envelopes.CBOR, (b"Content-Encoding", coding))

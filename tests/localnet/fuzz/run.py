@@ -172,8 +172,13 @@ class Sender:
                 raise Problem(f"{method} has not ended in ten minutes")
             time.sleep(0.2)
             paths = [[b"request_status", envelopes.request_id(content, chance("", 0, 0))]]
-            ask = {"request_type": "read_state", "sender": principal.ANONYMOUS, "paths": paths}
-            ask["ingress_expiry"] = time.time_ns() + 240 * 10**9
+            expiry = time.time_ns() + 240 * 10**9
+            ask = {
+                "request_type": "read_state",
+                "sender": principal.ANONYMOUS,
+                "paths": paths,
+                "ingress_expiry": expiry,
+            }
             where = f"/api/v2/canister/{principal.to_text(self.machine)}/read_state"
             outcome = self._exchange(Request(b"POST", where.encode(), envelopes.CBOR, cbor.encode({"content": ask})))
         return outcome

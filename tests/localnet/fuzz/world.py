@@ -6,7 +6,7 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cbor2
 from cryptography.hazmat.primitives import hashes
@@ -196,7 +196,7 @@ class Client:
         tree = certificate.verify(body["certificate"], self.root_key)
         shown = certificate.verify(self.query(canister_id, "certificate"), self.root_key)
         data = hash_tree.lookup_value([b"canister", canister_id, b"certified_data"], shown)
-        return [bytes(one) for one in (*(hash_tree.lookup_value(path, tree) for path in paths), data)]
+        return [cast(bytes, one) for one in (*(hash_tree.lookup_value(path, tree) for path in paths), data)]
 
     def _content(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
         sender = principal.ANONYMOUS if self.key is None else self.key.principal
