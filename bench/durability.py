@@ -132,7 +132,7 @@ def install(agent: Agent) -> tuple[str, str]:
     second = management.create_canister(agent, CYCLES)
     management.install_code(agent, second, bytes(wat2wasm(SECOND)), "install")
     first = management.create_canister(agent, CYCLES)
-    address = to_principal(second).bytes
+    address = to_principal(second)
     management.install_code(agent, first, bytes(wat2wasm(FIRST)), "install", address)
     return first, second
 

@@ -8,12 +8,11 @@ What ic-py's own does not do: connections are kept alive; every request has its 
 be sent again safely is sent again (the same signed request, which a network carries out once); update calls are
 synchronous where the network offers it, else polled, quickly at first; every reply of an update and every state read is
 verified against the network's root key; rejections are typed exceptions. It is safe to use from several threads at
-once. ic-py's `query_raw`, `update_raw`, … work on top of it, so that ic-py's own Canister does too.
+once. Any identity of ic-py's can sign; ic-py's own Canister works on it too (see `ic_py`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -27,9 +26,8 @@ from urllib.request import getproxies, proxy_bypass
 import cbor2
 import ic
 import urllib3
-from ic.agent import sign_request
-from ic.candid import decode
 from ic.constants import IC_ROOT_KEY
+from ic.identity import DelegateIdentity
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from .errors import (
@@ -40,8 +38,10 @@ from .errors import (
     RejectError,
     TransportError,
 )
+from .ic_py import IcPyMethods
 from .protocol import certificate, hash_tree, principal
 from .protocol.hash_tree import Node
+from .protocol.request_id import REQUEST_DOMAIN, hash_of_map
 
 PrincipalLike: TypeAlias = ic.Principal | str | bytes
 
@@ -55,19 +55,24 @@ FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.02, 1.5, 1.0  # seconds between pol
 BUSY = {429, 502, 503, 504}  # HTTP: the request itself is not at fault
 
 
-def to_principal(value: PrincipalLike, what: str = "principal") -> ic.Principal:
-    """The principal of an ic-py Principal, bytes or text.
+def to_principal(value: PrincipalLike, what: str = "principal") -> bytes:
+    """The principal in an ic-py Principal, bytes or text.
 
-    Raises ArgumentError, naming `what` and the text, if the text is malformed.
+    Raises:
+        ArgumentError: the text is malformed, or there are too many bytes; the error names `what` they stand for.
     """
-    if isinstance(value, bytes):
-        return ic.Principal(value)
-    if not isinstance(value, str):
-        return value
     try:
-        return ic.Principal(principal.from_text(value))
+        if isinstance(value, str):
+            return principal.from_text(value)
+        octets = value if isinstance(value, bytes) else bytes(value.bytes)
+        principal.to_text(octets)  # refuses what is too long
+        return octets
     except ValueError as error:
         raise ArgumentError(f"{what}: {error}. Copy the whole id, such as rrkah-fqaaa-aaaaa-aaaaq-cai.") from error
+
+
+def _text_form(value: PrincipalLike) -> str:
+    return principal.to_text(to_principal(value, "canister id"))
 
 
 def _pauses() -> Iterator[float]:
@@ -79,7 +84,7 @@ def _pauses() -> Iterator[float]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """What came back over HTTP."""
 
     status: int
@@ -104,7 +109,7 @@ class Client(ic.Client):
     def close(self) -> None:
         self.http.clear()
 
-    def post(self, path: str, data: bytes) -> Answer:
+    def post(self, path: str, data: bytes) -> HttpResponse:
         """POST `data` (CBOR) to `path`; the answer with any status but those that mean "busy".
 
         Raises NetworkNotRunning if nothing listens there, TransportError if there is no answer after all attempts.
@@ -150,7 +155,7 @@ class Client(ic.Client):
             raise TransportError(f"{self.url} does not answer as an Internet Computer does: HTTP {answer.status}")
         return _decoded(answer.content, self.url + path)
 
-    def default_effective_canister_id(self) -> ic.Principal:
+    def default_effective_canister_id(self) -> bytes:
         """Where to send calls that are about no canister yet, such as creating one.
 
         Networks of several subnets (those of dfx and icp-cli, made by PocketIC) name an id in their topology; elsewhere
@@ -162,19 +167,19 @@ class Client(ic.Client):
             encoded = topology["default_effective_canister_id"]["canister_id"]
         except (HTTPError, ValueError, KeyError, TypeError):
             encoded = ""
-        return ic.Principal(base64.b64decode(encoded))
+        return base64.b64decode(encoded)
 
     def query(self, canister_id: PrincipalLike, data: bytes) -> bytes:
-        return self._checked(f"/api/v2/canister/{to_principal(canister_id)}/query", data).content
+        return self._checked(f"/api/v2/canister/{_text_form(canister_id)}/query", data).content
 
     def call(self, canister_id: PrincipalLike, req_id: bytes, data: bytes) -> bytes:
-        self._checked(f"/api/v2/canister/{to_principal(canister_id)}/call", data)
+        self._checked(f"/api/v2/canister/{_text_form(canister_id)}/call", data)
         return req_id
 
     def read_state(self, canister_id: PrincipalLike, data: bytes) -> bytes:
-        return self._checked(f"/api/v2/canister/{to_principal(canister_id)}/read_state", data).content
+        return self._checked(f"/api/v2/canister/{_text_form(canister_id)}/read_state", data).content
 
-    def _checked(self, path: str, data: bytes) -> Answer:
+    def _checked(self, path: str, data: bytes) -> HttpResponse:
         try:
             answer = self.post(path, data)
         except ReadTimeoutError as error:
@@ -183,11 +188,11 @@ class Client(ic.Client):
             raise TransportError(f"{self.url}{path} answered HTTP {answer.status}: {answer.text[:500]}")
         return answer
 
-    def _request(self, method: str, path: str, data: bytes | None = None) -> Answer:
+    def _request(self, method: str, path: str, data: bytes | None = None) -> HttpResponse:
         """One attempt. Raises urllib3's HTTPError."""
         headers = {"Content-Type": "application/cbor"} if data is not None else {}
         answer = self.http.request(method, self.url + path, body=data, headers=headers, retries=False, redirect=False)
-        return Answer(answer.status, answer.data)
+        return HttpResponse(answer.status, answer.data)
 
 
 def _connections(url: str) -> urllib3.PoolManager:
@@ -203,7 +208,7 @@ def _connections(url: str) -> urllib3.PoolManager:
     return urllib3.PoolManager(timeout=HTTP_TIMEOUT, maxsize=CONNECTIONS)
 
 
-class Agent(ic.Agent):
+class Agent(IcPyMethods):
     """Calls canisters for one identity on one network.
 
     `identity`: ours or any ic-py identity; `root_key`: DER bytes, by default mainnet's.
@@ -228,7 +233,9 @@ class Agent(ic.Agent):
         Raises RejectError, TransportError, NetworkNotRunning.
         """
         _, envelope = self._signed("query", canister_id, method, arg)
-        answer = _decoded(self.client.query(effective_canister_id or canister_id, envelope), method)
+        answer = _decoded(
+            self.client.query(canister_id if effective_canister_id is None else effective_canister_id, envelope), method
+        )
         if answer.get("status") == "replied":
             return bytes(answer["reply"]["arg"])
         raise self._rejection(canister_id, method, answer)
@@ -246,8 +253,8 @@ class Agent(ic.Agent):
         Raises RejectError, CallTimeout, CertificateError, TransportError, NetworkNotRunning.
         """
         deadline = time.monotonic() + timeout
-        effective = to_principal(effective_canister_id or canister_id, "canister id")
-        name = f"{to_principal(canister_id)}.{method}"
+        effective = to_principal(canister_id if effective_canister_id is None else effective_canister_id, "canister id")
+        name = f"{_text_form(canister_id)}.{method}"
         request_id, envelope = self._signed("call", canister_id, method, arg)
         answer = self._submit(effective, envelope)
         if answer is not None and "certificate" not in answer:
@@ -271,55 +278,25 @@ class Agent(ic.Agent):
             time.sleep(next(pauses))
             state = self._read_state(effective, [[b"request_status", request_id]])
 
-    def read_state_raw(self, canister_id: PrincipalLike, paths: Sequence[Sequence[bytes]]) -> dict[str, Any]:
-        """The verified certificate (decoded: `tree`, `signature`, …) with these paths of the state tree.
+    def read_certificate(self, canister_id: PrincipalLike, paths: Sequence[Sequence[bytes]]) -> bytes:
+        """The verified certificate, CBOR, that shows these paths of the state tree.
 
-        Raises CertificateError, TransportError.
+        Raises:
+            CertificateError: the network's root key does not vouch for it.
+            TransportError, NetworkNotRunning: no usable answer.
         """
         effective = to_principal(canister_id)
         encoded = self._read_certificate(effective, paths)
         self._verified(encoded, effective)
-        return _decoded(encoded, "read_state")
+        return encoded
 
     def read_canister(self, canister_id: PrincipalLike, name: str) -> bytes | None:
         """A certified fact of a canister that everybody may read: `module_hash` (32 bytes) or `controllers` (CBOR);
         None if the canister does not exist or has no such thing.
         """
         effective = to_principal(canister_id)
-        path = [b"canister", effective.bytes, name.encode()]
+        path = [b"canister", effective, name.encode()]
         return _value(self._read_state(effective, [path]), path)
-
-    # --- ic-py's interface ---
-
-    def query_raw(
-        self,
-        canister_id: PrincipalLike,
-        method_name: str,
-        arg: bytes,
-        return_type: Any = None,
-        effective_canister_id: PrincipalLike | None = None,
-    ) -> Any:
-        return decode(self.query_bytes(canister_id, method_name, arg, effective_canister_id), return_type)
-
-    def update_raw(
-        self,
-        canister_id: PrincipalLike,
-        method_name: str,
-        arg: bytes,
-        return_type: Any = None,
-        effective_canister_id: PrincipalLike | None = None,
-        timeout: float = UPDATE_TIMEOUT,
-    ) -> Any:
-        return decode(self.update_bytes(canister_id, method_name, arg, effective_canister_id, timeout), return_type)
-
-    async def query_raw_async(self, *args: Any, **kwargs: Any) -> Any:
-        return await asyncio.to_thread(self.query_raw, *args, **kwargs)
-
-    async def update_raw_async(self, *args: Any, **kwargs: Any) -> Any:
-        return await asyncio.to_thread(self.update_raw, *args, **kwargs)
-
-    async def read_state_raw_async(self, *args: Any) -> Any:
-        return await asyncio.to_thread(self.read_state_raw, *args)
 
     # --- inside ---
 
@@ -327,19 +304,27 @@ class Agent(ic.Agent):
         request = {
             "request_type": kind,
             "sender": self.identity.sender().bytes,
-            "canister_id": to_principal(canister_id, "canister id").bytes,
+            "canister_id": to_principal(canister_id, "canister id"),
             "method_name": method,
             "arg": arg,
             "ingress_expiry": self.get_expiry_date(),
             "nonce": os.urandom(16),
         }
-        request_id, envelope = sign_request(request, self.identity)
-        return request_id, envelope
+        return self._envelope(request)
 
-    def _submit(self, effective: ic.Principal, envelope: bytes) -> dict[str, Any] | None:
+    def _envelope(self, request: dict[str, Any]) -> tuple[bytes, bytes]:
+        """The request's id, and the request in CBOR with what authenticates its sender."""
+        request_id = hash_of_map(request)
+        public_key, signature = self.identity.sign(REQUEST_DOMAIN + request_id)
+        envelope = {"content": request, "sender_pubkey": public_key, "sender_sig": signature}
+        if isinstance(self.identity, DelegateIdentity):
+            envelope |= {"sender_pubkey": self.identity.der_pubkey, "sender_delegation": self.identity.delegations}
+        return request_id, cbor2.dumps(envelope)
+
+    def _submit(self, effective: bytes, envelope: bytes) -> dict[str, Any] | None:
         """Hand a call in; what the network said at once, None if it has to be asked later."""
         for version in (3, 2) if self._synchronous else (2,):
-            path = f"/api/v{version}/canister/{effective}/call"
+            path = f"/api/v{version}/canister/{principal.to_text(effective)}/call"
             try:
                 answer = self.client.post(path, envelope)
             except ReadTimeoutError:
@@ -352,26 +337,26 @@ class Agent(ic.Agent):
             return None if answer.status == 202 else _decoded(answer.content, "call")
         return None
 
-    def _read_state(self, effective: ic.Principal, paths: Sequence[Sequence[bytes]]) -> Node:
+    def _read_state(self, effective: bytes, paths: Sequence[Sequence[bytes]]) -> Node:
         return self._verified(self._read_certificate(effective, paths), effective)
 
-    def _read_certificate(self, effective: ic.Principal, paths: Sequence[Sequence[bytes]]) -> bytes:
+    def _read_certificate(self, effective: bytes, paths: Sequence[Sequence[bytes]]) -> bytes:
         request = {
             "request_type": "read_state",
             "sender": self.identity.sender().bytes,
             "paths": [list(path) for path in paths],
             "ingress_expiry": self.get_expiry_date(),
         }
-        _, envelope = sign_request(request, self.identity)
+        _, envelope = self._envelope(request)
         answer = _decoded(self.client.read_state(effective, envelope), "read_state")
         if "certificate" not in answer:
             raise TransportError(f"{self.url} answered read_state without a certificate: {answer!r}")
         return bytes(answer["certificate"])
 
-    def _verified(self, encoded: bytes, effective: ic.Principal) -> Node:
+    def _verified(self, encoded: bytes, effective: bytes) -> Node:
         """The part of the state tree in a certificate, once it is known to be the network's."""
         try:
-            return certificate.verify(encoded, self.root_key, effective.bytes or None)
+            return certificate.verify(encoded, self.root_key, effective or None)
         except ValueError as error:
             raise CertificateError(
                 f"{self.url} answered with a certificate that its root key does not vouch for: {error}. "
@@ -382,7 +367,7 @@ class Agent(ic.Agent):
         if "reject_code" not in answer:
             return TransportError(f"{self.url} answered {method} with neither reply nor rejection: {answer!r}")
         return RejectError(
-            str(to_principal(canister_id)),
+            _text_form(canister_id),
             method,
             answer["reject_code"],
             answer.get("reject_message", ""),
@@ -395,8 +380,6 @@ def _decoded(body: bytes, what: str) -> dict[str, Any]:
         value = cbor2.loads(body)
     except (cbor2.CBORDecodeError, ValueError) as error:
         raise TransportError(f"the answer to {what} is not CBOR: {body[:200]!r}") from error
-    if isinstance(value, cbor2.CBORTag):  # self-described CBOR
-        value = value.value
     if not isinstance(value, Mapping):
         raise TransportError(f"the answer to {what} is not a CBOR map: {value!r}")
     return dict(value)

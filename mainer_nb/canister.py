@@ -38,7 +38,7 @@ class Canister:
 
     def __init__(self, agent: Agent, canister_id: PrincipalLike, interface: str | Path, name: str = "") -> None:
         self.agent = agent
-        self.canister_id = str(to_principal(canister_id, f"id of {name or 'the canister'}"))
+        self.canister_id = principal.to_text(to_principal(canister_id, f"id of {name or 'the canister'}"))
         self.name = name
         source = str(interface) if isinstance(interface, Path) else name or "the interface"
         try:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import cbor2
-import ic
 
 from . import artifacts, management
 from .artifacts import Artifact
@@ -20,6 +19,7 @@ from .errors import ArgumentError, PreconditionError
 from .management import TRILLION, CanisterStatus, InstallMode
 from .network import CREATOR, GAME_STATE, Network
 from .progress import Progress, Silent
+from .protocol import principal
 
 Mode = Literal["auto", "install", "reinstall", "upgrade"]
 MODES: tuple[Mode, ...] = ("auto", "install", "reinstall", "upgrade")
@@ -121,10 +121,7 @@ def _controllers(net: Network, canister_id: str) -> list[str]:
     listed = net.agent.read_canister(canister_id, "controllers")
     if listed is None:
         return []
-    principals = cbor2.loads(listed)
-    if isinstance(principals, cbor2.CBORTag):  # self-described CBOR
-        principals = principals.value
-    return [str(ic.Principal(one)) for one in principals]
+    return [principal.to_text(controller) for controller in cbor2.loads(listed)]
 
 
 def _carry_out(net: Network, role: str, wasm: Artifact, action: Action) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from .agent import Agent, PrincipalLike, to_principal
 from .canister import Canister, case
 from .errors import RejectError
+from .protocol import principal
 
 MANAGEMENT = "aaaaa-aa"
 TRILLION = 10**12
@@ -104,7 +105,7 @@ def create_canister(agent: Agent, cycles: int, controllers: Sequence[PrincipalLi
 
     `controllers`: the caller alone unless given. Raises RejectError where cycles are not given away.
     """
-    settings = {"controllers": [to_principal(one, "controller") for one in controllers]} if controllers else None
+    settings = {"controllers": _principals(controllers)} if controllers else None
     create = _management(agent).provisional_create_canister_with_cycles
     where = agent.client.default_effective_canister_id()
     answer = create({"amount": cycles, "settings": settings}, effective_canister_id=where)
@@ -149,7 +150,7 @@ def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatus:
     answer = _call(agent, "canister_status", canister_id)
     module_hash = answer["module_hash"]
     return CanisterStatus(
-        canister_id=str(to_principal(canister_id)),
+        canister_id=principal.to_text(to_principal(canister_id)),
         status=case(answer["status"]),
         module_hash=None if module_hash is None else module_hash.hex(),
         memory=answer["memory_size"],
@@ -177,7 +178,7 @@ def module_hash(agent: Agent, canister_id: PrincipalLike) -> str | None:
 def update_settings(agent: Agent, canister_id: PrincipalLike, **settings: Any) -> None:
     """Change some settings, such as `controllers=[…]` or `freezing_threshold=2_592_000` (seconds)."""
     if "controllers" in settings:
-        settings["controllers"] = [to_principal(one, "controller") for one in settings["controllers"]]
+        settings["controllers"] = _principals(settings["controllers"])
     _call(agent, "update_settings", canister_id, settings=settings)
 
 
@@ -195,6 +196,10 @@ def delete(agent: Agent, canister_id: PrincipalLike) -> None:
     """Stop and delete a canister with its state and its cycles."""
     stop(agent, canister_id)
     _call(agent, "delete_canister", canister_id)
+
+
+def _principals(controllers: Sequence[PrincipalLike]) -> list[bytes]:
+    return [to_principal(controller, "controller") for controller in controllers]
 
 
 def _management(agent: Agent) -> Canister:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from ..protocol import principal
 from ..protocol.principal import to_text
-from ..protocol.request_id import HashError, hash_of_map
+from ..protocol.request_id import DELEGATION_DOMAIN, REQUEST_DOMAIN, HashError, hash_of_map
 
 MAX_INGRESS_TTL = 5 * 60 * 1_000_000_000  # nanoseconds
 PERMITTED_DRIFT = 60 * 1_000_000_000  # clocks of client and network may differ by this
@@ -29,9 +29,6 @@ MAX_PATHS = 1000
 MAX_PATH_LENGTH = 127
 MAX_DEPTH = 32  # of the CBOR of a request; the specification's own requests have 6
 MAX_VALUES = 150_000  # in the arrays and maps of a request: more than MAX_PATHS of MAX_PATH_LENGTH, and all targets
-
-_REQUEST = b"\x0aic-request"
-_DELEGATION = b"\x1aic-request-auth-delegation"
 
 
 class BadRequest(ValueError):
@@ -267,7 +264,7 @@ def _authenticate(envelope: _Envelope, now: int) -> frozenset[bytes] | None:
     if owner != envelope.sender:
         raise BadRequest(f"the sender is {to_text(envelope.sender)}, but sender_pubkey belongs to {to_text(owner)}")
     key, targets = _follow_delegations(envelope.public_key, envelope.delegations, now)
-    if not _is_signed(key, envelope.signature, _REQUEST + envelope.request_id):
+    if not _is_signed(key, envelope.signature, REQUEST_DOMAIN + envelope.request_id):
         raise BadRequest("the signature of the request is wrong")
     return targets
 
@@ -303,7 +300,7 @@ def _follow_delegations(key: bytes, delegations: Sequence[Any], now: int) -> tup
         expiration = _natural(delegation, "expiration")
         if expiration < now:
             raise BadRequest(f"a delegation expired {(now - expiration) / 1e9:.1f} s ago")
-        message = _DELEGATION + _hash_of(delegation)
+        message = DELEGATION_DOMAIN + _hash_of(delegation)
         if not _is_signed(key, _field(signed, "signature", bytes), message):
             raise BadRequest("the signature of a delegation is wrong")
         key = _field(delegation, "pubkey", bytes)

@@ -6,9 +6,8 @@ subtrees, so that a certificate costs what has changed since the last one, not t
 
 from __future__ import annotations
 
-import cbor2
-
 from ..protocol import hash_tree
+from ..protocol.cbor import self_described
 from ..protocol.hash_tree import Node
 from ..protocol.leb128 import leb128
 from ..protocol.principal import canister_id
@@ -19,7 +18,6 @@ from .state import Request
 
 #: The canister ids of the one subnet.
 RANGE = (canister_id(0), canister_id(2**64 - 1))
-_SELF_DESCRIBED = 55799
 
 
 class StateTree:
@@ -34,7 +32,7 @@ class StateTree:
 
     def __init__(self, network: Scheduler, subnet_id: bytes, public_key: bytes, nodes: dict[bytes, bytes]) -> None:
         self._network = network
-        ranges = cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, [list(RANGE)]))
+        ranges = self_described([list(RANGE)])
         self._subnet = hash_tree.tree(
             {
                 subnet_id: {
@@ -88,7 +86,7 @@ def _update(node: Node, label: bytes, subtree: Node | None) -> Node:
 
 def _canister(canister: Canister) -> Node:
     state = canister.state
-    controllers = cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, list(state.settings.controllers)))
+    controllers = self_described(list(state.settings.controllers))
     labels: hash_tree.Labels = {b"controllers": controllers}
     if canister.compiled is not None and state.module is not None:
         metadata = canister.compiled.info.metadata()

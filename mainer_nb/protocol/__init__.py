@@ -6,7 +6,8 @@
     hash_tree    labelled values under one hash, of which parts can be shown
     certificate  a part of the state tree, signed
     bls          the signature scheme of certificates
-    request_id   representation-independent hashing
+    request_id   representation-independent hashing, of which request ids are made
+    cbor         the tag of self-described CBOR
     leb128       whole numbers in Candid, hashes and wasm
 
 Imports nothing else of `mainer_nb`.

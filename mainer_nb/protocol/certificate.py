@@ -8,15 +8,15 @@ from typing import Any
 import cbor2
 
 from . import bls, hash_tree
+from .cbor import self_described
 from .hash_tree import Node, Path
 from .leb128 import read_leb128
 from .principal import to_text
 
-_SELF_DESCRIBED = 55799
 _STATE_ROOT = b"\x0dic-state-root"
 
 
-class CertificateError(ValueError):
+class InvalidCertificate(ValueError):
     """A certificate that must not be trusted; says why."""
 
 
@@ -28,7 +28,7 @@ def certify(state: Node, wanted: Iterable[Iterable[Path]], key: bls.SecretKey) -
     """
     signature = key.sign(_STATE_ROOT + state.digest)
     trees = [hash_tree.to_cbor(hash_tree.prune(state, paths)) for paths in wanted]
-    return [cbor2.dumps(cbor2.CBORTag(_SELF_DESCRIBED, {"tree": tree, "signature": signature})) for tree in trees]
+    return [self_described({"tree": tree, "signature": signature}) for tree in trees]
 
 
 def verify(
@@ -42,7 +42,7 @@ def verify(
 
     root_key: the network's public key, DER. canister_id: the canister that the certificate is about; a delegation must
     cover it. now: nanoseconds since 1970, against which the certificate's time is checked if given.
-    Raises `CertificateError`.
+    Raises `InvalidCertificate`.
     """
     content = _decode(certificate)
     key = root_key
@@ -60,18 +60,16 @@ def time_of(tree: Node) -> int:
     try:
         return read_leb128(digits)
     except ValueError as error:
-        raise CertificateError(f"the certificate's time is malformed: {error}") from None
+        raise InvalidCertificate(f"the certificate's time is malformed: {error}") from None
 
 
 def _decode(certificate: bytes) -> Mapping[str, Any]:
     try:
         content = cbor2.loads(certificate)
     except (cbor2.CBORDecodeError, ValueError, RecursionError) as error:
-        raise CertificateError(f"the certificate is not CBOR: {error}") from None
-    if isinstance(content, cbor2.CBORTag) and content.tag == _SELF_DESCRIBED:
-        content = content.value
+        raise InvalidCertificate(f"the certificate is not CBOR: {error}") from None
     if not isinstance(content, Mapping) or not isinstance(content.get("signature"), bytes) or "tree" not in content:
-        raise CertificateError("the certificate is not a map with a tree and a signature")
+        raise InvalidCertificate("the certificate is not a map with a tree and a signature")
     return content
 
 
@@ -79,9 +77,9 @@ def _verified_tree(content: Mapping[str, Any], key: bytes) -> Node:
     try:
         tree = hash_tree.from_cbor(content["tree"])
         if not bls.verify(key, _STATE_ROOT + tree.digest, content["signature"]):
-            raise CertificateError("the certificate is not signed with this key")
+            raise InvalidCertificate("the certificate is not signed with this key")
     except (hash_tree.TreeError, bls.BlsError) as error:
-        raise CertificateError(f"the certificate is malformed: {error}") from None
+        raise InvalidCertificate(f"the certificate is malformed: {error}") from None
     return tree
 
 
@@ -91,12 +89,12 @@ def _delegated_key(delegation: Any, root_key: bytes, canister_id: bytes | None) 
         case {"subnet_id": bytes(subnet), "certificate": bytes(inner)}:
             content = _decode(inner)
         case _:
-            raise CertificateError("the delegation is not a map with subnet_id and certificate")
+            raise InvalidCertificate("the delegation is not a map with subnet_id and certificate")
     if "delegation" in content:
-        raise CertificateError("the delegation's certificate has itself a delegation")
+        raise InvalidCertificate("the delegation's certificate has itself a delegation")
     tree = _verified_tree(content, root_key)
     if canister_id is not None and not _covers(tree, subnet, canister_id):
-        raise CertificateError(f"the delegation to subnet {to_text(subnet)} does not cover {to_text(canister_id)}")
+        raise InvalidCertificate(f"the delegation to subnet {to_text(subnet)} does not cover {to_text(canister_id)}")
     return _value([b"subnet", subnet, b"public_key"], tree)
 
 
@@ -114,14 +112,14 @@ def _check_time(tree: Node, now: int, max_age_seconds: float) -> None:
     age = (now - time_of(tree)) / 1e9
     if abs(age) > max_age_seconds:
         distance = f"{abs(age):.0f} s {'ago' if age > 0 else 'ahead'}"
-        raise CertificateError(f"the certificate's time is {distance}, at most {max_age_seconds:.0f} s are accepted")
+        raise InvalidCertificate(f"the certificate's time is {distance}, at most {max_age_seconds:.0f} s are accepted")
 
 
 def _value(path: Path, tree: Node) -> bytes:
     try:
         value = hash_tree.lookup_value(path, tree)
     except hash_tree.TreeError as error:
-        raise CertificateError(str(error)) from None
+        raise InvalidCertificate(str(error)) from None
     if isinstance(value, hash_tree.Absence):
-        raise CertificateError(f"the certificate does not show {hash_tree.path_text(path)}")
+        raise InvalidCertificate(f"the certificate does not show {hash_tree.path_text(path)}")
     return value

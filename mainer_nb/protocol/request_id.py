@@ -1,5 +1,5 @@
 """Representation-independent hashing, which gives request ids (IC interface specification, sections
-"Representation-independent hashing of structured data" and "Request ids").
+"Representation-independent hashing of structured data" and "Request ids"), and how requests are signed ("Signatures").
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ _KNOWN_NAMES = {
     name: hashlib.sha256(name.encode()).digest()
     for name in ("request_type", "sender", "canister_id", "method_name", "arg", "ingress_expiry", "nonce", "paths")
 }
+
+#: What the signature of a request covers, before its id; of a delegation, before its hash.
+REQUEST_DOMAIN = b"\x0aic-request"
+DELEGATION_DOMAIN = b"\x1aic-request-auth-delegation"
 
 
 class HashError(ValueError):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cbor2
 import ic
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_in_between import forwarded, lossy, serving
+from ic.candid import Types, encode
+from ic.certificate import lookup
 from ic.constants import IC_ROOT_KEY
+from ic.identity import DelegateIdentity
 from probe_canister import PROBE_DID
 
 from mainer_nb.agent import Agent
@@ -19,6 +25,7 @@ from mainer_nb.canister import Canister
 from mainer_nb.errors import CallTimeout, CertificateError, NetworkNotRunning, RejectError, TransportError
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
+from mainer_nb.protocol.request_id import DELEGATION_DOMAIN, hash_of_map
 
 NOTHING = b"DIDL\0\0"
 
@@ -150,6 +157,44 @@ def test_ic_pys_own_canister_works_on_this_agent(agent: Agent, probe: str) -> No
     assert theirs.value() == [1]
     with pytest.raises(RejectError):
         theirs.refuse()
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "secp256k1"])
+def test_ic_pys_own_identities_and_principals_work_on_this_agent(running: server.Info, probe: str, kind: str) -> None:
+    theirs = Agent(ic.Identity(type=kind), running.url, bytes.fromhex(running.root_key))
+    assert theirs.update_bytes(ic.Principal.from_str(probe), "echo_update", b"hello") == b"hello"
+    assert theirs.query_bytes(ic.Principal.from_str(probe), "echo", b"hello") == b"hello"
+
+
+def test_a_delegated_identity_of_ic_pys_signs_for_its_owner(running: server.Info, probe: str) -> None:
+    owner, session = Identity(Ed25519PrivateKey.generate()), ic.Identity()
+    delegation = {"pubkey": session.der_pubkey, "expiration": time.time_ns() + 60 * 10**9}
+    owner_key, signature = owner.sign(DELEGATION_DOMAIN + hash_of_map(delegation))
+    assert owner_key is not None
+    assert signature is not None
+    signed = {
+        "delegation": {"pubkey": session.der_pubkey.hex(), "expiration": f"{delegation['expiration']:x}"},
+        "signature": signature.hex(),
+    }
+    identity = DelegateIdentity(session, {"publicKey": owner_key.hex(), "delegations": [signed]})
+    theirs = Agent(identity, running.url, bytes.fromhex(running.root_key))
+    assert theirs.get_principal().bytes == owner.sender().bytes
+    assert theirs.update_bytes(probe, "echo_update", b"hello") == b"hello"
+
+
+def test_ic_pys_methods_decode_as_ic_py_does(agent: Agent, probe: str) -> None:
+    message = encode([{"type": Types.Nat, "value": 42}])
+    theirs = [{"type": "nat", "value": 42}]
+    assert agent.query_raw(probe, "echo", message) == theirs
+    assert agent.update_raw(probe, "echo_update", message, timeout=60.0) == theirs
+    assert asyncio.run(agent.query_raw_async(probe, "echo", message)) == theirs
+    assert asyncio.run(agent.update_raw_async(probe, "echo_update", message)) == theirs
+
+
+def test_ic_pys_own_reading_of_the_state_works_on_this_agent(agent: Agent, probe: str, probe_wasm: bytes) -> None:
+    path = [b"canister", ic.Principal.from_str(probe).bytes, b"module_hash"]
+    assert lookup(path, agent.read_state_raw(probe, [path])) == hashlib.sha256(probe_wasm).digest()
+    assert lookup(path, asyncio.run(agent.read_state_raw_async(probe, [path]))) == hashlib.sha256(probe_wasm).digest()
 
 
 def test_certified_facts_of_a_canister(agent: Agent, probe: str, probe_wasm: bytes) -> None:

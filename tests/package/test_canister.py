@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ic
 import pytest
 
-from mainer_nb.agent import Agent, to_principal
+from mainer_nb.agent import Agent, PrincipalLike, to_principal
 from mainer_nb.canister import Canister, case
 from mainer_nb.errors import ArgumentError, ArtifactMissing
 from mainer_nb.identity import Identity
+from mainer_nb.protocol import principal
 
 INTERFACE = """
 type Kind = variant { Own; ShareAgent; Other : text };
@@ -61,8 +63,14 @@ def test_a_malformed_principal_is_named(agent: Agent, text: str) -> None:
 
 
 def test_principals_are_taken_in_every_form() -> None:
-    from_text = to_principal(ID)
-    assert to_principal(from_text.bytes).to_str() == to_principal(from_text).to_str() == ID
+    octets = principal.from_text(ID)
+    assert to_principal(ID) == to_principal(octets) == to_principal(ic.Principal.from_str(ID)) == octets
+
+
+@pytest.mark.parametrize("value", [bytes(30), ic.Principal(bytes(30))])
+def test_a_principal_of_too_many_bytes_is_refused(value: PrincipalLike) -> None:
+    with pytest.raises(ArgumentError, match=r"controller: .* has 30 bytes"):
+        to_principal(value, "controller")
 
 
 def test_a_missing_or_wrong_interface_is_named(agent: Agent, tmp_path: Path) -> None:

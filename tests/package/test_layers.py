@@ -14,12 +14,12 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mainer_nb"
 LAYERS = (
     {"protocol"},  # what client and network share
     {"localnet"},  # the embedded network
-    {"errors", "gguf_header", "kernels", "places", "progress"},  # what all of the following use
+    {"errors", "gguf_header", "ic_py", "kernels", "places", "progress"},  # what all of the following use
     {"models", "artifacts"},  # files
     {"agent", "canister", "identity", "management", "network"},  # a client of the Internet Computer
     {"deploy", "upload", "create", "check", "operate", "costs"},  # verbs
     {"expect", "tables", "plots", "widgets"},  # what shows and asserts results
-    {"report", "run", "cli"},  # what runs notebooks
+    {"parameters", "report", "run", "cli"},  # what runs notebooks
 )
 #: Rooms that must not know the layer below them either.
 ALONE = {"protocol": {"protocol"}, "localnet": {"protocol", "localnet"}}

@@ -8,7 +8,7 @@ from ic.certificate import lookup as ic_py_lookup
 from icp_certificate import Certificate as IcpCertificate
 
 from mainer_nb.protocol import bls, certificate, hash_tree, principal
-from mainer_nb.protocol.certificate import CertificateError
+from mainer_nb.protocol.certificate import InvalidCertificate
 from mainer_nb.protocol.leb128 import leb128
 
 # A certificate of a replica that the IC WebSocket project publishes with its tests.
@@ -104,7 +104,7 @@ def test_a_certificate_of_the_main_network() -> None:
     assert isinstance(ranges, bytes)
     assert cbor2.loads(ranges)[0][0] == principal.canister_id(0x200000)
     assert hash_tree.lookup([b"canister"], tree) is hash_tree.UNKNOWN
-    with pytest.raises(CertificateError, match="not signed with this key"):
+    with pytest.raises(InvalidCertificate, match="not signed with this key"):
         certificate.verify(MAINNET_CERTIFICATE, REPLICA_KEY)
 
 
@@ -140,7 +140,7 @@ def test_ranges_in_shards() -> None:
     inner = certify(state, [[b"subnet", SUBNET, b"public_key"], [b"canister_ranges", SUBNET]], KEY)
     data = cbor2.dumps({**content, "delegation": {"subnet_id": SUBNET, "certificate": inner}})
     certificate.verify(data, KEY.public_key_der, canister_id=CANISTER)
-    with pytest.raises(CertificateError, match="does not cover"):
+    with pytest.raises(InvalidCertificate, match="does not cover"):
         certificate.verify(data, KEY.public_key_der, canister_id=principal.canister_id(6))
 
 
@@ -171,22 +171,22 @@ def doubly_delegated() -> bytes:
     ],
 )
 def test_not_to_be_trusted(data: bytes, error: str) -> None:
-    with pytest.raises(CertificateError, match=error):
+    with pytest.raises(InvalidCertificate, match=error):
         certificate.verify(data, KEY.public_key_der)
 
 
 def test_a_canister_of_another_subnet() -> None:
     other = principal.canister_id(100)
-    with pytest.raises(CertificateError, match=f"does not cover {principal.to_text(other)}"):
+    with pytest.raises(InvalidCertificate, match=f"does not cover {principal.to_text(other)}"):
         certificate.verify(delegated([[b"time"]]), KEY.public_key_der, canister_id=other)
 
 
 def test_time() -> None:
     data = certify(STATE, [[b"time"]], KEY)
-    with pytest.raises(CertificateError, match="is 301 s ago, at most 300 s"):
+    with pytest.raises(InvalidCertificate, match="is 301 s ago, at most 300 s"):
         certificate.verify(data, KEY.public_key_der, now=NOW + 301 * SECOND)
-    with pytest.raises(CertificateError, match="is 301 s ahead"):
+    with pytest.raises(InvalidCertificate, match="is 301 s ahead"):
         certificate.verify(data, KEY.public_key_der, now=NOW - 301 * SECOND)
     without_time = certify(STATE, [[b"subnet"]], KEY)
-    with pytest.raises(CertificateError, match="does not show time"):
+    with pytest.raises(InvalidCertificate, match="does not show time"):
         certificate.verify(without_time, KEY.public_key_der, now=NOW)
