@@ -89,10 +89,11 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
         return _checked(own)
     build = _llm_build()
     cache = places.cache() / "llama_cpp"
-    with (progress or Silent()).task(f"{LLM_WASM}, built on first use") as task:
+    with (progress or Silent()).task(f"build {LLM_WASM}, on first use", unit="steps") as task:
 
         def show(done: int, total: int, text: str) -> None:
-            task.note(f"{done} of {total}: {text}")
+            task.reach(done, total)
+            task.note(text)
 
         try:
             build.fetch(cache)

@@ -172,7 +172,7 @@ def ensure(net: Network, plan: Plan, progress: Progress | None = None) -> list[M
 def _add_llms(net: Network, controller_ids: Sequence[str], progress: Progress | None) -> None:
     """Create an LLM for each of these controllers, which may be named several times."""
     if controller_ids:
-        with (progress or Silent()).task("create LLMs", len(controller_ids), "LLMs") as task:
+        with (progress or Silent()).task("create LLMs", len(controller_ids), "LLMs", steady=True) as task:
             for _ in upload.parallel(partial(add_llm, net), controller_ids, LLMS_AT_ONCE):
                 task.advance(1)
 

@@ -1,20 +1,28 @@
 """Progress of long work: one task, its total, what is done of it. Verbs report to it; faces show it.
 
-    with progress.auto().task("upload model", total=253_113_024, unit="B") as task:
+    with progress.auto().task("upload model", total=253_113_024, unit="B", steady=True) as task:
         task.advance(1_900_000)
 
-Faces: bars in a terminal, plain lines in a log, widgets in a notebook that a person looks at, silence.
+Faces: bars in a terminal, plain lines in a log, widgets in a notebook that a person looks at, silence. A task shows
+itself from a thread of its own, so that it moves while nothing is reported; what is over at once is not shown.
 """
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
+import threading
 import time
+from html import escape
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
+SHOWN_AFTER = 0.3  # seconds: what takes less is not shown
+SURE_AFTER = 2.0  # seconds of steady work, after which it is said how long is left
+TICK = 0.2  # seconds between two looks of a bar
+SPINNER = "|/-\\"
 
 
 class Task(Protocol):
@@ -22,6 +30,9 @@ class Task(Protocol):
 
     def advance(self, amount: float) -> None:
         """`amount` more of the total is done."""
+
+    def reach(self, done: float, total: float) -> None:
+        """So much is done of a total that was not known at the beginning."""
 
     def note(self, text: str) -> None:
         """What is being done right now."""
@@ -36,8 +47,21 @@ class Task(Protocol):
 class Progress(Protocol):
     """A face: makes tasks that show themselves."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "") -> Task:
-        """Begin a task; `total` in `unit` ("B" is shown in kB, MB), None if it cannot be known."""
+    def task(
+        self,
+        name: str,
+        total: float | None = None,
+        unit: str = "",
+        *,
+        done: float = 0.0,
+        steady: bool = False,
+        at_once: bool = False,
+    ) -> Task:
+        """Begin a task; `total` in `unit` ("B" is shown in kB, MB), None if it cannot be known.
+
+        `done`: what was done of it before; `steady`: each part takes as long as any other, so that it can be said how
+        long is left; `at_once`: shown from the beginning, since it is known to take a while.
+        """
 
 
 def auto(stream: TextIO | None = None) -> Progress:
@@ -59,6 +83,13 @@ def say(line: str, stream: TextIO) -> None:
     print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
+def duration(seconds: float) -> str:
+    """Seconds for people: 95 is "2 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
 def amount(value: float, unit: str) -> str:
     """A number with its unit for people: 1_900_000 "B" is "1.9 MB"."""
     if unit != "B":
@@ -69,61 +100,142 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.0f} B"
 
 
-class _Counted:
-    """What every face needs to know of a task."""
+class _Shown:
+    """What every face needs to know of a task, and when it shows it."""
 
-    def __init__(self, name: str, total: float | None, unit: str) -> None:
-        self.name, self.total, self.unit = name, total, unit
-        self.done = 0.0
-        self.begun = time.monotonic()
+    def __init__(
+        self,
+        name: str,
+        total: float | None = None,
+        unit: str = "",
+        *,
+        done: float = 0.0,
+        steady: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        self.name, self.total, self.unit, self.steady, self.at_once = name, total, unit, steady, at_once
+        self.done = self.before = done
+        self.text = ""
+        self.begun = self.advanced = time.monotonic()
+        self.shown, self.outcome = False, "done"
+        self.over = threading.Event()
+        self.lock = threading.Lock()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.begun
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until all is done, as far as can be said: at the pace up to the last part that was done."""
+        took, part = self.advanced - self.begun, self.done - self.before
+        if not self.steady or self.total is None or part <= 0 or took < SURE_AFTER or self.done >= self.total:
+            return None
+        left = self.advanced + took * (self.total - self.done) / part - time.monotonic()
+        return left if left >= 1 else None
+
     def state(self) -> str:
-        """How far, at what rate."""
+        """How far, how fast, how long it takes yet."""
         if self.total is None:
-            return f"{self.seconds:.0f} s"
-        if self.unit != "B":
-            return f"{self.done:.0f} of {amount(self.total, self.unit)}"
-        part = f"{amount(self.done, 'B')} of {amount(self.total, 'B')}"
-        if self.seconds > 0:
-            part += f", {amount(self.done / self.seconds, 'B')}/s"
-        return part
+            return duration(self.seconds)
+        if self.unit == "B":
+            part = f"{amount(self.done, 'B')} of {amount(self.total, 'B')}"
+            if self.done > self.before:
+                part += f", {amount((self.done - self.before) / (self.advanced - self.begun), 'B')}/s"
+        else:
+            part = f"{self.done:.0f} of {amount(self.total, self.unit)}"
+        return part if self.left is None else f"{part}, about {duration(self.left)} left"
+
+    def told(self) -> str:
+        """The state and what is being done."""
+        return ", ".join(part for part in (self.state(), self.text) if part)
+
+    def end(self) -> str:
+        """How it ended."""
+        if self.outcome != "done":
+            return f"{self.outcome} after {self.seconds:.1f} s"
+        what = f", {amount(self.total, 'B')}" if self.total is not None and self.unit == "B" else ""
+        return f"done{what} in {self.seconds:.1f} s"
 
     def advance(self, amount: float) -> None:
-        self.done += amount
-        self.show()
+        with self.lock:
+            self.done += amount
+            self.advanced = time.monotonic()
+
+    def reach(self, done: float, total: float) -> None:
+        with self.lock:
+            self.done, self.total, self.advanced = done, total, time.monotonic()
 
     def note(self, text: str) -> None:
-        self.show(text)
+        with self.lock:
+            self.text = text
+            if self.shown:
+                self.noted()
 
-    def show(self, note: str = "") -> None:
-        raise NotImplementedError
-
-    def finish(self, failed: bool) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
+        if self.at_once:
+            self.show()
+        context = contextvars.copy_context()  # in a kernel it says to which cell the output belongs
+        self.ticker = threading.Thread(target=context.run, args=(self.tick,), name=self.name, daemon=True)
+        self.ticker.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.finish(failed=kind is not None)
+        self.over.set()
+        self.ticker.join()
+        if kind is not None:
+            self.outcome = "stopped" if issubclass(kind, KeyboardInterrupt) else "failed"
+        if self.shown:
+            self.finish()
+
+    def tick(self) -> None:
+        if not self.shown and not self.over.wait(SHOWN_AFTER):
+            with self.lock:
+                self.show()
+        while not self.over.wait(TICK):
+            with self.lock:
+                self.refresh()
+
+    def show(self) -> None:
+        self.shown = True
+        self.appear()
+        if self.text:
+            self.noted()
+
+    def appear(self) -> None:
+        raise NotImplementedError
+
+    def noted(self) -> None:
+        """There is a new note; a face that is drawn anew all the time need not do anything."""
+
+    def refresh(self) -> None:
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        raise NotImplementedError
 
 
 class Silent:
     """Shows nothing."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "") -> Task:
-        return _SilentTask(name, total, unit)
+    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> Task:
+        return _Unseen()
 
 
-class _SilentTask(_Counted):
-    def show(self, note: str = "") -> None:
+class _Unseen:
+    def advance(self, amount: float) -> None:
         pass
 
-    def finish(self, failed: bool) -> None:
+    def reach(self, done: float, total: float) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         pass
 
 
@@ -133,84 +245,92 @@ class Lines:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
 
-    def task(self, name: str, total: float | None = None, unit: str = "") -> Task:
-        return _LinesTask(name, total, unit, self.stream)
+    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> LinesTask:
+        return LinesTask(self.stream, name, total, unit, **how)
 
 
-class _LinesTask(_Counted):
-    def __init__(self, name: str, total: float | None, unit: str, stream: TextIO) -> None:
-        super().__init__(name, total, unit)
+class LinesTask(_Shown):
+    def __init__(self, stream: TextIO, name: str, total: float | None, unit: str, **how: Any) -> None:
+        super().__init__(name, total, unit, **how)
         self.stream = stream
         self.last = self.begun
-        self.say("begins" if total is None else f"begins: {amount(total, unit)}")
 
     def say(self, text: str) -> None:
-        say(f"{self.name}: {text}", self.stream)
+        print(f"{self.name}: {text}", file=self.stream, flush=True)
 
-    def show(self, note: str = "") -> None:
-        if note:
-            self.say(note)
-        elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+    def appear(self) -> None:
+        self.say("begins" if self.total is None else f"begins: {amount(self.total, self.unit)}")
+
+    def noted(self) -> None:
+        self.say(self.text)
+
+    def refresh(self) -> None:
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
             self.say(self.state())
 
-    def finish(self, failed: bool) -> None:
-        self.say(f"failed after {self.seconds:.1f} s" if failed else f"done in {self.seconds:.1f} s")
+    def finish(self) -> None:
+        self.say(self.end())
 
 
 class Bars:
     """tqdm's bars on standard error."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "") -> Task:
-        return _BarsTask(name, total, unit)
+    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> Task:
+        return _BarsTask(name, total, unit, **how)
 
 
-class _BarsTask(_Counted):
-    def __init__(self, name: str, total: float | None, unit: str) -> None:
-        super().__init__(name, total, unit)
+class _BarsTask(_Shown):
+    turns = 0
+
+    def appear(self) -> None:
         from tqdm import tqdm
 
-        self.bar = tqdm(total=total, desc=name, unit=unit or "it", unit_scale=unit == "B", leave=True, mininterval=0.2)
+        self.bar = tqdm(total=self.total, desc=self.name, leave=True, dynamic_ncols=True)
+        self.refresh()
 
-    def show(self, note: str = "") -> None:
-        if note:
-            self.bar.set_postfix_str(note)
-        self.bar.update(round(self.done) - self.bar.n)
+    def refresh(self) -> None:
+        self.turns += 1
+        self.draw(self.told(), SPINNER[self.turns % len(SPINNER)])
 
-    def finish(self, failed: bool) -> None:
+    def finish(self) -> None:
+        self.draw(self.end(), "")
         self.bar.close()
+
+    def draw(self, text: str, spinner: str) -> None:
+        text = text.replace("{", "{{").replace("}", "}}")
+        self.bar.bar_format = f"{{desc}}: {spinner} {text}" if self.total is None else f"{{l_bar}}{{bar:20}}| {text}"
+        self.bar.total, self.bar.n = self.total, round(self.done)
+        self.bar.refresh()
 
 
 class Widgets:
-    """ipywidgets bars in the notebook."""
+    """Bars in the notebook. When the work is done a line of text stays, which needs no kernel to be seen again."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "") -> WidgetsTask:
-        return WidgetsTask(name, total, unit)
+    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> WidgetsTask:
+        return WidgetsTask(name, total, unit, **how)
 
 
-class WidgetsTask(_Counted):
-    def __init__(self, name: str, total: float | None, unit: str) -> None:
-        super().__init__(name, total, unit)
+class WidgetsTask(_Shown):
+    def appear(self) -> None:
         import ipywidgets
-        from IPython.display import display
+        from IPython.display import DisplayHandle
 
-        self.text = ""
-        self.bar = ipywidgets.FloatProgress(max=total or 1.0, layout={"width": "20em"})
-        self.label = ipywidgets.Label()
-        display(ipywidgets.HBox([ipywidgets.Label(name), self.bar, self.label]))
+        self.bar, self.label = ipywidgets.HTML(), ipywidgets.HTML()
+        self.refresh()
+        self.view = ipywidgets.HBox([self.bar, self.label])
+        self.place = DisplayHandle()
+        self.place.display(self.view)
 
-    def show(self, note: str = "") -> None:
-        self.text = note or self.text
-        if self.total is not None:
-            self.bar.value = self.done
-        self.label.value = " · ".join(part for part in (self.state(), self.text) if part)
+    def refresh(self) -> None:
+        # An element without a value moves by itself. It is set again only if it changes, or it would start anew.
+        far = "" if self.total is None else f'max="{self.total:.0f}" value="{self.done:.0f}"'
+        self.bar.value = f'<progress aria-label="{escape(self.name)}" style="width: 16em" {far}></progress>'
+        self.label.value = f"&nbsp;{escape(self.name)}: {escape(self.told())}"
 
-    def finish(self, failed: bool) -> None:
-        self.bar.bar_style = "danger" if failed else "success"
-        if not failed:
-            self.bar.value = self.bar.max
-        took = f"{self.seconds:.1f} s"
-        if failed:
-            self.label.value = f"failed after {took}"
-        else:
-            self.label.value = took if self.total is None else f"{self.state()}, {took}"
+    def finish(self) -> None:
+        from IPython.display import HTML
+
+        text = f"{'✓' if self.outcome == 'done' else '✗'} {escape(self.name)}: {escape(self.end())}"
+        self.bar.layout.display, self.label.value = "none", text
+        self.place.update(HTML(text))  # an Output widget does not follow; there the label stays

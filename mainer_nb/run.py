@@ -171,7 +171,10 @@ def _run_one(path: Path, executed: Path, parameters: dict[str, Any], kernels: Ah
     notebook = nbformat.read(path, as_version=4)
     begun = time.monotonic()
     heading = ""
-    with progress.task(path.stem, total=len(notebook.cells), unit="cells") as task, kernels.take(path) as kernel:
+    with (
+        progress.task(path.stem, total=len(notebook.cells), unit="cells", at_once=True) as task,
+        kernels.take(path) as kernel,
+    ):
 
         def starts(cell: Any, cell_index: int) -> None:
             nonlocal heading

@@ -130,8 +130,9 @@ def _upload(net: Network, target: dict[str, Any], artifact: Artifact, progress: 
     status = creator.uploadBegin(announced)
     sent = 0
     if not status["finished"]:
-        with (progress or Silent()).task(f"upload {artifact.name}", artifact.size, "B") as task:
-            task.advance(_received(status))
+        with (progress or Silent()).task(
+            f"upload {artifact.name}", artifact.size, "B", done=_received(status), steady=True
+        ) as task:
             sent = _send(creator, announced, artifact, status, task)
             task.note("being verified")
             status = _finish(creator, announced)

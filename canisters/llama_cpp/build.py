@@ -382,6 +382,7 @@ def compile_missing(
     missing = [unit for unit, path in objects.items() if not path.is_file()]
     done, total = len(objects) - len(missing), len(objects) + 1
     (cache / "obj").mkdir(parents=True, exist_ok=True)
+    progress(done, total, "compiling")
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         libraries = pool.submit(warm_libraries, work, cache)
         jobs = {pool.submit(compile_unit, unit, objects[unit], work, roots, cache): unit for unit in missing}

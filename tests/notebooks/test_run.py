@@ -207,11 +207,12 @@ def test_papermill_alone_refuses_a_wrong_parameter_before_anything_is_done(proje
 def test_progress_of_cells_and_of_the_work_in_them_is_seen_while_it_happens(
     after_first_run: run.Result, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", "01"]) == 0
+    assert cli.main(["run", "04", "-p", "timer_interval", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("01_deploy: begins")
-    assert lines.index("01_deploy: Deploy and register") < lines.index("  deploy: register")
-    assert any(line.startswith("01_deploy: done in") for line in lines)
+    assert lines[0].startswith("04_test: begins")
+    waits = lines.index("  wait for a submission by Own 1: begins")
+    assert lines.index("04_test: Let one work by itself") < waits < lines.index("04_test: How long it took")
+    assert any(line.startswith("04_test: done in") for line in lines)
     assert network.connect().url in lines[-2]
     assert lines[-1].startswith("report: ")
 
