@@ -24,11 +24,11 @@ from typing import Any
 
 from . import models, places
 from .errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
+from .localnet import wasm
 from .localnet.cache import prune
 from .progress import Progress, Silent
 
 MANIFEST = "manifest.json"
-WASM_MAGIC = b"\0asm\1\0\0\0"
 LLM_WASM = "llama_cpp.wasm"
 MAX_BUILT = 256 * 1024**2  # bytes that each kind of what the LLM's build makes may take: sources, objects, wasm
 OWN = "your own file"
@@ -150,27 +150,6 @@ def _sha256_of(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def wasm_problem(data: bytes) -> str:
-    """What is wrong with a wasm module's structure, "" if nothing: its sections must add up to its length exactly."""
-    if not data:
-        return "it is empty"
-    if data[:8] != WASM_MAGIC:
-        return f"it begins with {data[:8]!r} instead of {WASM_MAGIC!r}"
-    at = 8
-    while at < len(data):
-        length, shift, at = 0, 0, at + 1
-        while True:
-            if at >= len(data) or shift > 28:
-                return f"it ends or breaks off in a section's header at byte {at}"
-            byte = data[at]
-            length |= (byte & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if byte < 0x80:
-                break
-        at += length
-    return "" if at == len(data) else f"its last section ends at byte {at}, the file at {len(data)} (truncated?)"
-
-
 def _manifest() -> dict[str, dict[str, Any]]:
     """The entries of the manifest by file name: size, sha256, source, made_by, …"""
     path = places.files() / MANIFEST
@@ -212,8 +191,13 @@ def _checked(path: Path) -> Artifact:
             f"the manifest says {entry['size']} bytes and {entry['sha256']}. {_line_ends(path, entry)}"
             f"{_remedy(path, True)}"
         )
-    if path.suffix == ".wasm" and (problem := wasm_problem(path.read_bytes())):
-        raise ArtifactCorrupt(f"{path} is not a wasm module: {problem}. {_remedy(path, entry is not None)}")
+    if path.suffix == ".wasm":
+        try:
+            wasm.check_whole(path.read_bytes())
+        except wasm.InvalidModule as error:
+            raise ArtifactCorrupt(
+                f"{path} is not a wasm module: {error}. {_remedy(path, entry is not None)}"
+            ) from error
     origin = ", ".join(entry[key] for key in ("source", "compiler") if key in entry) if entry else OWN
     return Artifact(path.name, path, size, sha256, origin)
 

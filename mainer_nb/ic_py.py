@@ -19,7 +19,7 @@ import ic
 from ic.candid import decode
 
 
-class IcPyMethods(ic.Agent, ABC):  # type: ignore[misc]  # ic-py has no types
+class IcPyMethods(ic.Agent, ABC):
     """ic-py's Agent, its requests carried out by the methods that are abstract here; they raise what those raise."""
 
     @abstractmethod

@@ -5,7 +5,8 @@ with one node, so there is no consensus: a message is final when the network's d
 `protocol` is imported here.
 
     what a client sees      http         the HTTP interface
-                            envelope     requests: ids, signatures, delegations, expiry
+                            envelope     requests: signatures, delegations, expiry
+                            replica      what http and gateway ask of a network
                             node         what answers to queries are signed with
                             state_tree   what can be certified
                             certification

@@ -36,8 +36,8 @@ class BadRequest(ValueError):
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request to call an update method (or a query method in replicated mode)."""
+class _Invocation:
+    """A request to call a method."""
 
     canister_id: bytes
     method: str
@@ -48,17 +48,12 @@ class Call:
     request_id: bytes
 
 
-@dataclass(frozen=True)
-class Query:
-    """A request to call a query method."""
+class Call(_Invocation):
+    """A request to call an update method (or a query method in replicated mode)."""
 
-    canister_id: bytes
-    method: str
-    arg: bytes
-    sender: bytes
-    nonce: bytes | None
-    ingress_expiry: int
-    request_id: bytes
+
+class Query(_Invocation):
+    """A request to call a query method."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +71,25 @@ class ReadState:
 
 
 def parse_call(body: bytes, now: int) -> Call:
-    """The authenticated call in an HTTP body, at network time `now` (nanoseconds); raises `BadRequest`."""
-    envelope = _parse(body, "call")
-    targets = _authenticate(envelope, now)
-    call = Call(**_invocation(envelope))
-    _check_target(call.canister_id, targets)
-    return call
+    """The authenticated call in an HTTP body.
+
+    Args:
+        body: CBOR.
+        now: the network's time, in nanoseconds since 1970.
+
+    Raises:
+        BadRequest: it is malformed, expired or not signed as it should be.
+    """
+    return Call(**_invocation(body, "call", now))
 
 
 def parse_query(body: bytes, now: int) -> Query:
-    """The authenticated query in an HTTP body, at network time `now` (nanoseconds); raises `BadRequest`."""
-    envelope = _parse(body, "query")
-    targets = _authenticate(envelope, now)
-    query = Query(**_invocation(envelope))
-    _check_target(query.canister_id, targets)
-    return query
+    """The authenticated query in an HTTP body; arguments and errors as of `parse_call`."""
+    return Query(**_invocation(body, "query", now))
 
 
 def parse_read_state(body: bytes, now: int) -> ReadState:
-    """The authenticated read_state request in an HTTP body, at network time `now`; raises `BadRequest`."""
+    """The authenticated read_state request in an HTTP body; arguments and errors as of `parse_call`."""
     envelope = _parse(body, "read_state")
     targets = _authenticate(envelope, now)
     paths = _field(envelope.content, "paths", Sequence)
@@ -145,16 +140,16 @@ def _decode(body: bytes) -> Any:
 
 
 def _check_count(decoded: Any) -> None:
-    """Whether so few values are to be hashed that it takes no time; raises `BadRequest`."""
+    """Bounds the time that hashing a request takes; raises `BadRequest` if it has too many values."""
     count, pending = 0, [decoded]
     while pending:
-        one = pending.pop()
-        if isinstance(one, str | bytes | int) or not isinstance(one, Mapping | Sequence):
+        value = pending.pop()
+        if isinstance(value, str | bytes | int) or not isinstance(value, Mapping | Sequence):
             continue
-        count += len(one)
+        count += len(value)
         if count > MAX_VALUES:
             raise BadRequest(f"the request has more than {MAX_VALUES} values")
-        pending.extend(one.values() if isinstance(one, Mapping) else one)
+        pending.extend(value.values() if isinstance(value, Mapping) else value)
 
 
 def _parse(body: bytes, request_type: str) -> _Envelope:
@@ -180,10 +175,15 @@ def _parse(body: bytes, request_type: str) -> _Envelope:
     )
 
 
-def _invocation(envelope: _Envelope) -> dict[str, Any]:
+def _invocation(body: bytes, request_type: str, now: int) -> dict[str, Any]:
+    """The fields of a `Call` or `Query`, authenticated."""
+    envelope = _parse(body, request_type)
     content = envelope.content
+    targets = _authenticate(envelope, now)
+    canister_id = _principal(content, "canister_id")
+    _check_target(canister_id, targets)
     return {
-        "canister_id": _principal(content, "canister_id"),
+        "canister_id": canister_id,
         "method": _field(content, "method_name", str),
         "arg": _field(content, "arg", bytes),
         "sender": envelope.sender,

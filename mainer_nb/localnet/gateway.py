@@ -30,6 +30,8 @@ from ..protocol.candid import BLOB, BOOL, NAT16, TEXT, Func, Opt, Type, Vec
 from ..protocol.request_id import hash_of_map
 from .envelope import MAX_INGRESS_TTL, Call, Query
 from .errors import Reject, Response
+from .header_names import HEADER_NAME
+from .replica import Replica
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,6 @@ _REQUEST: dict[str, Type] = {"method": TEXT, "url": TEXT, "headers": Vec(_HEADER
 _QUERY = candid.record({**_REQUEST, "certificate_version": Opt(NAT16)})
 _UPDATE = candid.record(_REQUEST)
 _OF_THE_CONNECTION = {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _WITHOUT_BODY = (204, 304)
 
@@ -97,9 +98,9 @@ class _NotAnswered(Exception):
 
 
 class Gateway:
-    """Answers HTTP requests by canisters of `replica` (an `http.Replica`), found at `domains`."""
+    """Answers HTTP requests by canisters of `replica`, found at `domains`."""
 
-    def __init__(self, replica: Any, domains: Domains) -> None:
+    def __init__(self, replica: Replica, domains: Domains) -> None:
         self._replica = replica
         self._domains = domains
 
@@ -250,7 +251,7 @@ def _check(answer: Mapping[str, Any]) -> None:
     if not 200 <= status < 600:
         raise _NotAnswered(502, f"the canister answers with status {status}, which is not from 200 to 599")
     for name, value in answer["headers"]:
-        if not _NAME.fullmatch(name) or _NO_VALUE.search(value):
+        if not HEADER_NAME.fullmatch(name) or _NO_VALUE.search(value):
             raise _NotAnswered(502, f"the canister answers with a header that HTTP does not allow: {name!r:.80}")
 
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import cbor2
 from aiohttp import web
@@ -28,9 +28,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ..protocol import principal
 from .certification import Certification
 from .envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
-from .errors import Reject, Reply, Response
+from .errors import Reject, Reply
 from .gateway import LOCALHOST, Domains, Gateway
-from .node import NodeKey
+from .replica import Replica
 
 MAX_BODY = 2 * 1024 * 1024  # bytes, as an ingress message of the main network
 SYNCHRONOUS_SECONDS = 10.0  # how long a synchronous call waits for its outcome
@@ -46,43 +46,6 @@ _CREATING = ("create_canister", "provisional_create_canister_with_cycles")
 #: What aiohttp raises about requests that are not HTTP, or not all of it, or end with the connection.
 _FAULTS_OF_CLIENTS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _log = logging.getLogger(__name__)
-
-
-class Replica(Protocol):
-    """What answers the requests; `network.Network` is one."""
-
-    root_key: bytes  # DER
-    subnet_id: bytes
-    node: NodeKey
-
-    def now(self) -> int:
-        """The network's time in nanoseconds since 1970."""
-
-    async def submit(self, call: Call) -> Reject | None:
-        """Accepts a call, once per request id; or says why it does not."""
-
-    async def wait(self, request_id: bytes, timeout_seconds: float) -> bool:
-        """Waits until an accepted call is replied to or rejected; False if that takes longer."""
-
-    def outcome(self, request_id: bytes) -> Response:
-        """The response to a call that `wait` waited for."""
-
-    async def query(self, query: Query) -> Response:
-        """Executes a query."""
-
-    def keep(self) -> None:
-        """Makes what was accepted survive the end of the process, so that it may be acknowledged."""
-
-    def certificates(self, wanted: Sequence[list[list[bytes]]]) -> list[bytes]:
-        """CBOR certificates, each of these paths of the state tree, and of the time."""
-
-    def effective_canister_id_ok(self, request: Call | Query, effective: bytes) -> bool:
-        """Whether the canister id in the URL is the right one for the request."""
-
-    def may_read(
-        self, sender: bytes, path: list[bytes], effective: bytes, targets: frozenset[bytes] | None
-    ) -> str | None:
-        """Why `sender`, with a delegation for `targets`, may not read `path` at the URL of `effective`."""
 
 
 def application(replica: Replica, domains: Domains = LOCALHOST) -> web.Application:

@@ -17,7 +17,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .wasm import InvalidModule, read_uleb, uleb
+from ..protocol.leb128 import leb128
+from .wasm import InvalidModule, read_uleb
 
 #: Counted for each instruction of a module that is compiled, and for one that the network has compiled before.
 COMPILE_INSTRUCTION = 6_000
@@ -152,7 +153,7 @@ def weigh(code: bytes, memory64: bool) -> Weighed:
     """
     paddings, instructions = _PADDINGS[memory64], 0
     count, offset = read_uleb(code, 0)
-    out = [uleb(count)]
+    out = [leb128(count)]
     for index in range(count):
         size, start = read_uleb(code, offset)
         offset = start + size
@@ -166,7 +167,7 @@ def weigh(code: bytes, memory64: bool) -> Weighed:
                 f"Wasm module contains a function at index {index} with unsupported instruction 0x{error.args[0]:02x}."
             ) from None
         body = code[start : _after_locals(code, start)] + b"".join(parts)
-        out += [uleb(len(body)), body]
+        out += [leb128(len(body)), body]
     return Weighed(b"".join(out), instructions)
 
 

@@ -23,6 +23,7 @@ import aiohttp
 from yarl import URL
 
 from .errors import Failure, Reject, RejectCode
+from .header_names import HEADER_NAME
 from .management.http_request import MAX_HEADERS_SIZE, Fetched, Headers, Request, oversize
 
 #: Seconds until a request must be answered.
@@ -30,7 +31,6 @@ TIMEOUT_SECONDS = 30
 USER_AGENT = "ic/1.0"
 
 _log = logging.getLogger(__name__)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -135,7 +135,7 @@ def _is_loopback(host: str) -> bool:
 
 def _sendable(headers: Headers) -> Headers:
     for name, value in headers:
-        if not _NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise _fatal("Failed to parse header name invalid HTTP header name")
         if not _VALUE.fullmatch(value):
             raise _fatal("Failed to parse header value failed to parse header value")

@@ -15,9 +15,9 @@ from typing import Any
 import cbor2
 
 from .errors import Reject, Reply, Response
+from .memory import WASM_PAGE
 
 DAY = 24 * 60 * 60
-WASM_PAGE = 65536
 #: Bytes that a global variable, a change in the history, and a chunk are accounted with.
 GLOBAL_SIZE = 8
 HISTORY_ENTRY_SIZE = 200

@@ -26,8 +26,8 @@ from typing import NoReturn, Protocol, cast
 
 from . import cycles, memory
 from .errors import CanisterTrap, Reject, Reply, Response, too_much_written, trapped, violation
+from .memory import WASM_PAGE
 
-WASM_PAGE = memory.WASM_PAGE
 #: Limit of a canister's stable memory (mainnet: 500 GiB).
 MAX_STABLE_PAGES = 500 * 1024**3 // WASM_PAGE
 MAX_CERTIFIED_DATA = 32

@@ -16,6 +16,8 @@ import io
 import zlib
 from dataclasses import dataclass, field
 
+from ..protocol.leb128 import leb128
+
 MAGIC = b"\0asm\x01\0\0\0"
 GZIP_MAGIC = b"\x1f\x8b"
 #: Limit on the size of an uncompressed module (mainnet: 100 MiB).
@@ -117,9 +119,26 @@ def decompress(module: bytes) -> bytes:
             raise InvalidModule(f"cannot unpack the gzipped module: {error}") from error
         if len(module) > MAX_MODULE:
             raise InvalidModule(f"the unpacked module is larger than {MAX_MODULE} bytes")
+    _check_magic(module)
+    return module
+
+
+def check_whole(module: bytes) -> None:
+    """Looks at the frame of an uncompressed module only: its sections must add up to its length.
+
+    Raises:
+        InvalidModule: it is not wasm, or has been cut short, or something follows it.
+    """
+    _check_magic(module)
+    try:
+        _sections(module)
+    except IndexError as error:
+        raise InvalidModule("it ends within the header of a section") from error
+
+
+def _check_magic(module: bytes) -> None:
     if not module.startswith(MAGIC):
         raise InvalidModule(f"it does not start with the wasm magic and version 1 (first bytes: {module[:8].hex()!r})")
-    return module
 
 
 def inspect(module: bytes) -> ModuleInfo:
@@ -138,7 +157,7 @@ def inspect(module: bytes) -> ModuleInfo:
 
 def code_section(module: bytes) -> bytes:
     """The content of the code section of a module that `inspect` accepts; that of an empty one if it has none."""
-    return next((module[start:end] for section, start, end in _sections(module) if section == _CODE), uleb(0))
+    return next((module[start:end] for section, start, end in _sections(module) if section == _CODE), leb128(0))
 
 
 def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:
@@ -151,7 +170,7 @@ def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:
     added += [(global_export(index), _GLOBAL_KIND, index) for index in info.mutable_globals]
     if info.start is not None:
         added.append((EXPORT_START, _FUNC_KIND, info.start))
-    extra = b"".join(_name(name) + bytes([kind]) + uleb(index) for name, kind, index in added)
+    extra = b"".join(_name(name) + bytes([kind]) + leb128(index) for name, kind, index in added)
 
     out = [MAGIC]
     exported = False
@@ -160,15 +179,15 @@ def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:
             continue
         if section == _EXPORT:
             count, offset = read_uleb(module, start)
-            out.append(_section(_EXPORT, uleb(count + len(added)) + module[offset:end] + extra))
+            out.append(_section(_EXPORT, leb128(count + len(added)) + module[offset:end] + extra))
             exported = True
             continue
         if not exported and section > _EXPORT and section not in (13,):
-            out.append(_section(_EXPORT, uleb(len(added)) + extra))
+            out.append(_section(_EXPORT, leb128(len(added)) + extra))
             exported = True
         out.append(_section(section, code if section == _CODE else module[start:end]))
     if not exported:
-        out.append(_section(_EXPORT, uleb(len(added)) + extra))
+        out.append(_section(_EXPORT, leb128(len(added)) + extra))
     return b"".join(out)
 
 
@@ -406,16 +425,6 @@ def read_uleb(data: bytes, offset: int) -> tuple[int, int]:
             raise InvalidModule(f"a number at byte {offset} is too long")
 
 
-def uleb(value: int) -> bytes:
-    """A number as LEB128."""
-    out = bytearray()
-    while True:
-        byte, value = value & 0x7F, value >> 7
-        out.append(byte | 0x80 if value else byte)
-        if not value:
-            return bytes(out)
-
-
 def _read_name(data: bytes, offset: int) -> tuple[str, int]:
     length, offset = read_uleb(data, offset)
     if offset + length > len(data):
@@ -425,8 +434,8 @@ def _read_name(data: bytes, offset: int) -> tuple[str, int]:
 
 def _name(text: str) -> bytes:
     raw = text.encode()
-    return uleb(len(raw)) + raw
+    return leb128(len(raw)) + raw
 
 
 def _section(section: int, content: bytes) -> bytes:
-    return bytes([section]) + uleb(len(content)) + content
+    return bytes([section]) + leb128(len(content)) + content

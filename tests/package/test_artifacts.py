@@ -48,12 +48,13 @@ def test_a_missing_wasm_is_named_with_the_remedy(ship: Ship) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "empty"),
-        (b"\x7fELF" + bytes(100), "begins with"),
-        (WASM[:-1], "truncated"),
-        (WASM[:9], "breaks off"),
-        (WASM + b"\0", "breaks off"),
-        (WASM + b"\0\xff\xff\xff\xff\xff\xff", "breaks off"),
+        (b"", "does not start with the wasm magic"),
+        (b"\x7fELF" + bytes(100), "does not start with the wasm magic"),
+        (WASM[:-1], "claims 3 bytes, but the module ends 1 bytes earlier"),
+        (WASM[:9], "ends within the header of a section"),
+        (WASM + b"\0", "ends within the header of a section"),
+        (WASM + b"\0\xff\xff\xff\xff\xff\xff", "ends within the header of a section"),
+        (WASM + b"\0" + b"\xff" * 12, "is too long"),
     ],
 )
 def test_a_users_own_llm_wasm_is_checked_by_its_structure(project: Path, content: bytes, problem: str) -> None:
