@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from html import escape
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
@@ -78,9 +79,12 @@ def auto(stream: TextIO | None = None) -> Progress:
 
 
 def say(line: str, stream: TextIO) -> None:
-    """Print a line at once; what the stream's encoding has no character for is written as an escape."""
+    """Print a line at once; what the stream's encoding has no character for is written as an escape. Where nobody reads
+    any more, or the disk is full, the work goes on without it.
+    """
     encoding = stream.encoding or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    with suppress(OSError):
+        print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -256,7 +260,7 @@ class LinesTask(_Shown):
         self.last = self.begun
 
     def say(self, text: str) -> None:
-        print(f"{self.name}: {text}", file=self.stream, flush=True)
+        say(f"{self.name}: {text}", self.stream)
 
     def appear(self) -> None:
         self.say("begins" if self.total is None else f"begins: {amount(self.total, self.unit)}")

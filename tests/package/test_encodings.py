@@ -76,10 +76,16 @@ def test_one_without_is_found(call: str, named: str) -> None:
 
 def test_progress_is_shown_where_a_character_is_not_there() -> None:
     raw = io.BytesIO()
-    with progress.Lines(io.TextIOWrapper(raw, encoding="ascii")).task("modèle") as task:
-        task.note("42 % · 日本")
-        said = raw.getvalue()
-    assert rb"mod\xe8le: 42 % \xb7 \u65e5\u672c" in said
+    progress.say("modèle · 日本", io.TextIOWrapper(raw, encoding="ascii"))
+    assert raw.getvalue() == rb"mod\xe8le \xb7 \u65e5\u672c" + b"\n"
+
+
+def test_progress_that_nobody_reads_any_more_stops_no_work() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    for raw in (os.fdopen(writing, "wb", buffering=0), Path("/dev/full").open("wb", buffering=0)):
+        with io.TextIOWrapper(raw, encoding="utf-8", write_through=True) as stream:
+            progress.say("to nobody, or to a full disk", stream)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
