@@ -76,14 +76,15 @@ def test_one_without_is_found(call: str, named: str) -> None:
 
 def test_progress_is_shown_where_a_character_is_not_there() -> None:
     raw = io.BytesIO()
-    progress.say("modèle · 日本", io.TextIOWrapper(raw, encoding="ascii"))
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    progress.say("modèle · 日本", stream)
     assert raw.getvalue() == rb"mod\xe8le \xb7 \u65e5\u672c" + b"\n"
 
 
 def test_progress_that_nobody_reads_any_more_stops_no_work() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    for raw in (os.fdopen(writing, "wb", buffering=0), Path("/dev/full").open("wb", buffering=0)):
+    for raw in (os.fdopen(writing, "wb", buffering=0), io.FileIO("/dev/full", "w")):
         with io.TextIOWrapper(raw, encoding="utf-8", write_through=True) as stream:
             progress.say("to nobody, or to a full disk", stream)
 
