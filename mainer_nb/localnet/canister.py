@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cycles, journal, runtime, system_api
-from .errors import CanisterTrap, Failure, RejectCode, StateError, too_much_written
+from ..protocol import principal
+from . import cycles, journal, rejections, system_api
+from .errors import CanisterTrap, Failure, Reject, RejectCode, StateError
 from .memory import WASM_PAGE, CowMemory, Pages
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, Message
@@ -59,6 +60,8 @@ class Canister:
 
     def __init__(self, runtime: Runtime, folder: Path, state: CanisterState, compiled: Compiled | None) -> None:
         self.state = state
+        #: The canister's id as text.
+        self.name = principal.to_text(state.id)
         self.compiled = compiled
         self.memory_lock = threading.RLock()
         self.busy = False
@@ -177,19 +180,19 @@ class Canister:
         settings, heap = self.state.settings, execution.machine.heap
         heap_size = heap.size if heap is not None else 0
         if execution.entry in ("U", "I") and 0 < settings.wasm_memory_limit < heap_size:
-            return _heap_too_large(settings.wasm_memory_limit, heap_size)
+            return rejections.heap_too_large(settings.wasm_memory_limit, heap_size)
         limit = _write_limit(execution.entry)
         if heap_size > limit and execution.machine.written() > limit:
-            return too_much_written("main", limit)
+            return rejections.too_much_written("main", limit)
         grown = heap_size + (execution.stable_pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
         if grown <= 0 or execution.entry == "RQ":
             return None
         size = self.state.memory_size() + grown
         if 0 < settings.memory_allocation < size:
-            return CanisterTrap("IC0507", "Canister cannot grow its memory usage.")
+            return rejections.out_of_memory()
         left = execution.balance + self.state.reserved - cycles.execution(instructions, execution.memory64)
         missing = self.freezing_threshold(size) - left
-        return _cannot_pay_growth(grown, missing) if missing > 0 else None
+        return rejections.cannot_pay_growth(grown, missing) if missing > 0 else None
 
     def _grow_stable(self, pages: int) -> CowMemory:
         if self._stable is None:
@@ -356,10 +359,11 @@ class Canister:
         with self.memory_lock:
             state = self.state
             if self._half_written:
-                raise Failure(RejectCode.SYS_TRANSIENT, "", f"the memory in {self._folder} cannot be written")
+                text = f"the memory in {self._folder} cannot be written"
+                raise Failure(Reject(int(RejectCode.SYS_TRANSIENT), text))
             if self.compiled is None or export not in self.compiled.info.exports:
                 # It was there when the caller looked, but an installation or deletion came first.
-                raise Failure(RejectCode.CANISTER_ERROR, "IC0536", f"the canister has no {export!r} any more")
+                raise Failure(rejections.no_method(self.name, "query", export.partition(" ")[2] or export))
             if self._query_instance is not None and not self._query_instance.reset(state.heap_pages, state.globals):
                 self._query_instance.close()
                 self._query_instance = None
@@ -396,7 +400,7 @@ class Canister:
         with self.memory_lock:
             state = self.state
             if self.compiled is None:
-                raise Failure(RejectCode.CANISTER_ERROR, "IC0537", "the canister has no code any more")
+                raise Failure(rejections.empty(self.name))
             stable = self._stable_file(state.stable_generation)
             session = QuerySession(self._runtime, self.compiled, self.heap_file(), stable, state)
             try:
@@ -543,23 +547,3 @@ def _write_limit(entry: str) -> int:
     if entry in ("I", "G", "s"):
         return INSTALL_WRITE_LIMIT
     return WRITE_LIMIT if entry in ("U", "Ry", "Rt", "C", "T") else QUERY_WRITE_LIMIT
-
-
-def _heap_too_large(limit: int, size: int) -> CanisterTrap:
-    return CanisterTrap(
-        "IC0539",
-        f"Canister exceeded its current Wasm memory limit of {limit} bytes. The peak Wasm memory usage was {size}"
-        f" bytes. If the canister reaches {runtime.MAX_HEAP32 // 1024**3}GiB, then it may stop functioning and may"
-        " become unrecoverable. Please reach out to the canister owner to investigate the reason for the increased"
-        " memory usage. It might be necessary to move data from the Wasm memory to the stable memory. If such high"
-        " Wasm memory usage is expected and safe, then the developer can increase the Wasm memory limit in the"
-        " canister settings.",
-    )
-
-
-def _cannot_pay_growth(grown: int, missing: int) -> CanisterTrap:
-    return CanisterTrap(
-        "IC0532",
-        f"Canister cannot grow memory by {grown} bytes due to insufficient cycles."
-        f" At least {missing} additional cycles are required.",
-    )

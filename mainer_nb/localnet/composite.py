@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from ..protocol import principal
 from . import canister as limits
+from . import rejections
 from .canister import Canister, Outcome, QuerySession
 from .envelope import Query
-from .errors import Failure, Reject, RejectCode, Reply, Response, no_such_canister
+from .errors import CanisterTrap, Failure, Reject, Reply, Response, shortened
 from .system_api import Execution, OutgoingCall
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 #: Calls below the first query (mainnet: 6), and seconds that the whole evaluation may take (mainnet: 10).
 MAX_DEPTH = 6
 MAX_SECONDS = 10.0
+
+
+class _Exhausted(Exception):
+    """An evaluation went beyond a limit, which its user is told as `reject`."""
+
+    def __init__(self, reject: Reject) -> None:
+        super().__init__(reject.message)
+        self.reject = reject
 
 
 class Evaluation:
@@ -51,10 +60,14 @@ class Evaluation:
 
     def run(self, query: Query) -> Response:
         """The response to `query`."""
-        return self._evaluate(query.canister_id, query.method, query.arg, query.sender, 0)
+        try:
+            return self._evaluate(query.canister_id, query.method, query.arg, query.sender, 0)
+        except _Exhausted as end:
+            return end.reject
 
     def _evaluate(self, callee: bytes, method: str, arg: bytes, caller: bytes, depth: int) -> Response:
-        refusal = self._refusal(callee, method) or self._exhausted(depth)
+        self._check_limits(depth)
+        refusal = self._refusal(callee, method)
         if refusal is not None:
             return refusal
         try:
@@ -62,25 +75,26 @@ class Evaluation:
             with canister.query_session() as session:
                 return _Conversation(self, canister, session, caller, depth).run(method, arg)
         except KeyError:  # deleted since it was looked up
-            return no_such_canister(principal.to_text(callee)).reject
+            return rejections.not_found(principal.to_text(callee))
         except Failure as failure:
             return failure.reject
 
-    def _exhausted(self, depth: int) -> Reject | None:
+    def _check_limits(self, depth: int) -> None:
+        """Ends the whole evaluation when it goes beyond a limit: as on mainnet, no callback is told."""
         if depth > MAX_DEPTH:
-            text = f"Composite query call exceeded the limit of maximum call depth {MAX_DEPTH}"
-            return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0525")
+            raise _Exhausted(rejections.too_deep())
         if self._left <= 0:
-            text = f"Composite query calls exceeded the instruction limit of {limits.QUERY_LIMIT}"
-            return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0526")
+            raise _Exhausted(rejections.too_many_query_instructions())
         if time.monotonic() > self._until:
-            text = f"Composite query calls exceeded the time limit of {MAX_SECONDS:.0f} s"
-            return Reject(int(RejectCode.SYS_TRANSIENT), text, "IC0528")
-        return None
+            raise _Exhausted(rejections.query_took_too_long())
 
     def respond_to(self, call: OutgoingCall, caller: bytes, depth: int) -> Response:
-        """The response to a call that the canister `caller`, at `depth`, makes."""
-        return self._evaluate(call.callee, call.method, bytes(call.payload), caller, depth + 1)
+        """The response to a call that the canister `caller`, at `depth`, makes.
+
+        Other than of an update call, mainnet does not tell a calling canister the error code.
+        """
+        response = self._evaluate(call.callee, call.method, bytes(call.payload), caller, depth + 1)
+        return response if isinstance(response, Reply) else Reject(response.code, shortened(response.message))
 
     def enter(
         self,
@@ -101,10 +115,10 @@ class Evaluation:
         self._left -= outcome.instructions
         return outcome
 
-    def rejection(self, canister: Canister, outcome: Outcome) -> Reject:
-        """What the caller of a trapping canister is told."""
-        with self._network.lock:
-            return self._network.trap(canister, outcome)
+    def rejection(self, canister: Canister, outcome: Outcome, in_cleanup: CanisterTrap | None = None) -> Reject:
+        """What the caller of a trapping canister is told; `in_cleanup` is the trap of the cleanup callback."""
+        assert outcome.trap is not None
+        return rejections.trapped_in(canister.name, outcome.trap, in_cleanup)
 
 
 class _Conversation:
@@ -147,9 +161,7 @@ class _Conversation:
             call = self._calls.popleft()
             response = self._evaluation.respond_to(call, self._canister.state.id, self._depth)
             trapped = self._callback(call, response)
-        name = principal.to_text(self._canister.state.id)
-        silent = Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} did not reply to the call", "IC0506")
-        return self._answer or trapped or silent
+        return self._answer or trapped or rejections.silent_query(self._canister.name)
 
     def _keep(self, outcome: Outcome) -> None:
         self._instructions += outcome.instructions
@@ -165,11 +177,12 @@ class _Conversation:
             self._keep(outcome)
             return None
         self._session.restore(before)
+        in_cleanup = None
         if call.on_cleanup is not None:
-            cleanup = self._enter_table("CC", call.on_cleanup, response)
-            if cleanup.trap is not None:
+            in_cleanup = self._enter_table("CC", call.on_cleanup, response).trap
+            if in_cleanup is not None:
                 self._session.restore(before)
-        return self._evaluation.rejection(self._canister, outcome)
+        return self._evaluation.rejection(self._canister, outcome, in_cleanup)
 
     def _enter_table(self, entry: str, callback: tuple[int, int], response: Response) -> Outcome:
         function, environment = callback

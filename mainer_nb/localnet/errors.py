@@ -37,22 +37,29 @@ class Reject:
         code: a `RejectCode`.
         message: the text for the caller.
         error_code: mainnet's own code, e.g. ``IC0503``; empty when the canister itself rejected.
+        to_canister: the text for a calling canister, where mainnet has one without error code for it.
     """
 
     code: int
     message: str
     error_code: str = ""
+    to_canister: str = ""
+
+    def seen_by_canister(self) -> Reject:
+        """The rejection as ``msg_reject_msg`` tells it: the error code stands in front of the text."""
+        text = self.to_canister or (f"{self.error_code}: {self.message}" if self.error_code else self.message)
+        return Reject(self.code, shortened(text))
 
 
 Response = Reply | Reject
 
 
 class Failure(Exception):
-    """A step of the system failed in a way that its caller is told as a rejection."""
+    """A step of the system failed in a way that its caller is told as the rejection `reject`."""
 
-    def __init__(self, code: RejectCode, error_code: str, message: str) -> None:
-        super().__init__(message)
-        self.reject = Reject(int(code), message, error_code)
+    def __init__(self, reject: Reject) -> None:
+        super().__init__(reject.message)
+        self.reject = reject
 
 
 class StateError(Exception):
@@ -84,31 +91,24 @@ class CanisterTrap(Exception):
 
     Attributes:
         error_code: mainnet's code; the text of the exception is the sentence mainnet prints.
+        help: what mainnet advises in a further line.
     """
 
-    def __init__(self, error_code: str, message: str) -> None:
+    def __init__(self, error_code: str, message: str, help: str = "") -> None:
         super().__init__(message)
         self.error_code = error_code
+        self.help = help
 
 
-def trapped(message: str) -> CanisterTrap:
-    """The canister called ``ic0.trap`` itself."""
-    return CanisterTrap("IC0503", f"Canister called `ic0.trap` with message: '{message}'")
+#: Bytes of a rejection's text that reach its caller (mainnet's limit).
+MAX_TEXT = 8 * 1024
 
 
-def violation(message: str) -> CanisterTrap:
-    """The canister used the System API in a way that its specification forbids."""
-    return CanisterTrap("IC0504", f"Canister violated contract: {message}")
-
-
-def too_much_written(memory: str, limit: int) -> CanisterTrap:
-    """The message wrote to more than `limit` bytes of its ``main`` or ``stable`` memory."""
-    return CanisterTrap(
-        "IC0524",
-        f"Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the {memory}"
-        f" memory in a single message execution: limit: {limit // 1024} KB.",
-    )
-
-
-def no_such_canister(text: str) -> Failure:
-    return Failure(RejectCode.DESTINATION_INVALID, "IC0301", f"Canister {text} not found")
+def shortened(text: str) -> str:
+    """`text` as mainnet passes it on: of what is too long, three quarters of the room go to the beginning."""
+    data = text.encode()
+    if len(data) <= MAX_TEXT:
+        return text
+    room = MAX_TEXT - len("...")
+    first = room * 75 // 100
+    return data[:first].decode(errors="ignore") + "..." + data[first - room :].decode(errors="ignore")

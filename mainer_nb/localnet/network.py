@@ -19,16 +19,16 @@ from ..protocol import bls, certificate, principal
 from ..protocol.hash_tree import Node
 from . import cache as caches
 from . import canister as limits
-from . import cycles, management
+from . import cycles, management, rejections
 from .canister import Canister, Surroundings
 from .clock import Clock
 from .composite import Evaluation
 from .envelope import Call, Query
-from .errors import Failure, Reject, RejectCode, Reply, Response
+from .errors import Failure, Reject, Reply, Response
 from .node import SEED_LENGTH, NodeKey
 from .pool import Pool
 from .runtime import Runtime
-from .scheduler import Scheduler, no_method, not_callable
+from .scheduler import Scheduler
 from .state import CallMessage, FromUser, Request
 from .state_tree import RANGE, StateTree
 from .store import Store, unwritable
@@ -173,12 +173,13 @@ class Network:
         """Why the callee does not take this message: it must exist, run, be able to pay, and accept it if asked."""
         if call.canister_id == principal.MANAGEMENT:
             return self._inspect_management(call)
-        name = principal.to_text(call.canister_id)
         canister = self.scheduler.canisters.get(call.canister_id)
         if canister is None:
-            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-        if canister.compiled is None or canister.state.status != "running":
-            return not_callable(canister)
+            return rejections.not_found(principal.to_text(call.canister_id))
+        if canister.state.status != "running":
+            return rejections.not_accepting(canister.name, canister.state.status)
+        if canister.compiled is None:
+            return rejections.empty(canister.name)
         refusal = self.scheduler.out_of_cycles(canister, _ingress_price(call))
         if refusal is None and "canister_inspect_message" in canister.compiled.info.exports:
             refusal = self._ask_canister(canister, call)
@@ -209,7 +210,7 @@ class Network:
             with self.scheduler.lock:
                 return self.scheduler.trap(canister, outcome)
         if not outcome.execution.accepted_message:
-            return Reject(int(RejectCode.CANISTER_REJECT), "Canister rejected the message", "IC0406")
+            return rejections.not_accepted(canister.name)
         return None
 
     def accept(self, call: Call) -> None:
@@ -337,8 +338,7 @@ class Network:
             stats = canister.state.query_stats
             stats[:] = stats[0] + 1, stats[1] + outcome.instructions, stats[2] + len(query.arg), stats[3]
         if execution.answer is None:
-            name = principal.to_text(query.canister_id)
-            return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} did not reply to the call", "IC0506")
+            return rejections.silent_query(canister.name)
         if isinstance(execution.answer, Reply):
             stats[3] += len(execution.answer.data)
         return execution.answer
@@ -351,7 +351,7 @@ class Network:
     def _query_management(self, query: Query) -> Response:
         described = management.INTERFACE.methods.get(query.method)
         if described is None or described.mode != "query":
-            return no_method(principal.to_text(principal.MANAGEMENT), "query", query.method)
+            return rejections.no_method(principal.to_text(principal.MANAGEMENT), "query", query.method)
         message = CallMessage(FromUser(query.request_id), query.sender, query.canister_id, query.method, query.arg)
         try:
             target = self.scheduler.canisters[management.target(self.scheduler, message)]

@@ -106,7 +106,7 @@ async def _fetch(session: aiohttp.ClientSession, request: Request) -> Fetched:
             body = await _body(response, request.max_response_bytes, headers)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         text = f"Connecting to {(url.host or '')[:50]} failed: {error or type(error).__name__}"
-        raise Failure(RejectCode.SYS_TRANSIENT, "", text) from error
+        raise Failure(_reject(RejectCode.SYS_TRANSIENT, text)) from error
     too_much = oversize(headers, body)
     if too_much is not None:
         raise _fatal(too_much)
@@ -148,7 +148,7 @@ def _received(response: aiohttp.ClientResponse) -> Headers:
         return [(name.decode("ascii").lower(), value.decode("ascii")) for name, value in response.raw_headers]
     except UnicodeDecodeError as error:
         text = "Failed to parse headers: failed to convert header to a str"
-        raise Failure(RejectCode.SYS_TRANSIENT, "", text) from error
+        raise Failure(_reject(RejectCode.SYS_TRANSIENT, text)) from error
 
 
 async def _body(response: aiohttp.ClientResponse, limit: int, headers: Headers) -> bytes:
@@ -168,4 +168,4 @@ def _reject(code: RejectCode, text: str) -> Reject:
 
 
 def _fatal(text: str) -> Failure:
-    return Failure(RejectCode.SYS_FATAL, "", text)
+    return Failure(_reject(RejectCode.SYS_FATAL, text))

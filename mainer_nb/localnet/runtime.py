@@ -26,7 +26,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from . import cache as caches
-from . import memory, metering, system_api, wasm
+from . import memory, metering, rejections, system_api, wasm
 from .errors import CanisterTrap
 from .system_api import Execution, Import
 
@@ -50,17 +50,15 @@ _CALLBACK = ctypes.CFUNCTYPE(
 _NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 _SLOT = 2  # a raw wasm value takes 16 bytes: two 64-bit words, the value in the first
 
+#: Mainnet's words for wasmtime's trap codes; what is not here is ``unknown``.
 _TRAPS = {
-    0: ("IC0502", "Canister trapped: stack overflow"),
-    1: ("IC0502", "Canister trapped: heap out of bounds"),
-    3: ("IC0502", "Canister trapped: table out of bounds"),
-    4: ("IC0502", "Canister trapped: undefined table element"),
-    5: ("IC0502", "Canister trapped: function signature mismatch"),
-    6: ("IC0502", "Canister trapped: integer overflow"),
-    7: ("IC0502", "Canister trapped: integer divide by 0"),
-    8: ("IC0502", "Canister trapped: invalid conversion to integer"),
-    9: ("IC0502", "Canister trapped: unreachable"),
+    0: "stack overflow",
+    1: "heap out of bounds",
+    3: "table out of bounds",
+    7: "integer division by 0",
+    9: "unreachable",
 }
+_BAD_SIGNATURE = 5
 _OUT_OF_FUEL = 11
 #: What WebAssembly has by now, and canisters do not: the Internet Computer refuses it.
 _NOT_FOR_CANISTERS = ("tail_call", "function_references", "gc", "multi_memory", "exceptions", "wide_arithmetic")
@@ -342,7 +340,7 @@ class Instance:
         left = self._fuel - self.instructions()
         _check(ffi.wasmtime_context_set_fuel(self._context, max(0, left - instructions)))
         if left < instructions:
-            raise _out_of_instructions(self._fuel)
+            raise rejections.too_many_instructions(self._fuel)
 
     def call_export(self, name: str, execution: Execution, limit: int) -> None:
         """Calls the exported function `name` (no parameters, no results).
@@ -365,11 +363,11 @@ class Instance:
         if self._table is None or not ffi.wasmtime_table_get(
             self._context, ctypes.byref(self._table), index, ctypes.byref(value)
         ):
-            raise CanisterTrap("IC0502", "Canister trapped: the callback is not in the table")
+            raise rejections.no_such_function(index)
         if value.of.funcref.store_id == 0:
-            raise CanisterTrap("IC0502", "Canister trapped: the callback is a null function")
+            raise rejections.violation("unexpected null function reference")
         if not self._takes_environment(value.of.funcref):
-            raise CanisterTrap("IC0502", "Canister trapped: function signature mismatch")
+            raise rejections.bad_signature()
         self._call(value.of.funcref, (environment,), execution, limit)
 
     def _takes_environment(self, function: ffi.wasmtime_func_t) -> bool:
@@ -400,7 +398,7 @@ class Instance:
         if trap:
             raise _trap(trap, limit)
         if error:
-            raise CanisterTrap("IC0502", f"Canister trapped: {wasmtime.WasmtimeError._from_ptr(error)}")
+            raise rejections.trap(str(wasmtime.WasmtimeError._from_ptr(error)))
 
     def close(self) -> None:
         """Frees the instance and its address space; the committed state stays in its file."""
@@ -410,20 +408,15 @@ class Instance:
             self.heap = None
 
 
-def _out_of_instructions(limit: int) -> CanisterTrap:
-    return CanisterTrap("IC0522", f"Canister exceeded the limit of {limit} instructions for single message execution.")
-
-
 def _trap(trap: ctypes._Pointer[Any], limit: int) -> CanisterTrap:
     code = ctypes.c_uint8(255)
     known = ffi.wasmtime_trap_code(trap, ctypes.byref(code))
-    described = wasmtime.Trap._from_ptr(trap)
+    ffi.wasm_trap_delete(trap)
     if known and code.value == _OUT_OF_FUEL:
-        return _out_of_instructions(limit)
-    if known and code.value in _TRAPS:
-        error_code, message = _TRAPS[code.value]
-        return CanisterTrap(error_code, message)
-    return CanisterTrap("IC0502", f"Canister trapped: {described.message}")
+        return rejections.too_many_instructions(limit)
+    if known and code.value == _BAD_SIGNATURE:
+        return rejections.bad_signature()
+    return rejections.trap(_TRAPS.get(code.value, "unknown") if known else "unknown")
 
 
 def _check(error: ctypes._Pointer[Any]) -> None:

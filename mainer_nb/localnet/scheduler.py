@@ -17,14 +17,14 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..protocol import principal
 from . import canister as limits
-from . import cycles, management, system_api
+from . import cycles, management, rejections, system_api
 from .canister import Canister, Outcome, Surroundings
 from .clock import Clock
 from .errors import DamagedState, Failure, Reject, RejectCode, Reply, Response, StateError
@@ -68,10 +68,6 @@ _LOW_MEMORY = TaskMessage("canister_on_low_wasm_memory")
 
 #: How long a response can be read; later the request is ``done``, and forgotten once it has expired.
 RESPONSE_LIFETIME = 5 * 60 * cycles.SECOND
-
-_NO_REPLY = Reject(int(RejectCode.CANISTER_ERROR), "Canister did not reply to the call", "IC0506")
-_TIMED_OUT = Reject(int(RejectCode.SYS_TRANSIENT), "Ingress message timed out waiting to start executing.", "IC0202")
-_DEADLINE_EXPIRED = Reject(int(RejectCode.SYS_UNKNOWN), "Call deadline has expired.", "IC0601")
 
 
 @dataclass(eq=False)
@@ -251,12 +247,12 @@ class Scheduler:
         is_management = isinstance(message, CallMessage) and message.callee == principal.MANAGEMENT
         if not is_management:
             canister = self.canisters.get(target)
-            if canister is None:
-                if isinstance(message, CallMessage):
-                    self._reject_delivery(message, "IC0301", RejectCode.DESTINATION_INVALID, "not found")
-                return
-            if isinstance(message, CallMessage) and len(canister.queue) >= MAX_QUEUE:
-                self._reject_delivery(message, "IC0201", RejectCode.SYS_TRANSIENT, "has too many messages waiting")
+            if isinstance(message, CallMessage):
+                refusal = _undeliverable(message, canister)
+                if refusal is not None:
+                    self.respond(message.origin, refusal, message.cycles)
+                    return
+            elif canister is None:
                 return
         number, self._next_message = self._next_message, self._next_message + 1
         if isinstance(message, CallMessage) and isinstance(message.origin, FromUser):
@@ -287,10 +283,6 @@ class Scheduler:
     def _keep_request(self, origin: Origin) -> None:
         if isinstance(origin, FromUser) and origin.request_id in self.requests:
             self.changes.requests[origin.request_id] = self.requests[origin.request_id]
-
-    def _reject_delivery(self, message: CallMessage, code: str, reject_code: RejectCode, text: str) -> None:
-        name = principal.to_text(message.callee)
-        self.respond(message.origin, Reject(int(reject_code), f"Canister {name} {text}", code), message.cycles)
 
     def _put(self, number: int, target: bytes, is_management: bool, message: Message) -> None:
         canister = self.canisters.get(target)
@@ -332,7 +324,8 @@ class Scheduler:
                 self.changes.requests[origin.request_id] = request
                 self.on_request_done(origin.request_id)
         elif isinstance(origin, FromCanister):
-            self.enqueue(origin.canister_id, ResponseMessage(origin.callback_id, response, refund))
+            seen = response if isinstance(response, Reply) else response.seen_by_canister()
+            self.enqueue(origin.canister_id, ResponseMessage(origin.callback_id, seen, refund))
 
     # Worker threads.
 
@@ -395,7 +388,7 @@ class Scheduler:
                 self.done(number)
                 self._fetched.pop(number, None)
                 if isinstance(message.origin, FromUser):
-                    self.respond(message.origin, _TIMED_OUT)
+                    self.respond(message.origin, rejections.ingress_expired(message.origin.request_id))
                 self.flush()
             return
         if isinstance(message, CallMessage) and message.callee == principal.MANAGEMENT:
@@ -486,7 +479,7 @@ class Scheduler:
             canister.rollback(execution.stable_touched)
             with self.lock:
                 self._finish_without_changes(canister, number, outcome)
-                answer, refund = execution.answer or _NO_REPLY, execution.available
+                answer, refund = execution.answer or rejections.silent(canister.name), execution.available
                 if outcome.trap is not None:
                     answer, refund = self.trap(canister, outcome), message.cycles
                 else:
@@ -499,47 +492,47 @@ class Scheduler:
 
     def _refusal(self, canister: Canister, message: CallMessage) -> Reject | None:
         """Why a call is not executed at all."""
-        state, name = canister.state, principal.to_text(canister.state.id)
-        if canister.compiled is None or state.status != "running":
-            return not_callable(canister)
+        state, name = canister.state, canister.name
+        if state.status != "running":
+            return rejections.not_running(name, state.status)
+        if canister.compiled is None:
+            return rejections.empty(name)
         kind = canister.compiled.info.method_kind(message.method)
         if kind == "composite_query":
-            text = f"Composite query method '{message.method}' of canister {name} cannot be called in replicated mode"
-            return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0527")
+            return rejections.composite_in_replicated_mode()
         if kind is None:
-            return no_method(name, "update", message.method)
+            return rejections.no_method(name, "update", message.method)
         if _pays_too_little(state, message):
             text = f"Canister {name} takes calls of other canisters with at least"
             text += f" {state.settings.minimum_incoming_canister_call_cycles} cycles, not {message.cycles}"
-            return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0504")
+            return rejections.refused("IC0504", text)
         return self.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
 
-    def query_refusal(
-        self, canister_id: bytes, method: str, kinds: Sequence[str] = ("query", "composite_query")
-    ) -> Reject | None:
-        """Why a query call of a method, which is to be of one of `kinds`, is not executed at all."""
+    def query_refusal(self, canister_id: bytes, method: str) -> Reject | None:
+        """Why a query call of a method is not executed at all."""
         name = principal.to_text(canister_id)
         canister = self.canisters.get(canister_id)
         if canister is None:
-            return Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-        if canister.compiled is None or canister.state.status != "running":
-            return not_callable(canister)
-        if canister.compiled.info.method_kind(method) not in kinds:
-            return no_method(name, "query", method)
-        return self.out_of_cycles(canister, 0)
+            return rejections.not_found(name)
+        if canister.state.status == "stopped":
+            return rejections.no_context_for_queries(name)
+        if canister.state.status == "stopping":
+            return rejections.not_running(name, "stopping")
+        if canister.compiled is None:
+            return rejections.empty(name)
+        if canister.compiled.info.method_kind(method) not in ("query", "composite_query"):
+            return rejections.no_method(name, "query", method)
+        return rejections.frozen_for_queries(name) if self.missing_cycles(canister, 0) > 0 else None
 
     def out_of_cycles(self, canister: Canister, price: int) -> Reject | None:
         """The rejection of what costs `price`, if the balance above the freezing threshold is less."""
+        missing = self.missing_cycles(canister, price)
+        return rejections.out_of_cycles(canister.name, missing) if missing > 0 else None
+
+    def missing_cycles(self, canister: Canister, price: int) -> int:
+        """The cycles that a canister lacks to pay `price` without being frozen; not positive if it lacks none."""
         frozen = max(0, canister.freezing_threshold() - canister.state.reserved)
-        missing = frozen + price - canister.state.cycles
-        if missing <= 0:
-            return None
-        name = principal.to_text(canister.state.id)
-        return Reject(
-            int(RejectCode.SYS_TRANSIENT),
-            f"Canister {name} is out of cycles: please top up the canister with at least {missing} additional cycles",
-            "IC0207",
-        )
+        return frozen + price - canister.state.cycles
 
     # Responses.
 
@@ -566,7 +559,8 @@ class Scheduler:
             execution, lambda: instance.call_table(function, environment, execution, limits.UPDATE_LIMIT)
         )
         trap: Reject | None = None
-        if outcome.trap is not None:
+        first = outcome.trap
+        if first is not None:
             trap = self.trap(canister, outcome)
             canister.rollback(execution.stable_touched)
             with self.lock:
@@ -581,6 +575,7 @@ class Scheduler:
                 )
                 if outcome.trap is not None:
                     self.trap(canister, outcome)
+                    trap = rejections.trapped_in(canister.name, first, outcome.trap)
                     canister.rollback(cleanup.stable_touched)
             if callback.on_cleanup is None or outcome.trap is not None:
                 with self.lock:
@@ -735,10 +730,9 @@ class Scheduler:
         """The rejection that the caller of a trapping canister gets; what traps in a message is also logged."""
         trap = outcome.trap
         assert trap is not None
-        name = principal.to_text(canister.state.id)
         if outcome.execution.replicated:
             self._log(canister, outcome.execution, f"[TRAP]: {trap}")
-        return Reject(int(RejectCode.CANISTER_ERROR), f"Error from Canister {name}: {trap}", trap.error_code)
+        return rejections.trapped_in(canister.name, trap)
 
     def _finish_without_changes(self, canister: Canister, number: int, outcome: Outcome) -> None:
         self.pay(canister, outcome)
@@ -765,7 +759,7 @@ class Scheduler:
             self.respond(context.origin, execution.answer, context.available)
             context.available = 0
         state.contexts[context_id] = context
-        self._conclude(canister, context_id, context, trap or _NO_REPLY)
+        self._conclude(canister, context_id, context, trap or rejections.silent(canister.name))
 
     def _send(
         self,
@@ -882,7 +876,7 @@ class Scheduler:
             _, canister_id, callback_id = heapq.heappop(self._deadlines)
             canister = self.canisters.get(canister_id)
             if canister is not None and callback_id in canister.state.callbacks:
-                self.enqueue(canister_id, ResponseMessage(callback_id, _DEADLINE_EXPIRED))
+                self.enqueue(canister_id, ResponseMessage(callback_id, rejections.RESPONSE_EXPIRED))
 
     def fire_heartbeats(self) -> None:
         """Sends every heartbeat on its way that does not wait already. With the lock held."""
@@ -921,8 +915,7 @@ class Scheduler:
         for request in late:
             canister.state.stop_requests.remove(request)
             self.touch(canister)
-            reject = Reject(int(RejectCode.SYS_TRANSIENT), "Stop canister request timed out", "IC0206")
-            self.respond(request.origin, reject, request.cycles)
+            self.respond(request.origin, rejections.stop_timed_out(), request.cycles)
 
     def memory_in_use(self) -> int:
         """Bytes that the canisters of this subnet use or have been promised. With the lock held."""
@@ -960,26 +953,14 @@ def _report(step: Future[None]) -> None:
         log.error("a step of the network failed", exc_info=step.exception())
 
 
-def not_callable(canister: Canister) -> Reject:
-    """The rejection of a call to a canister that does not run, or has no code."""
-    status, name = canister.state.status, principal.to_text(canister.state.id)
-    if status != "running":
-        code = "IC0509" if status == "stopping" else "IC0508"
-        return Reject(int(RejectCode.CANISTER_ERROR), f"Canister {name} is {status}", code)
-    return Reject(
-        int(RejectCode.CANISTER_ERROR),
-        f"Error from Canister {name}: Attempted to execute a message, but the canister contains no Wasm module",
-        "IC0537",
-    )
-
-
-def no_method(name: str, kind: str, method: str) -> Reject:
-    """The rejection of a call to a method that does not exist, or not in this kind."""
-    return Reject(
-        int(RejectCode.CANISTER_ERROR),
-        f"Error from Canister {name}: Canister has no {kind} method '{method}'",
-        "IC0536",
-    )
+def _undeliverable(message: CallMessage, callee: Canister | None) -> Reject | None:
+    """Why a call cannot be put into the queue of its callee."""
+    name = principal.to_text(message.callee)
+    if callee is None:
+        return rejections.undeliverable(name, principal.is_canister_id(message.callee))
+    if callee.state.status != "running":
+        return rejections.not_accepting(name, callee.state.status)
+    return rejections.queue_full(name, MAX_QUEUE) if len(callee.queue) >= MAX_QUEUE else None
 
 
 def _no_room(error: Exception) -> Reject | None:

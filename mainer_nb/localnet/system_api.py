@@ -24,9 +24,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol, cast
 
+from ..protocol import principal
 from . import cycles, memory
-from .errors import CanisterTrap, Reject, Reply, Response, too_much_written, trapped, violation
+from .errors import Reject, Reply, Response
 from .memory import WASM_PAGE
+from .rejections import no_variable, too_much_accessed, too_much_written, trap, trapped, violation
 
 #: Limit of a canister's stable memory (mainnet: 500 GiB).
 MAX_STABLE_PAGES = 500 * 1024**3 // WASM_PAGE
@@ -204,12 +206,7 @@ class Execution:
         if size <= limit:
             self.stable_accessed.add(offset, size)
         if max(size, len(self.stable_accessed) * memory.OS_PAGE) > limit:
-            raise CanisterTrap(
-                "IC0524",
-                "Canister exceeded memory access limits: Exceeded the limit for the number of accessed pages in the"
-                f" stable memory in a single message execution: limit {ACCESS_LIMIT // 1024} KB for regular messages"
-                f" and {QUERY_ACCESS_LIMIT // 1024} KB for queries.",
-            )
+            raise too_much_accessed(ACCESS_LIMIT, QUERY_ACCESS_LIMIT)
 
     def charge(self, instructions: int) -> None:
         """Counts work done for the canister as `instructions`; traps, now or soon, if the limit is reached."""
@@ -291,7 +288,8 @@ class Import:
 
     def refuse(self, execution: Execution) -> NoReturn:
         """The function may not be called from where `execution` is: raises `CanisterTrap`."""
-        raise violation(f'"ic0_{self.name}" cannot be executed in {_MODES[execution.entry]} mode')
+        text = f'"ic0_{self.name}" cannot be executed in {_MODES[execution.entry]} mode'
+        raise violation(text, "calling-a-system-api-from-the-wrong-mode")
 
 
 #: Every function of the System API by name.
@@ -369,33 +367,34 @@ def msg_deadline(x: Execution) -> int:
 # Replying and rejecting.
 
 
-def _must_not_have_responded(x: Execution) -> None:
+def _must_not_have_responded(x: Execution, function: str) -> None:
     if x.responded or x.answer is not None:
-        raise violation("the call is already replied to or rejected")
+        raise violation(f"ic0.{function}: the call is already replied")
 
 
 @_api(_REPLIES, "I I")
 def msg_reply_data_append(x: Execution, src: int, size: int) -> None:
-    _must_not_have_responded(x)
+    _must_not_have_responded(x, "msg_reply_data_append")
     if len(x.reply_data) + size > MAX_REPLY:
         raise violation(
             f"ic0.msg_reply_data_append: application payload size ({len(x.reply_data) + size})"
-            f" cannot be larger than {MAX_REPLY}."
+            f" cannot be larger than {MAX_REPLY}.",
+            "msg_reply_data_append-payload-too-large",
         )
     x.reply_data += x.read(src, size, _TRANSMITTED_BYTE)
 
 
 @_api(_REPLIES)
 def msg_reply(x: Execution) -> None:
-    _must_not_have_responded(x)
+    _must_not_have_responded(x, "msg_reply")
     x.answer = Reply(bytes(x.reply_data))
 
 
 @_api(_REPLIES, "I I")
 def msg_reject(x: Execution, src: int, size: int) -> None:
-    _must_not_have_responded(x)
+    _must_not_have_responded(x, "msg_reject")
     if size > MAX_REPLY:
-        raise violation(f"ic0.msg_reject: a message of {size} bytes is larger than {MAX_REPLY}")
+        raise violation(f"ic0.msg_reject: application payload size ({size}) cannot be larger than {MAX_REPLY}.", "")
     x.answer = Reject(4, _text(x.read(src, size, _TRANSMITTED_BYTE), "msg_reject", "the message"))
 
 
@@ -501,7 +500,7 @@ _blob("msg_method_name", "F", lambda x: x.method.encode())
 @_api("F")
 def accept_message(x: Execution) -> None:
     if x.accepted_message:
-        raise violation("ic0.accept_message: the message is already accepted")
+        raise violation("ic0.accept_message: the function was already called.")
     x.accepted_message = True
 
 
@@ -523,7 +522,7 @@ def call_new(
     if callee_size > 29:
         raise violation(f"ic0.call_new: a principal has at most 29 bytes, not {callee_size}")
     if name_size > MAX_METHOD_NAME:
-        raise violation(f"ic0.call_new: a method name has at most {MAX_METHOD_NAME} bytes, not {name_size}")
+        raise violation(f"Size of method_name {name_size} exceeds the allowed limit of {MAX_METHOD_NAME}.", "")
     callee = x.read(callee_src, callee_size)
     method = _text(x.read(name_src, name_size), "call_new", "the method name")
     if x.pending is not None:
@@ -533,7 +532,7 @@ def call_new(
 
 def _pending(x: Execution, name: str) -> OutgoingCall:
     if x.pending is None:
-        raise violation(f"ic0.{name}: no call is under construction")
+        raise violation(f"ic0.{name} called when no call is under construction.")
     return x.pending
 
 
@@ -550,8 +549,9 @@ def call_data_append(x: Execution, src: int, size: int) -> None:
     call = _pending(x, "call_data_append")
     if len(call.payload) + size > MAX_CALL_PAYLOAD:
         raise violation(
-            f"ic0.call_data_append: request payload size ({len(call.payload) + size})"
-            f" exceeds the limit of {MAX_CALL_PAYLOAD}"
+            f"Request to {principal.to_text(call.callee)}:{call.method} has a payload size of"
+            f" {len(call.payload) + size}, which exceeds the allowed limit of {MAX_CALL_PAYLOAD}.",
+            "",
         )
     call.payload += x.read(src, size, _TRANSMITTED_BYTE)
 
@@ -606,13 +606,9 @@ def call_price(x: Execution, size: int) -> int:
 # Stable memory.
 
 
-def _check_stable(x: Execution, offset: int, size: int, name: str) -> None:
+def _check_stable(x: Execution, offset: int, size: int) -> None:
     if offset + size > x.stable_pages * WASM_PAGE:
-        raise CanisterTrap(
-            "IC0502",
-            f"Canister trapped: stable memory out of bounds (ic0.{name}: {size} bytes at {offset},"
-            f" the memory has {x.stable_pages * WASM_PAGE})",
-        )
+        raise trap("stable memory out of bounds")
 
 
 @_api("* s", "", "i64")
@@ -633,7 +629,7 @@ def stable64_grow(x: Execution, new_pages: int) -> int:
 
 @_api("* s", "i64 i64 i64")
 def stable64_write(x: Execution, offset: int, src: int, size: int) -> None:
-    _check_stable(x, offset, size, "stable64_write")
+    _check_stable(x, offset, size)
     heap = x.machine.heap
     if heap is None or src + size > heap.size:
         raise violation(f"heap access out of bounds: {size} bytes at {src}")
@@ -653,7 +649,7 @@ def stable64_read(x: Execution, dst: int, offset: int, size: int) -> None:
     heap = x.machine.heap
     if heap is None or dst + size > heap.size:
         raise violation(f"heap access out of bounds: {size} bytes at {dst}")
-    _check_stable(x, offset, size, "stable64_read")
+    _check_stable(x, offset, size)
     x.charge(size)
     if size and x.stable is not None:
         x.access_stable(offset, size)
@@ -662,7 +658,7 @@ def stable64_read(x: Execution, dst: int, offset: int, size: int) -> None:
 
 def _only_small(x: Execution) -> None:
     if x.stable_pages * WASM_PAGE > 2**32:
-        raise violation("32-bit stable memory API used on a stable memory larger than 4 GiB")
+        raise trap("32 bit stable memory api used on a memory larger than 4GB")
 
 
 @_api("* s", "", "i32")
@@ -699,7 +695,11 @@ _blob("root_key", "I G U RQ Ry Rt C T", lambda x: x.root_key)
 @_api("I G U Ry Rt T", "I I")
 def certified_data_set(x: Execution, src: int, size: int) -> None:
     if size > MAX_CERTIFIED_DATA:
-        raise violation(f"ic0.certified_data_set: {size} bytes, at most {MAX_CERTIFIED_DATA} are allowed")
+        raise violation(
+            "ic0_certified_data_set failed because the passed data must be no larger than"
+            f" {MAX_CERTIFIED_DATA} bytes. Found {size} bytes",
+            "",
+        )
     x.certified_data = x.read(src, size)
     x.certified = True
 
@@ -733,7 +733,7 @@ def global_timer_set(x: Execution, timestamp: int) -> int:
 @_api("* s", "i32", "i64")
 def performance_counter(x: Execution, counter: int) -> int:
     if counter not in (0, 1):
-        raise violation(f"ic0.performance_counter: counter type {counter} is not 0 or 1")
+        raise violation(f"Error getting performance counter type {counter}", "")
     now = x.machine.instructions() + x.charged
     return now if counter == 0 else x.call_instructions + now
 
@@ -802,7 +802,10 @@ def _variable_name(x: Execution, src: int, size: int) -> str:
 
 def _variable(x: Execution, index: int) -> bytes:
     if index >= len(x.environment):
-        raise violation(f"environment variable {index} of {len(x.environment)}")
+        raise no_variable(
+            f"Environment variable index {index} is out of bounds. The number of environment variables is"
+            f" {len(x.environment)}."
+        )
     return x.environment[index][0].encode()
 
 
@@ -811,7 +814,7 @@ def _value(x: Execution, src: int, size: int) -> bytes:
     for key, value in x.environment:
         if key == name:
             return value.encode()
-    raise violation(f"there is no environment variable {name!r}")
+    raise no_variable(f"Environment variable {name} not found.")
 
 
 @_api("*", "", "I")
@@ -879,5 +882,5 @@ def _trap(x: Execution, src: int, size: int) -> None:
 
 def _fits(amount: int) -> int:
     if amount > _MASK64:
-        raise violation(f"{amount} cycles do not fit in 64 bits; use the 128-bit function")
+        raise trap("cycles amount exceeds 64-bit representation")
     return amount

@@ -226,7 +226,8 @@ def test_the_same_request_twice_is_one_call(served: Served) -> None:
 
 
 def test_refused_by_the_canister_before_execution(served: Served) -> None:
-    expected = {"reject_code": 4, "reject_message": "Canister rejected the message", "error_code": "IC0406"}
+    text = f"Error from Canister {served.canister}: Canister rejected the message"
+    expected = {"reject_code": 4, "reject_message": text, "error_code": "IC0406"}
     for version, status in (("v2", {}), ("v3", {"status": "non_replicated_rejection"})):
         _, response = served.call("refused", version=version)
         assert response.status_code == 200

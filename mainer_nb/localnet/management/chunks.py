@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import cycles
 from ..canister import Canister
+from ..rejections import caller_fault
 from ..state import CHUNK_SIZE, CallMessage
-from .methods import Answer, caller_fault, charge_work, check_growth, method, reply
+from .methods import Answer, charge_work, check_growth, method, reply
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
@@ -55,4 +56,4 @@ def stored_chunks(network: Scheduler, canister: Canister | None, message: CallMe
 
 def chunk_error(text: str) -> Exception:
     """The rejection of what the chunk store cannot do."""
-    return caller_fault("IC0504", f"Error from Wasm chunk store: {text}.")
+    return caller_fault("IC0504", f"Error from Wasm chunk store: {text}.", "wasm-chunk-store-error")

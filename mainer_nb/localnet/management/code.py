@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ...protocol import candid, principal
 from .. import canister as limits
-from .. import metering, wasm
+from .. import metering, rejections, wasm
 from ..canister import Canister, Outcome
-from ..errors import CanisterTrap, Failure, Reject, RejectCode, no_such_canister
+from ..errors import CanisterTrap, Failure
 from ..memory import Pages
+from ..rejections import caller_fault
 from ..runtime import Compiled, Instance
 from ..state import CallMessage, FromSystem
 from .chunks import chunk_error
 from .lifecycle import complete_stop
-from .methods import INTERFACE, Answer, caller_fault, check_growth, failed, method, only_controllers, record, reply
+from .methods import INTERFACE, Answer, check_growth, method, only_controllers, record, reply
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
@@ -35,7 +36,7 @@ def install_chunked_code(network: Scheduler, canister: Canister | None, message:
     store_id = args["store_canister"] or canister.state.id
     holder = network.canisters.get(store_id)
     if holder is None:
-        raise no_such_canister(principal.to_text(store_id))
+        raise Failure(rejections.not_found(principal.to_text(store_id)))
     if message.caller != store_id:
         only_controllers(holder, message.caller)
     module = bytearray()
@@ -67,6 +68,7 @@ def _install(network: Scheduler, canister: Canister, message: CallMessage, args:
             "IC0514",
             f"Canister {name} cannot be installed because the canister is not empty."
             " Try installing with mode='reinstall' instead.",
+            "canister-not-empty",
         )
     if kind == "upgrade" and canister.compiled is None:
         raise caller_fault("IC0537", f"Canister {name} cannot be upgraded because the canister is empty")
@@ -75,7 +77,7 @@ def _install(network: Scheduler, canister: Canister, message: CallMessage, args:
     refusal = network.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
     if refusal is not None:
         text = f"Canister installation failed with `{refusal.message}`."
-        raise failed(Reject(refusal.code, text, refusal.error_code))
+        raise caller_fault(refusal.error_code, text, "install-code-not-enough-cycles")
     compiled = compile_module(network, module)
     with network.lock:
         check_growth(network, canister, len(module) - canister.state.module_size)
@@ -198,8 +200,7 @@ def _instantiate(network: Scheduler, canister: Canister, compiled: Compiled, kee
     try:
         return canister.install(compiled, keep_heap)
     except CanisterTrap as trap:
-        name = principal.to_text(canister.state.id)
-        raise caller_fault(trap.error_code, f"Error from Canister {name}: {trap}") from trap
+        raise Failure(rejections.trapped_in(canister.name, trap)) from trap
 
 
 def _enter(
@@ -273,7 +274,7 @@ def _trapped(network: Scheduler, canister: Canister, outcome: Outcome) -> Failur
         reject = network.trap(canister, outcome)
         network.pay(canister, outcome)
         network.flush()
-    return Failure(RejectCode(reject.code), reject.error_code, reject.message)
+    return Failure(reject)
 
 
 @method("controllers")
@@ -290,8 +291,7 @@ def uninstall(network: Scheduler, canister: Canister, message: CallMessage, vers
     with canister.memory_lock, network.lock:  # in this order: a commit takes them so
         for context in state.contexts.values():
             if not context.responded:
-                reject = Reject(int(RejectCode.CANISTER_REJECT), "Canister has been uninstalled.", "IC0406")
-                network.respond(context.origin, reject, context.available)
+                network.respond(context.origin, rejections.uninstalled(), context.available)
         state.contexts.clear()
         network.change_module(canister, None)
         state.globals, state.chunks = [], 0

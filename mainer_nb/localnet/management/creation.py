@@ -6,12 +6,12 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from ...protocol import principal
-from .. import cycles
+from .. import cycles, rejections
 from ..canister import Canister
-from ..errors import Failure, Reject, RejectCode
+from ..rejections import caller_fault
 from ..state import CallMessage, CanisterState, Settings
 from ..store import being_deleted
-from .methods import Answer, caller_fault, method, record, reply
+from .methods import Answer, method, record, reply
 from .settings import changed, check_compute, reserve, variables_hash
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def create_canister(network: Scheduler, _: Canister | None, message: CallMessage
             f"Creating a canister requires a fee of {cycles.CANISTER_CREATION} that is deducted from the"
             f" canister's initial balance but only {message.cycles} cycles were received with the"
             f" create_canister request.",
+            "create-canister-not-enough-cycles",
         )
     balance = message.cycles - cycles.CANISTER_CREATION
     canister_id = _create(network, message, args, balance, None)
@@ -67,7 +68,7 @@ def _check_wanted(network: Scheduler, wanted: bytes) -> None:
     if not principal.is_canister_id(wanted):
         raise caller_fault("IC0405", f"Unsuccessful validation of specified ID: {text} is no canister id here")
     if wanted in network.canisters:
-        raise Failure(RejectCode.DESTINATION_INVALID, "", f"Canister {text} is already installed.")
+        raise caller_fault("IC0538", f"Canister {text} is already installed.")
 
 
 def _afford_allocations(network: Scheduler, canister: Canister) -> None:
@@ -79,17 +80,9 @@ def _afford_allocations(network: Scheduler, canister: Canister) -> None:
         state.cycles -= needed
     missing = canister.freezing_threshold() - state.cycles - state.reserved
     if missing > 0 and state.settings.compute_allocation:
-        raise caller_fault(
-            "IC0530",
-            f"Cannot increase compute allocation to {state.settings.compute_allocation} due to insufficient cycles."
-            f" At least {missing} additional cycles are required.",
-        )
+        raise rejections.cannot_pay_compute(state.settings.compute_allocation, missing)
     if missing > 0 and state.settings.memory_allocation:
-        raise caller_fault(
-            "IC0531",
-            f"Cannot increase memory allocation to {state.settings.memory_allocation} due to insufficient cycles."
-            f" At least {missing} additional cycles are required.",
-        )
+        raise rejections.cannot_pay_memory(state.settings.memory_allocation, missing)
 
 
 def _next_id(network: Scheduler) -> bytes:
@@ -105,9 +98,10 @@ def delete_canister(network: Scheduler, canister: Canister | None, message: Call
     assert canister is not None
     state, name = canister.state, principal.to_text(canister.state.id)
     if message.caller == state.id:
-        raise caller_fault("IC0512", f"Canister {name} cannot delete itself.")
+        raise caller_fault("IC0512", f"Canister {name} cannot delete itself.", "delete-canister-self")
     if state.status != "stopped":
-        raise caller_fault("IC0510", f"Canister {name} must be stopped before it is deleted.")
+        text = f"Canister {name} must be stopped before it is deleted."
+        raise caller_fault("IC0510", text, "delete-canister-not-stopped")
     with network.lock:
         undelivered = (*canister.queue, *canister.management)
         waiting = [message for _, message in undelivered if isinstance(message, CallMessage)]
@@ -123,8 +117,7 @@ def delete_canister(network: Scheduler, canister: Canister | None, message: Call
         for snapshot in network.store.snapshots(state.id):
             network.changes.snapshots[snapshot.id] = None
         for call in waiting:
-            gone = Reject(int(RejectCode.DESTINATION_INVALID), f"Canister {name} not found", "IC0301")
-            network.respond(call.origin, gone, call.cycles)
+            network.respond(call.origin, rejections.undeliverable(name, exists=True), call.cycles)
         network.flush()
     canister.remove()
     shutil.rmtree(network.store.folder / "snapshots" / name, ignore_errors=True)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...protocol import candid, principal
 from .. import canister as limits
-from .. import cycles
+from .. import cycles, rejections
 from ..canister import Canister
 from ..errors import Failure, Reject, RejectCode, Reply, Response
+from ..rejections import caller_fault
 from ..state import CallMessage
 from ..system_api import Execution
-from .methods import INTERFACE, Answer, caller_fault, decode, method
+from .methods import INTERFACE, Answer, decode, method
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
@@ -155,10 +156,12 @@ def _response(network: Scheduler, caller: bytes, args: Any, fetched: Fetched | R
 
 def _transformed(network: Scheduler, canister_id: bytes, name: str, arg: bytes) -> Response:
     """What the query method `name` of the canister makes of a response; the management canister calls it."""
-    refusal = network.query_refusal(canister_id, name, ("query",))
+    refusal = network.query_refusal(canister_id, name)
     if refusal is not None:
         return refusal
     canister = network.canisters[canister_id]
+    if canister.compiled is not None and canister.compiled.info.method_kind(name) == "composite_query":
+        return rejections.composite_as_transform()
 
     def prepare(execution: Execution) -> None:
         execution.caller, execution.arg, execution.method = principal.MANAGEMENT, arg, name
@@ -172,6 +175,5 @@ def _transformed(network: Scheduler, canister_id: bytes, name: str, arg: bytes) 
         with network.lock:
             return network.trap(canister, outcome)
     if outcome.execution.answer is None:
-        text = f"Canister {principal.to_text(canister_id)} did not reply to the call"
-        return Reject(int(RejectCode.CANISTER_ERROR), text, "IC0506")
+        return rejections.silent_query(canister.name)
     return outcome.execution.answer

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...protocol import principal
 from ..canister import Canister
+from ..rejections import caller_fault
 from ..state import CallMessage
-from .methods import Answer, caller_fault, method, only_controllers, reply
+from .methods import Answer, method, only_controllers, reply
 from .settings import BOUNDS, VISIBILITIES
 
 if TYPE_CHECKING:

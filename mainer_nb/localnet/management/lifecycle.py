@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...protocol import candid
+from .. import rejections
 from ..canister import Canister
-from ..errors import Reject, RejectCode, Reply
+from ..errors import Reply
 from ..state import CallMessage, StopRequest
 from .methods import Answer, method, reply
 
@@ -20,8 +21,7 @@ def start_canister(network: Scheduler, canister: Canister | None, message: CallM
     state = canister.state
     with network.lock:
         for waiting in state.stop_requests:
-            reject = Reject(int(RejectCode.CANISTER_ERROR), "Canister's stop request was cancelled", "IC0511")
-            network.respond(waiting.origin, reject, waiting.cycles)
+            network.respond(waiting.origin, rejections.stop_cancelled(canister.name), waiting.cycles)
         state.stop_requests.clear()
         if state.status != "running":
             state.status = "running"

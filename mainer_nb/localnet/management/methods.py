@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...protocol import candid, did, principal
-from .. import cycles
+from .. import cycles, rejections
 from ..canister import Canister
-from ..errors import Failure, Reject, RejectCode, Reply, Response, no_such_canister
+from ..errors import Failure, Reply, Response
+from ..rejections import caller_fault
 from ..state import CallMessage, FromSystem, FromUser
 
 if TYPE_CHECKING:
@@ -72,11 +73,6 @@ def method(
     return register
 
 
-def caller_fault(error_code: str, message: str) -> Failure:
-    """The rejection of a call that the caller got wrong: the error code's hundreds are the reject code."""
-    return Failure(RejectCode(int(error_code[2:]) // 100), error_code, message)
-
-
 def decode(name: str, arg: bytes) -> Any:
     """The argument of a call, decoded.
 
@@ -89,7 +85,7 @@ def decode(name: str, arg: bytes) -> Any:
     try:
         values = candid.decode(described.args, arg)
     except candid.CandidError as error:
-        raise caller_fault("IC0408", f"Error decoding candid argument of {name}: {error}") from error
+        raise caller_fault("IC0408", f"Error decoding candid: {error}") from error
     return values[0] if values else None
 
 
@@ -121,7 +117,7 @@ def target(network: Scheduler, message: CallMessage) -> bytes:
     if canister_id is None:
         return principal.MANAGEMENT
     if canister_id not in network.canisters:
-        raise no_such_canister(principal.to_text(canister_id))
+        raise Failure(rejections.not_found(principal.to_text(canister_id)))
     return canister_id
 
 
@@ -141,7 +137,7 @@ def check_ingress(network: Scheduler, sender: bytes, name: str, arg: bytes) -> C
         return None
     canister = network.canisters.get(args[found.target])
     if canister is None:
-        raise no_such_canister(principal.to_text(args[found.target]))
+        raise Failure(rejections.not_found(principal.to_text(args[found.target])))
     known = sender in canister.state.settings.controllers or found.shows(canister, sender)
     if found.callers.startswith("controllers") and not known:
         text = principal.to_text(canister.state.id)
@@ -229,13 +225,8 @@ def charge_work(network: Scheduler, canister: Canister, instructions: int) -> No
     """
     refusal = network.out_of_cycles(canister, cycles.execution(instructions))
     if refusal is not None:
-        raise failed(refusal)
+        raise Failure(refusal)
     network.burn(canister, cycles.execution(instructions))
-
-
-def failed(refusal: Reject) -> Failure:
-    """The exception for a rejection."""
-    return Failure(RejectCode(refusal.code), refusal.error_code, refusal.message)
 
 
 def check_growth(network: Scheduler, canister: Canister, more: int) -> None:
@@ -259,4 +250,5 @@ def check_growth(network: Scheduler, canister: Canister, more: int) -> None:
             "IC0532",
             f"Canister cannot grow memory by {more} bytes due to insufficient cycles."
             f" At least {missing} additional cycles are required.",
+            "insufficient-cycles-in-memory-grow-1",
         )

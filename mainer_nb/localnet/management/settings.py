@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...protocol import candid
 from ...protocol.request_id import hash_of_map
-from .. import cycles
+from .. import cycles, rejections
 from ..canister import Canister
+from ..rejections import caller_fault
 from ..state import CallMessage, Settings
-from .methods import Answer, caller_fault, method, record, reply
+from .methods import Answer, method, record, reply
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
@@ -106,7 +107,7 @@ def _variables(items: list[dict[str, str]]) -> list[tuple[str, str]]:
 
 
 def _invalid(message: str) -> Exception:
-    return caller_fault("IC0504", f"Could not validate the settings: {message}")
+    return caller_fault("IC0504", f"Could not validate the settings: {message} ", "invalid-settings")
 
 
 def _history_entry(changes: dict[str, Any], after: Settings) -> dict[str, Any] | None:
@@ -146,17 +147,9 @@ def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
     )
     missing = threshold - state.cycles - state.reserved
     if missing > 0 and wanted.compute_allocation > before.compute_allocation:
-        raise caller_fault(
-            "IC0530",
-            f"Cannot increase compute allocation to {wanted.compute_allocation} due to insufficient cycles."
-            f" At least {missing} additional cycles are required.",
-        )
+        raise rejections.cannot_pay_compute(wanted.compute_allocation, missing)
     if missing > 0 and more > 0:
-        raise caller_fault(
-            "IC0531",
-            f"Cannot increase memory allocation to {wanted.memory_allocation} due to insufficient cycles."
-            f" At least {missing} additional cycles are required.",
-        )
+        raise rejections.cannot_pay_memory(wanted.memory_allocation, missing)
     return reserved
 
 
@@ -176,6 +169,7 @@ def check_compute(network: Scheduler, before: int, wanted: int) -> None:
             "IC0101",
             f"Canister requested a compute allocation of {wanted}% which cannot be satisfied because the Subnet's"
             f" remaining compute capacity is {available}%.",
+            "subnet-compute-capacity-oversubscribed",
         )
 
 
@@ -189,7 +183,9 @@ def reserve(network: Scheduler, canister: Canister, wanted: Settings, more: int)
     if in_use + more > cycles.SUBNET_MEMORY_CAPACITY:
         left = cycles.SUBNET_MEMORY_CAPACITY - in_use
         raise caller_fault(
-            "IC0101", f"Canister requested {more} B of memory but only {left} B are available in the subnet."
+            "IC0101",
+            f"Canister requested {more} B of memory but only {left} B are available in the subnet.",
+            "subnet-memory-capacity-oversubscribed",
         )
     needed = cycles.reservation(more, in_use)
     above = state.reserved + needed - wanted.reserved_cycles_limit
@@ -198,11 +194,8 @@ def reserve(network: Scheduler, canister: Canister, wanted: Settings, more: int)
             "IC0533",
             f"Cannot increase memory allocation to {wanted.memory_allocation} due to its reserved cycles limit."
             f" The current limit ({wanted.reserved_cycles_limit}) would be exceeded by {above}.",
+            "reserved-cycles-limit-exceeded-in-memory-allocation",
         )
     if needed > state.cycles:
-        raise caller_fault(
-            "IC0531",
-            f"Cannot increase memory allocation to {wanted.memory_allocation} due to insufficient cycles."
-            f" At least {needed - state.cycles} additional cycles are required.",
-        )
+        raise rejections.cannot_pay_memory(wanted.memory_allocation, needed - state.cycles)
     return needed

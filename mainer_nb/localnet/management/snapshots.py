@@ -17,12 +17,13 @@ from .. import cycles, runtime, wasm
 from ..canister import Canister
 from ..errors import Failure
 from ..memory import WASM_PAGE
+from ..rejections import caller_fault
 from ..runtime import Compiled
 from ..state import CHUNK_SIZE, GLOBAL_SIZE, CallMessage, Snapshot
 from ..system_api import MAX_CERTIFIED_DATA, MAX_STABLE_PAGES
 from .chunks import MAX_CHUNKS
 from .code import compile_module
-from .methods import Answer, caller_fault, charge_work, check_growth, method, record, reply
+from .methods import Answer, charge_work, check_growth, method, record, reply
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
@@ -263,7 +264,8 @@ def _find(network: Scheduler, canister: Canister, snapshot_id: bytes) -> Snapsho
         if snapshot.id == snapshot_id:
             return snapshot
     name = principal.to_text(canister.state.id)
-    raise caller_fault("IC0305", f"Could not find the snapshot ID {snapshot_id.hex()} for canister {name}.")
+    text = f"Could not find the snapshot ID {snapshot_id.hex()} for canister {name}."
+    raise caller_fault("IC0305", text, "canister-snapshot-not-found")
 
 
 def _replaced(network: Scheduler, canister: Canister, snapshot_id: bytes | None) -> Snapshot | None:

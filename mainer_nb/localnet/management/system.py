@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import cycles
 from ..canister import Canister
+from ..rejections import caller_fault
 from ..state import CallMessage
-from .methods import Answer, Handler, caller_fault, method, reply
+from .methods import Answer, Handler, method, reply
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler

@@ -36,9 +36,9 @@ def test_specified_id(ic: Driver) -> None:
 
 
 def test_specified_id_taken(ic: Driver) -> None:
-    """a specified_id that is taken is rejected with code 3"""
+    """a specified_id that is taken is rejected with code 5"""
     taken = ic.create()
-    rejected(ic.manage(CREATE, {"specified_id": taken}), 3, "already installed")
+    rejected(ic.manage(CREATE, {"specified_id": taken}), 5, "already installed", "IC0538")
 
 
 def test_specified_id_out_of_range(ic: Driver) -> None:

@@ -74,8 +74,8 @@ def test_stopping(ic: Driver) -> None:
     request, waiting = open_call(ic, proxy.id)
     stopping = [stop(ic, proxy.id), stop(ic, proxy.id)]
     eventually(lambda: status(ic, proxy.id) == "stopping")
-    for outcome in (ic.update(proxy.id, "call"), ic.query(proxy.id, "nothing")):
-        rejected(outcome, 5, "is stopping", "IC0509")
+    rejected(ic.update(proxy.id, "call"), 5, "is stopping", "IC0509")
+    rejected(ic.query(proxy.id, "nothing"), 5, "is not running", "IC0509")
     ic.go_on(waiting)
     assert isinstance(ic.response(request), Reply)
     for one in stopping:

@@ -435,7 +435,7 @@ def test_transform_of_another(ic: Driver, caller: Proxy, site: Server) -> None:
     [
         ("stumble", 5, "Canister called `ic0.trap` with message"),
         ("refuse", 4, "call_perform"),
-        ("silence", 5, "did not reply"),
+        ("silence", 5, "did not produce a response"),
         ("change", 5, "has no query method 'change'"),
         ("nowhere", 5, "has no query method 'nowhere'"),
     ],

@@ -91,12 +91,12 @@ def test_what_was_appended_is_dropped_by_a_rejection(ic: Driver, canister: bytes
 )
 @pytest.mark.parametrize("first", [u.reply(), u.reject("no")], ids=["reply", "reject"])
 def test_responding_twice_traps(ic: Driver, canister: bytes, first: bytes, second: bytes) -> None:
-    rejected(ic.update(canister, "update", first + second), "IC0504", "already replied to or rejected")
+    rejected(ic.update(canister, "update", first + second), "IC0504", "the call is already replied")
 
 
 def test_not_responding_is_a_rejection(ic: Driver, canister: bytes) -> None:
     assert rejected(ic.update(canister, "update", b""), "IC0506", "did not reply").code == 5
-    assert rejected(ic.query(canister, "query", b""), "IC0506", "did not reply").code == 5
+    assert rejected(ic.query(canister, "query", b""), "IC0506", "did not produce a response").code == 5
 
 
 def test_a_rejection_that_is_not_utf8_traps(ic: Driver, canister: bytes) -> None:
@@ -134,7 +134,7 @@ def test_the_inspection_sees_method_argument_and_caller(ic: Driver, canister: by
 def test_accepting_twice_traps(ic: Driver, canister: bytes) -> None:
     twice = u.api("accept_message") + u.api("accept_message")
     ic.update(canister, "update", u.hook("canister_inspect_message", twice))
-    rejected(ic.update(canister, "update", u.reply()), "IC0504", "already accepted")
+    rejected(ic.update(canister, "update", u.reply()), "IC0504", "already called")
 
 
 def test_the_inspection_changes_nothing(ic: Driver, canister: bytes) -> None:
@@ -273,7 +273,9 @@ def test_the_32_bit_functions_end_at_4_gib(ic: Driver, canister: bytes) -> None:
     assert number(ic.update(canister, "update", grow)) == 2**32 - 1
     assert number(ic.update(canister, "update", u.stable_grow(65537) + u.reply())) == 0
     for name in ("stable_size", "stable_grow"):
-        rejected(ic.update(canister, "update", u.api(name, *([0] if "grow" in name else []))), "IC0504", "4 GiB")
+        rejected(
+            ic.update(canister, "update", u.api(name, *([0] if "grow" in name else []))), "IC0502", "larger than 4GB"
+        )
 
 
 def test_stable_memory_survives_upgrades_and_not_reinstallations(ic: Driver, canister: bytes) -> None:
@@ -353,7 +355,11 @@ def test_certified_data_is_in_the_certificate_of_a_query(ic: Driver, canister: b
 
 
 def test_certified_data_has_at_most_32_bytes(ic: Driver, canister: bytes) -> None:
-    rejected(ic.update(canister, "update", u.api("certified_data_set", u.blob(bytes(33)))), "IC0504", "at most 32")
+    rejected(
+        ic.update(canister, "update", u.api("certified_data_set", u.blob(bytes(33)))),
+        "IC0504",
+        "no larger than 32 bytes. Found 33 bytes",
+    )
     assert replied(ic.update(canister, "update", u.api("certified_data_set", u.blob(bytes(32))) + u.reply())) == b""
 
 
@@ -449,7 +455,7 @@ def test_printing_never_traps(ic: Driver, canister: bytes) -> None:
 
 def test_a_trap_leaves_out_what_is_not_utf8(ic: Driver, canister: bytes) -> None:
     refusal = rejected(ic.update(canister, "update", u.api("trap", u.blob(b"be\xffcause"))), "IC0503")
-    assert refusal.message.endswith("with message: 'because'")
+    assert "with message: 'because'." in refusal.message
 
 
 def test_a_trap_from_outside_of_the_memory_is_still_a_trap(ic: Driver, canister: bytes) -> None:
