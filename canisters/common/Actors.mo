@@ -8,6 +8,7 @@ module {
     removeMainerAgentCanister : shared Types.CanisterRetrieveInput -> async Types.StatusCodeRecordResult;
     getRandomOpenChallenge : shared () -> async Types.ChallengeResult;
     submitChallengeResponse : shared Types.ChallengeResponseSubmissionInput -> async Types.ChallengeResponseSubmissionMetadataResult;
+    reportChallengeGivenUp : shared Types.ChallengeGivenUpInput -> async Types.StatusCodeRecordResult; // not of the original's
   };
 
   public type MainerController = actor {

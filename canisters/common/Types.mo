@@ -189,6 +189,17 @@ module {
     thresholdMaxOpenSubmissions : Nat;
     thresholdScoredResponsesPerChallenge : Nat;
   };
+  /// Limits of what the Game State keeps, in bytes of UTF-8, and how often an unanswered challenge is given up before it
+  /// is closed (0: it never is).
+  public type GameStateLimits = {
+    maxTopicBytes : Nat;
+    maxQuestionBytes : Nat;
+    maxAnswerBytes : Nat;
+    maxTimesGivenUp : Nat;
+  };
+  public type GameStateLimitsResult = { #Ok : GameStateLimits; #Err : ApiError };
+  public type ChallengeGivenUpInput = { challengeId : Text; reason : Text };
+
   public type GameStateTresholdsResult = { #Ok : GameStateTresholds; #Err : ApiError };
 
   // mAIner settings and statistics

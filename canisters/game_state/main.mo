@@ -2,7 +2,7 @@
 /// the winners.
 ///
 /// A challenge is Open until enough of its submissions are scored, then Closed and ranked; the oldest Closed ones become
-/// Archived. A submission goes Submitted -> Judging -> Judged -> Processed.
+/// Archived. One that its mAIners gave up too often, and nobody answered, ends as Other with the reason. A submission goes Submitted -> Judging -> Judged -> Processed.
 
 import Array "mo:core/Array";
 import Char "mo:core/Char";
@@ -18,6 +18,7 @@ import Random "mo:core/Random";
 import Set "mo:core/Set";
 import Text "mo:core/Text";
 import Clock "../common/Clock";
+import Limits "../common/Limits";
 import Principals "../common/Principals";
 import Types "../common/Types";
 
@@ -35,6 +36,7 @@ persistent actor GameState {
   let openSubmissions : Set.Set<Text> = Set.empty(); // ids of those that are Submitted, oldest first
   let scores : Map.Map<Text, PureList.List<Types.ScoredResponse>> = Map.empty(); // by challenge
   let winners : Map.Map<Text, Types.ChallengeWinnerDeclaration> = Map.empty(); // by challenge
+  let undertaken : Map.Map<Text, { holders : Set.Set<Principal>; var timesGivenUp : Nat }> = Map.empty(); // by open challenge
   let random = Random.seedState(Clock.now());
   var serial = 0;
   var cyclesReceived = 0;
@@ -45,8 +47,20 @@ persistent actor GameState {
     thresholdScoredResponsesPerChallenge = 3;
   };
 
+  var limits : Types.GameStateLimits = {
+    maxTopicBytes = Limits.topicBytes;
+    maxQuestionBytes = Limits.questionBytes;
+    maxAnswerBytes = Limits.answerBytes;
+    maxTimesGivenUp = 3;
+  };
+
   // Rules
 
+  transient let maxOfficials = 1_000;
+  transient let maxMainers = 100_000;
+  transient let maxTopics = 10_000;
+  transient let maxArchived = 10_000; // challenges; the oldest goes, with all that belongs to it
+  transient let maxSubmissionsOfMainer = 100; // to one challenge
   transient let submissionCyclesRequired = 100_000_000_000;
   transient let failedSubmissionCycles = submissionCyclesRequired / 5;
   transient let placesDeclared = 3; // winner, second, third
@@ -90,7 +104,40 @@ persistent actor GameState {
     if (new.thresholdScoredResponsesPerChallenge < placesDeclared) {
       return #Err(#Other("thresholdScoredResponsesPerChallenge must be at least 3: a ranking declares a winner, a second and a third place"));
     };
+    switch (
+      Limits.refusal([
+        #number("thresholdArchiveClosedChallenges", new.thresholdArchiveClosedChallenges, Limits.count),
+        #number("thresholdMaxOpenChallenges", new.thresholdMaxOpenChallenges, Limits.count),
+        #number("thresholdMaxOpenSubmissions", new.thresholdMaxOpenSubmissions, Limits.count),
+        #number("thresholdScoredResponsesPerChallenge", new.thresholdScoredResponsesPerChallenge, Limits.count),
+      ])
+    ) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     thresholds := new;
+    ok;
+  };
+
+  public shared query ({ caller }) func getGameStateLimitsAdmin() : async Types.GameStateLimitsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(limits);
+  };
+
+  public shared ({ caller }) func setGameStateLimitsAdmin(new : Types.GameStateLimits) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    switch (
+      Limits.refusal([
+        #number("maxTopicBytes", new.maxTopicBytes, Limits.mostBytes),
+        #number("maxQuestionBytes", new.maxQuestionBytes, Limits.mostBytes),
+        #number("maxAnswerBytes", new.maxAnswerBytes, Limits.mostBytes),
+        #number("maxTimesGivenUp", new.maxTimesGivenUp, Limits.count),
+      ])
+    ) {
+      case (?error) return #Err(error);
+      case null {};
+    };
+    limits := new;
     ok;
   };
 
@@ -103,18 +150,27 @@ persistent actor GameState {
       case (#Challenger or #Judge or #MainerCreator) {};
       case (_) return #Err(#Other("Unsupported: only a Challenger, a Judge or a MainerCreator can be an official canister"));
     };
+    let key = role(input.canisterType, input.address);
+    switch (if (officials.containsKey(key)) null else Limits.full("official canisters", officials.size(), maxOfficials)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     officials.add(
-      role(input.canisterType, input.address),
+      key,
       { input with creationTimestamp = Clock.now(); createdBy = caller; ownedBy = Principal.fromActor(GameState) },
     );
     ok;
   };
 
-  func notAPrincipal(text : Text) : Text = "\"" # text # "\" is not a principal: give the canister's id, such as aaaaa-aa";
+  func notAPrincipal(text : Text) : Text = "\"" # Limits.clipped(text, Limits.idBytes) # "\" is not a principal: give the canister's id, such as aaaaa-aa";
 
   func register(caller : Principal, input : Types.MainerAgentCanisterInput) : Types.MainerAgentCanisterResult {
     if (input.canisterType != #MainerAgent) return #Err(#Other("Unsupported: only a MainerAgent can be registered"));
     if (Principals.parse(input.address) == null) return #Err(#Other(notAPrincipal(input.address)));
+    switch (if (mainers.containsKey(input.address)) null else Limits.full("registered mAIners", mainers.size(), maxMainers)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     let entry : Types.OfficialProtocolCanister = {
       address = input.address;
       canisterType = input.canisterType;
@@ -183,12 +239,15 @@ persistent actor GameState {
   public shared ({ caller }) func addChallengeTopic(input : Types.ChallengeTopicInput) : async Types.ChallengeTopicResult {
     if (not caller.isController()) return #Err(#Unauthorized);
     if (input.challengeTopic.trim(#predicate(func c = c.isWhitespace())) == "") return #Err(#Other("challengeTopic is empty: give the topic in words"));
-    #Ok(
-      switch (topicNamed(input.challengeTopic)) {
-        case (?existing) existing;
-        case null addTopic(input.challengeTopic);
-      }
-    );
+    switch (topicNamed(input.challengeTopic)) {
+      case (?existing) return #Ok(existing);
+      case null {};
+    };
+    switch (Limits.refusal([#text("challengeTopic", input.challengeTopic, limits.maxTopicBytes)]), Limits.full("topics", topics.size(), maxTopics)) {
+      case (?error, _) #Err(error);
+      case (_, ?error) #Err(error);
+      case (null, null) #Ok(addTopic(input.challengeTopic));
+    };
   };
 
   public shared ({ caller }) func getRandomOpenChallengeTopic() : async Types.ChallengeTopicResult {
@@ -200,6 +259,10 @@ persistent actor GameState {
 
   public shared ({ caller }) func addChallenge(input : Types.NewChallengeInput) : async Types.ChallengeAdditionResult {
     if (not isOfficial(caller, #Challenger)) return #Err(#Unauthorized);
+    switch (Limits.challenge(input, limits.maxTopicBytes, limits.maxQuestionBytes)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     if (openChallenges().size() >= thresholds.thresholdMaxOpenChallenges) {
       return #Err(
         #Other(
@@ -246,7 +309,33 @@ persistent actor GameState {
     };
     let open = openChallenges();
     if (open.size() == 0) return #Err(#Other("There is no open challenge"));
-    #Ok(oneOf(open));
+    let challenge = oneOf(open);
+    switch (undertaken.get(challenge.challengeId)) {
+      case (?record) record.holders.add(caller);
+      case null undertaken.add(challenge.challengeId, { holders = Set.singleton(caller); var timesGivenUp = 0 });
+    };
+    #Ok(challenge);
+  };
+
+  /// A mAIner that was handed out a challenge cannot answer it. One that nobody answered is closed when it was given up
+  /// too often.
+  public shared ({ caller }) func reportChallengeGivenUp(input : Types.ChallengeGivenUpInput) : async Types.StatusCodeRecordResult {
+    if (not isMainer(caller)) return #Err(#Unauthorized);
+    let ?challenge = challenges.get(input.challengeId) else return #Err(#InvalidId);
+    let ?record = undertaken.get(input.challengeId) else return #Err(#InvalidId);
+    if (not record.holders.delete(caller)) return #Err(#Other("This challenge was not handed out to you, or you have given it up already"));
+    record.timesGivenUp += 1;
+    if (limits.maxTimesGivenUp > 0 and record.timesGivenUp >= limits.maxTimesGivenUp and submissionsOf(challenge.challengeId).size() == 0) {
+      end(challenge, #Other("given up " # record.timesGivenUp.toText() # " times, at last because: " # Limits.clipped(input.reason, Limits.reasonBytes)));
+      archiveOldest();
+    };
+    ok;
+  };
+
+  /// Closed and given up challenges, as long as they are not archived.
+  public shared query ({ caller }) func getClosedChallengesAdmin() : async Types.ChallengesResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok(closedChallenges());
   };
 
   // Submissions
@@ -258,6 +347,17 @@ persistent actor GameState {
     if (input.submittedBy != caller) return failedSubmission<system>(#Unauthorized);
     let ?challenge = challenges.get(input.challengeId) else return failedSubmission<system>(#InvalidId);
     if (challenge.challengeStatus != #Open) return failedSubmission<system>(#InvalidId);
+    switch (
+      Limits.refusal([
+        #text("challengeAnswer", input.challengeAnswer, limits.maxAnswerBytes),
+        #text("challengeQueuedId", input.challengeQueuedId, Limits.idBytes),
+      ]),
+      Limits.full("submissions of this mAIner to this challenge", submissionsOf(input.challengeId).filter(func one = one.submittedBy == caller).size(), maxSubmissionsOfMainer),
+    ) {
+      case (?error, _) return failedSubmission<system>(error);
+      case (_, ?error) return failedSubmission<system>(error);
+      case (null, null) {};
+    };
 
     cyclesReceived += Cycles.accept<system>(challenge.submissionCyclesRequired);
     let metadata : Types.ChallengeResponseSubmissionMetadata = {
@@ -330,6 +430,10 @@ persistent actor GameState {
     if (challenge.challengeStatus != #Open) return #Err(#InvalidId);
     let ?submission = submissions.get(input.submissionId) else return #Err(#InvalidId);
     if (submission.challengeId != input.challengeId) return #Err(#InvalidId);
+    switch (Limits.refusal([#number("score", input.score, Limits.count)])) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     if (submission.submissionStatus != #Judging) {
       return #Err(#Other("The submission is not being judged: take it with getNextSubmissionToJudge and score it once"));
     };
@@ -356,10 +460,7 @@ persistent actor GameState {
   };
 
   func close(challenge : Types.Challenge, scored : [Types.ScoredResponse]) {
-    challenges.add(
-      challenge.challengeId,
-      { challenge with challengeStatus = #Closed : Types.ChallengeStatus; challengeClosedTimestamp = ?Clock.now() },
-    );
+    end(challenge, #Closed);
     winners.add(challenge.challengeId, rank(challenge.challengeId, scored));
     for (submission in submissionsOf(challenge.challengeId).values()) {
       ignore setStatus(
@@ -368,6 +469,11 @@ persistent actor GameState {
       );
     };
     archiveOldest();
+  };
+
+  func end(challenge : Types.Challenge, challengeStatus : Types.ChallengeStatus) {
+    challenges.add(challenge.challengeId, { challenge with challengeStatus; challengeClosedTimestamp = ?Clock.now() });
+    undertaken.remove(challenge.challengeId);
   };
 
   func submissionsOf(challengeId : Text) : [Types.ChallengeResponseSubmission] = submissions.values().filter(func(submission) { submission.challengeId == challengeId }).toArray();
@@ -419,7 +525,7 @@ persistent actor GameState {
   };
 
   func closedChallenges() : [Types.Challenge] {
-    challenges.values().filter(func(challenge) { challenge.challengeStatus == #Closed }).toArray().sort(
+    challenges.values().filter(func(challenge) { challenge.challengeStatus != #Open }).toArray().sort(
       func(a : Types.Challenge, b : Types.Challenge) : Order.Order = Nat64.compare(closedAt(a), closedAt(b))
     );
   };
@@ -436,11 +542,23 @@ persistent actor GameState {
     let surplus = Nat.max(closed.size(), thresholds.thresholdArchiveClosedChallenges) - thresholds.thresholdArchiveClosedChallenges : Nat;
     for (challenge in closed.values().take(surplus)) {
       challenges.remove(challenge.challengeId);
-      archivedChallenges.add(challenge.challengeId, { challenge with challengeStatus = #Archived : Types.ChallengeStatus });
+      let challengeStatus : Types.ChallengeStatus = if (challenge.challengeStatus == #Closed) #Archived else challenge.challengeStatus;
+      archivedChallenges.add(challenge.challengeId, { challenge with challengeStatus });
       for (submission in submissionsOf(challenge.challengeId).values()) {
         submissions.remove(submission.submissionId);
         archivedSubmissions.add(submission.submissionId, submission);
       };
+      if (archivedChallenges.size() > maxArchived) forgetOldest();
+    };
+  };
+
+  func forgetOldest() {
+    let ?(challengeId, _) = archivedChallenges.minEntry() else return;
+    archivedChallenges.remove(challengeId);
+    scores.remove(challengeId);
+    winners.remove(challengeId);
+    for (submission in archivedSubmissions.values().filter(func one = one.challengeId == challengeId).toArray().values()) {
+      archivedSubmissions.remove(submission.submissionId);
     };
   };
 

@@ -17,6 +17,7 @@ import Text "mo:core/Text";
 import VarArray "mo:core/VarArray";
 import BlockStore "BlockStore";
 import Clock "../common/Clock";
+import Limits "../common/Limits";
 import Sha256 "../common/Sha256";
 import Types "../common/Types";
 
@@ -29,6 +30,11 @@ module {
   let hashedPerFinish = 16_000_000;
   let hashedAtOnce = 65_536;
   let maxMissingListed = 1_000;
+
+  public let maxModels = 100;
+  let maxUploads = 201; // a wasm and a file for each model, and the controller's wasm
+  let maxWasmBytes = 104_857_600; // of a module, on any network
+  let maxModelBytes = 4_294_967_296; // the heap of an LLM canister has no room for more
 
   public type Artefact = {
     target : Types.UploadTarget;
@@ -90,6 +96,28 @@ module {
     };
   };
 
+  /// The error if the name of a model is too long to be kept, or null.
+  public func modelRefusal(model : Types.AvailableModels) : ?Types.ApiError {
+    switch model {
+      case (#Other(name)) Limits.refusal([#text("The name of the model", name, Limits.idBytes)]);
+      case (_) null;
+    };
+  };
+
+  /// The error if there is no place for an upload to `target` of `size` bytes, or null.
+  func uploadRefusal(state : State, target : Types.UploadTarget, size : Nat) : ?Types.ApiError {
+    let (nameFault, limit) = switch target {
+      case (#MainerControllerWasm) (null, maxWasmBytes);
+      case (#LlmWasm(model)) (modelRefusal(model), maxWasmBytes);
+      case (#LlmModel(model)) (modelRefusal(model), maxModelBytes);
+    };
+    if (nameFault != null) return nameFault;
+    let name = targetName(target);
+    if (size > limit) return ?#Other("The " # name # " has " # size.toText() # " bytes, at most " # limit.toText() # " are taken");
+    if (state.artefacts.containsKey(name) or state.checked.containsKey(name) or state.appending.containsKey(name)) return null;
+    Limits.full("files and uploads", state.artefacts.size() + state.checked.size() + state.appending.size(), maxUploads);
+  };
+
   public func get(state : State, target : Types.UploadTarget) : ?Artefact = state.artefacts.get(targetName(target));
 
   public func list(state : State) : [Types.ArtefactRecord] {
@@ -120,6 +148,10 @@ module {
   public func begin(state : State, input : Types.UploadBeginInput) : Types.UploadStatusResult {
     let name = targetName(input.target);
     let size = Nat64.toNat(input.size);
+    switch (uploadRefusal(state, input.target, size)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     if (size == 0) return #Err(#Other("The " # name # " is empty"));
     if (input.sha256.size() != 32) return #Err(#Other("A sha256 has 32 bytes, this has " # input.sha256.size().toText()));
     switch (get(state, input.target)) {
@@ -286,13 +318,21 @@ module {
 
   public func append(state : State, name : Text, data : Blob) : Types.FileUploadResult {
     let ?upload = state.appending.get(name) else return #Err(#Other("No upload of the " # name # " was started"));
-    switch (appendTo(state.store, upload, data)) {
+    switch (appendTo(state.store, upload, data, maxModelBytes)) {
       case (?reason) #Err(#Other(reason));
       case null #Ok({ creationResult = upload.file.size.toText() # " bytes of the " # name # " received" });
     };
   };
 
-  func appendTo(store : BlockStore.Store, upload : AppendingUpload, data : Blob) : ?Text {
+  /// Starts the upload of a wasm. The error if there is no place for it, or null.
+  public func startWasm(state : State, target : Types.UploadTarget) : ?Types.ApiError {
+    let refusal = uploadRefusal(state, target, 0);
+    if (refusal == null) start(state, targetName(target));
+    refusal;
+  };
+
+  func appendTo(store : BlockStore.Store, upload : AppendingUpload, data : Blob, limit : Nat) : ?Text {
+    if (upload.file.size + data.size() > limit) return ?("With this chunk the file has " # (upload.file.size + data.size()).toText() # " bytes, at most " # limit.toText() # " are taken");
     if (data.size() == 0) return ?"The chunk is empty";
     if (data.size() > BlockStore.blockSize) return ?("A chunk has at most " # BlockStore.blockSize.toText() # " bytes, this has " # data.size().toText());
     if (not BlockStore.addPiece(store, upload.file, data.size())) return ?"There is no stable memory left";
@@ -306,7 +346,7 @@ module {
   public func appendWasm(state : State, target : Types.UploadTarget, data : Blob) : Types.FileUploadResult {
     let name = targetName(target);
     let ?upload = state.appending.get(name) else return #Err(#Other("No upload of the " # name # " was started"));
-    switch (appendTo(state.store, upload, data)) {
+    switch (appendTo(state.store, upload, data, maxWasmBytes)) {
       case (?reason) return #Err(#Other(reason));
       case null {};
     };
@@ -329,6 +369,10 @@ module {
 
   /// Ends the appending upload of a model file.
   public func finishModel(state : State, model : Types.AvailableModels) : Types.FileUploadResult {
+    switch (uploadRefusal(state, #LlmModel(model), 0)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     let ?upload = state.appending.take(modelUpload) else return #Err(#Other("No upload of the model file was started: begin with start_upload_mainer_llm"));
     switch (checkStructure(state.store, upload.file, #LlmModel(model))) {
       case (#Err(reason)) {
@@ -344,16 +388,21 @@ module {
   };
 
   /// A whole LLM wasm and model file at once.
-  public func insert(state : State, model : Types.AvailableModels, entry : Types.ModelCreationArtefacts) : ?Text {
+  public func insert(state : State, model : Types.AvailableModels, entry : Types.ModelCreationArtefacts) : ?Types.ApiError {
+    switch (uploadRefusal(state, #LlmWasm(model), entry.canisterWasm.size()), uploadRefusal(state, #LlmModel(model), 0)) {
+      case (?error, _) return ?error;
+      case (_, ?error) return ?error;
+      case (null, null) {};
+    };
     let wasm : AppendingUpload = { file = BlockStore.newFile(); hasher = Sha256.new() };
     let modelFile : AppendingUpload = { file = BlockStore.newFile(); hasher = Sha256.new() };
-    func refuse(reason : Text) : ?Text {
+    func refuse(reason : Text) : ?Types.ApiError {
       BlockStore.release(state.store, wasm.file);
       BlockStore.release(state.store, modelFile.file);
-      ?reason;
+      ?#Other(reason);
     };
     for ((upload, data) in [(wasm, entry.canisterWasm)].concat(entry.modelFile.map(func data = (modelFile, data))).values()) {
-      switch (appendTo(state.store, upload, data)) {
+      switch (appendTo(state.store, upload, data, maxModelBytes)) {
         case (?reason) return refuse(reason);
         case null {};
       };

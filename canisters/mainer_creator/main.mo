@@ -19,6 +19,7 @@ import Text "mo:core/Text";
 import Actors "../common/Actors";
 import Clock "../common/Clock";
 import Errors "../common/Errors";
+import Limits "../common/Limits";
 import Principals "../common/Principals";
 import Types "../common/Types";
 import Artefacts "Artefacts";
@@ -42,6 +43,7 @@ persistent actor MainerCreator {
 
   // Rules
 
+  transient let maxMainers = 10_000; // as many as fit into the reply of getMainers
   transient let reserve = 500_000_000_000; // cycles that a creation leaves in the creator
   transient let cyclesPerByteSent = 1_100;
   transient let notWorthReturning = 100_000_000_000; // cycles; bringing them back would use most of them
@@ -73,7 +75,7 @@ persistent actor MainerCreator {
 
   public shared ({ caller }) func setMasterCanisterId(id : Text) : async Types.AuthRecordResult {
     if (not caller.isController()) return #Err(#Unauthorized);
-    if (Principals.parseCanister(id) == null) return #Err(#Other("\"" # id # "\" is not a canister id"));
+    if (Principals.parseCanister(id) == null) return #Err(#Other("\"" # Limits.clipped(id, Limits.idBytes) # "\" is not a canister id"));
     masterId := id;
     #Ok({ auth = "You set the master canister for this canister." });
   };
@@ -83,6 +85,10 @@ persistent actor MainerCreator {
   /// Cycles that a new canister gets, the network's fee for making it included.
   public shared ({ caller }) func setCreationCycles(cycles : Types.CreationCycles) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#Unauthorized);
+    switch (Limits.refusal([#number("controller", cycles.controller, Limits.number), #number("llm", cycles.llm, Limits.number)])) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     creationCycles := cycles;
     ok;
   };
@@ -94,7 +100,18 @@ persistent actor MainerCreator {
 
   public shared ({ caller }) func setModelPromptFormat(model : Types.AvailableModels, format : Types.PromptFormat) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#Unauthorized);
-    promptFormats.add(Artefacts.modelName(model), format);
+    let name = Artefacts.modelName(model);
+    switch (
+      Artefacts.modelRefusal(model),
+      Limits.promptFormat(format),
+      if (promptFormats.containsKey(name)) null else Limits.full("prompt formats", promptFormats.size(), Artefacts.maxModels),
+    ) {
+      case (?error, _, _) return #Err(error);
+      case (_, ?error, _) return #Err(error);
+      case (_, _, ?error) return #Err(error);
+      case (null, null, null) {};
+    };
+    promptFormats.add(name, format);
     ok;
   };
 
@@ -133,14 +150,16 @@ persistent actor MainerCreator {
 
   // Appending uploads
 
-  func startUpload(caller : Principal, name : Text) : Types.StatusCodeRecordResult {
+  func startWasmUpload(caller : Principal, target : Types.UploadTarget) : Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#Unauthorized);
-    Artefacts.start(artefacts, name);
-    ok;
+    switch (Artefacts.startWasm(artefacts, target)) {
+      case (?error) #Err(error);
+      case null ok;
+    };
   };
 
   public shared ({ caller }) func start_upload_mainer_controller_canister_wasm() : async Types.StatusCodeRecordResult {
-    startUpload(caller, Artefacts.targetName(#MainerControllerWasm));
+    startWasmUpload(caller, #MainerControllerWasm);
   };
 
   public shared ({ caller }) func upload_mainer_controller_canister_wasm_bytes_chunk(chunk : Blob) : async Types.FileUploadResult {
@@ -149,7 +168,7 @@ persistent actor MainerCreator {
   };
 
   public shared ({ caller }) func start_upload_mainer_llm_canister_wasm(model : Types.AvailableModels) : async Types.StatusCodeRecordResult {
-    startUpload(caller, Artefacts.targetName(#LlmWasm(model)));
+    startWasmUpload(caller, #LlmWasm(model));
   };
 
   public shared ({ caller }) func upload_mainer_llm_canister_wasm_bytes_chunk(model : Types.AvailableModels, chunk : Blob) : async Types.FileUploadResult {
@@ -158,7 +177,9 @@ persistent actor MainerCreator {
   };
 
   public shared ({ caller }) func start_upload_mainer_llm() : async Types.StatusCodeRecordResult {
-    startUpload(caller, Artefacts.modelUpload);
+    if (not caller.isController()) return #Err(#Unauthorized);
+    Artefacts.start(artefacts, Artefacts.modelUpload);
+    ok;
   };
 
   public shared ({ caller }) func upload_mainer_llm_bytes_chunk(chunk : Blob) : async Types.FileUploadResult {
@@ -174,7 +195,7 @@ persistent actor MainerCreator {
   public shared ({ caller }) func addModelCreationArtefactsEntry(model : Types.AvailableModels, entry : Types.ModelCreationArtefacts) : async Types.InsertArtefactsResult {
     if (not caller.isController()) return #Err(#Unauthorized);
     switch (Artefacts.insert(artefacts, model, entry)) {
-      case (?reason) #Err(#Other(reason));
+      case (?error) #Err(error);
       case null #Ok(entry);
     };
   };
@@ -211,7 +232,7 @@ persistent actor MainerCreator {
 
   /// Throws unless `id` is a mAIner of which this canister is a controller; gives its type.
   func askMainer(id : Text) : async* Types.MainerAgentCanisterType {
-    if (Principals.parseCanister(id) == null) throw Error.reject("\"" # id # "\" is not a canister id");
+    if (Principals.parseCanister(id) == null) throw Error.reject("\"" # Limits.clipped(id, Limits.idBytes) # "\" is not a canister id");
     let mainer : Actors.MainerController = actor (id);
     try {
       await* Errors.check("health", await mainer.health());
@@ -226,6 +247,10 @@ persistent actor MainerCreator {
   func createController(owner : Principal, mainerType : Types.MainerAgentCanisterType, serviceId : ?Text) : async* Types.CanisterCreationResult {
     if (mainerType == #NA) return #Err(#Other("A mAIner is of type Own, ShareAgent or ShareService, not NA"));
     if (masterId == "") return #Err(#Other("The Game State is not known: give it with setMasterCanisterId"));
+    switch (Limits.full("mAIners", mainers.size(), maxMainers)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     let shareService : ?Text = if (mainerType != #ShareAgent) null else switch serviceId {
       case (?id) ?id;
       case null return #Err(#Other("A ShareAgent needs a ShareService: give the address of one"));

@@ -29,8 +29,10 @@ import Timer "mo:core/Timer";
 import Actors "../common/Actors";
 import Clock "../common/Clock";
 import Errors "../common/Errors";
+import Limits "../common/Limits";
 import Principals "../common/Principals";
 import Types "../common/Types";
+import Thoughts "Thoughts";
 
 persistent actor MainerController {
 
@@ -67,6 +69,10 @@ persistent actor MainerController {
   transient let maxQueued = 5;
   transient let maxAttempts = 3;
   transient let maxSubmittedKept = 1000;
+  transient let maxLlms = 100;
+  transient let maxTextBytes = 100_000; // of a topic, a question, an answer
+  transient let maxShareAgents = 1_000;
+  transient let maxTimerInterval = 31_536_000; // seconds, a year
   transient let maxFailuresKept = 50;
   transient let minimumBalance = 250_000_000_000;
   transient let submissionCycles = 100_000_000_000;
@@ -126,10 +132,14 @@ persistent actor MainerController {
 
   public query func getShareServiceCanisterId() : async Text { shareServiceId };
 
-  func notACanister(text : Text) : Text = "\"" # text # "\" is not a canister id";
+  func notACanister(text : Text) : Text = "\"" # Limits.clipped(text, Limits.idBytes) # "\" is not a canister id";
 
   public shared ({ caller }) func setPromptFormat(format : Types.PromptFormat) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
+    switch (Limits.promptFormat(format)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     promptFormat := format;
     ok;
   };
@@ -141,6 +151,10 @@ persistent actor MainerController {
 
   public shared ({ caller }) func updateAgentSettings(settings : Types.MainerAgentSettingsInput) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
+    switch (Limits.refusal([#number("cycles", settings.cyclesBurnRate.cycles, Limits.number)])) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     cyclesBurnRate := settings.cyclesBurnRate;
     ok;
   };
@@ -151,7 +165,12 @@ persistent actor MainerController {
     if (not caller.isController()) return #Err(#StatusCode(401));
     if (mainerType == #ShareAgent) return #Err(#Other("A ShareAgent has no LLM canisters: its ShareService has them"));
     if (Principals.parseCanister(input.canister_id) == null) return #Err(#Other(notACanister(input.canister_id)));
-    if (not llms.contains(input.canister_id)) llms.add(input.canister_id);
+    if (llms.contains(input.canister_id)) return ok;
+    switch (Limits.full("LLM canisters", llms.size(), maxLlms)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
+    llms.add(input.canister_id);
     ok;
   };
 
@@ -173,6 +192,10 @@ persistent actor MainerController {
 
   public shared ({ caller }) func setRoundRobinLLMs(count : Nat) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
+    switch (Limits.refusal([#number("The count", count, Limits.count)])) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     roundRobinLLMs := count;
     ok;
   };
@@ -230,6 +253,10 @@ persistent actor MainerController {
       return #Err(#Other("Unsupported: only a MainerAgent of type ShareAgent can use a ShareService"));
     };
     if (Principals.parseCanister(input.address) == null) return #Err(#Other(notACanister(input.address)));
+    switch (if (shareAgents.containsKey(input.address)) null else Limits.full("ShareAgents", shareAgents.size(), maxShareAgents)) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     let entry : Types.OfficialProtocolCanister = {
       address = input.address;
       canisterType = input.canisterType;
@@ -282,7 +309,14 @@ persistent actor MainerController {
   // Failures
 
   func report(action : Text, challengeId : Text, challengeQueuedId : Text, reason : Text, dropped : Bool) {
-    let failure : Types.FailureRecord = { timestamp = Clock.now(); action; challengeId; challengeQueuedId; reason; dropped };
+    let failure : Types.FailureRecord = {
+      timestamp = Clock.now();
+      action;
+      challengeId;
+      challengeQueuedId;
+      reason = Limits.clipped(reason, Limits.reasonBytes);
+      dropped;
+    };
     switch (failures.peekBack()) {
       // The same again, as when each run finds no open challenge: only the time is news.
       case (?last) if ({ failure with timestamp = last.timestamp } == last) ignore failures.popBack();
@@ -358,6 +392,14 @@ persistent actor MainerController {
         return #failed(error);
       };
     };
+    switch (tooLong(challenge)) {
+      case (?error) {
+        report("pull", Limits.clipped(challenge.challengeId, Limits.idBytes), "", Errors.describe(error), true);
+        await* tellGivenUp(challenge.challengeId, Errors.describe(error));
+        return #failed(error);
+      };
+      case null {};
+    };
     serial += 1;
     let entry : Types.ChallengeQueueInput = {
       challenge with
@@ -382,6 +424,16 @@ persistent actor MainerController {
     #done("Queued challenge " # entry.challengeId # ".");
   };
 
+  /// The error if a part of a challenge is too long to be kept, or null.
+  func tooLong(challenge : Types.Challenge) : ?Types.ApiError {
+    let ids = Limits.refusal([
+      #text("challengeId", challenge.challengeId, Limits.idBytes),
+      #text("challengeCreatedBy", challenge.challengeCreatedBy, Limits.idBytes),
+      #number("submissionCyclesRequired", challenge.submissionCyclesRequired, Limits.number),
+    ]);
+    if (ids != null) ids else Limits.challenge(challenge, maxTextBytes, maxTextBytes);
+  };
+
   func sendToShareService(entry : Types.ChallengeQueueInput) : async* Types.ChallengeQueueInputResult {
     let service : Actors.MainerController = actor (shareServiceId);
     try {
@@ -399,6 +451,11 @@ persistent actor MainerController {
     if (not shareAgents.containsKey(caller.toText())) return #Err(#Unauthorized);
     if (entry.challengeQueuedBy != caller or entry.challengeQueuedTo != self()) return #Err(#Unauthorized);
     if (Cycles.available() < shareServiceCycles) return #Err(#InsuffientCycles(shareServiceCycles));
+    switch (tooLong(entry), Limits.refusal([#text("challengeQueuedId", entry.challengeQueuedId, Limits.idBytes)])) {
+      case (?error, _) return #Err(error);
+      case (_, ?error) return #Err(error);
+      case (null, null) {};
+    };
     if (queue.any(func(queued) { queued.challengeQueuedId == entry.challengeQueuedId })) return #Err(#Other("This challenge is already queued"));
     if (queue.size() >= maxQueued) return #Err(#Other("The queue of the ShareService is full, try again later"));
     ignore Cycles.accept<system>(shareServiceCycles);
@@ -446,11 +503,16 @@ persistent actor MainerController {
     report("answer", entry.challengeId, entry.challengeQueuedId, reason, dropped);
     if (not dropped) return;
     removeFromQueue(entry.challengeQueuedId);
-    if (entry.challengeQueuedBy == self()) return;
+    if (entry.challengeQueuedBy == self()) return await* tellGivenUp(entry.challengeId, reason);
     let shareAgent : Actors.MainerController = actor (entry.challengeQueuedBy.toText());
     try {
       await* Errors.check("addChallengeFailureToShareAgent", await shareAgent.addChallengeFailureToShareAgent(entry, reason));
     } catch error report("hand back", entry.challengeId, entry.challengeQueuedId, error.message(), true);
+  };
+
+  /// So that the Game State hands out no more what nobody can answer. One of the original interface cannot be told.
+  func tellGivenUp(challengeId : Text, reason : Text) : async* () {
+    try { ignore await gameState().reportChallengeGivenUp({ challengeId; reason }) } catch _ {};
   };
 
   /// The answer of the LLM whose turn it is. Throws when there is none.
@@ -469,7 +531,7 @@ persistent actor MainerController {
       case (?reason) throw Error.reject("LLM " # id # ": " # reason);
       case null {};
     };
-    if (answer == "") throw Error.reject("LLM " # id # " generated no text for this challenge");
+    if (answer == "") throw Error.reject("LLM " # id # " generated no text for this challenge, or nothing but thoughts");
     { entry with challengeAnswer = answer; challengeAnswerSeed = seed; submittedBy = entry.challengeQueuedBy };
   };
 
@@ -513,10 +575,10 @@ persistent actor MainerController {
     fixed.concat(promptFormat.stop.map<Text, [Text]>(func stop = ["--reverse-prompt", stop]).flatten());
   };
 
-  /// `text` without white space around it and up to the first stop.
+  /// `text` without thoughts, without white space around it and up to the first stop.
   func trimmed(text : Text) : Text {
     let whiteSpace : Text.Pattern = #predicate(func c = c.isWhitespace());
-    var answer = text.trim(whiteSpace);
+    var answer = Thoughts.without(text, promptFormat.suffix).trim(whiteSpace);
     for (stop in promptFormat.stop.values()) {
       if (stop != "") switch (answer.split(#text stop).next()) {
         case (?part) answer := part.trim(whiteSpace);
@@ -611,6 +673,10 @@ persistent actor MainerController {
       case (#Ok(entry)) entry;
       case (#Err(error)) return #Err(error);
     };
+    switch (Limits.refusal([#text("challengeAnswer", response.challengeAnswer, maxTextBytes)])) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     removeFromQueue(entry.challengeQueuedId);
     let answer : Types.ChallengeResponseSubmissionInput = {
       entry with
@@ -635,6 +701,7 @@ persistent actor MainerController {
       case (#Ok(entry)) {
         removeFromQueue(entry.challengeQueuedId);
         report("share", entry.challengeId, entry.challengeQueuedId, "the ShareService gave up: " # reason, true);
+        await* tellGivenUp(entry.challengeId, reason);
         ok;
       };
     };
@@ -671,6 +738,10 @@ persistent actor MainerController {
   public shared ({ caller }) func setTimerIntervalAdmin(seconds : Nat) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#Unauthorized);
     if (seconds == 0) return #Err(#Other("The interval must be at least one second"));
+    switch (Limits.refusal([#number("The interval in seconds", seconds, maxTimerInterval)])) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     timerIntervalSeconds := seconds;
     if (timersStarted) startTimers<system>();
     ok;
