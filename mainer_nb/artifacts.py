@@ -56,7 +56,7 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class Item:
+class InventoryItem:
     """A line of the inventory: a file, and in `problem` what is wrong with it ("" if nothing is)."""
 
     name: str
@@ -67,7 +67,7 @@ class Item:
     problem: str
 
 
-def inventory() -> list[Item]:
+def inventory() -> list[InventoryItem]:
     """What is in files/ and what should be: every file of the manifest, every further wasm, .did and gguf."""
     folder = places.files()
     names = set(_manifest()) | {path.name for path in folder.glob("*") if path.suffix in (".wasm", ".did", ".gguf")}
@@ -214,15 +214,15 @@ def _check_gguf(path: Path) -> None:
     gguf_header.read(path)
 
 
-def _item(path: Path) -> Item:
+def _item(path: Path) -> InventoryItem:
     try:
         if path.suffix == ".gguf":
             _check_gguf(path)
         found = _checked(path)
     except ArtifactError as error:
         size, sha256 = (path.stat().st_size, sha256_of(path)) if path.is_file() else (0, "")
-        return Item(path.name, path, size, sha256, "", str(error))
-    return Item(found.name, found.path, found.size, found.sha256, found.origin, "")
+        return InventoryItem(path.name, path, size, sha256, "", str(error))
+    return InventoryItem(found.name, found.path, found.size, found.sha256, found.origin, "")
 
 
 def _default_model(progress: Progress | None) -> Artifact:

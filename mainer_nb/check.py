@@ -1,7 +1,7 @@
 """Ask every mAIner its helper endpoints.
 
-    for one in check.check_all(net):
-        assert one.ok, one.problems
+    for asked in check.check_all(net):
+        assert asked.ok, asked.problems
 
 A call that fails is an answer too: what went wrong is in its text.
 """
@@ -23,7 +23,7 @@ AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """What an endpoint answered: `ok`, and in `text` the status code, the type, or what went wrong."""
 
     ok: bool
@@ -35,14 +35,14 @@ class Check:
     """The answers of one mAIner's helper endpoints; the fields bear the endpoints' names."""
 
     mainer: Mainer
-    amiController: Answer
-    health: Answer
-    ready: Answer
-    checkAccessToLLMs: Answer
-    getMainerCanisterType: Answer
+    amiController: EndpointAnswer
+    health: EndpointAnswer
+    ready: EndpointAnswer
+    checkAccessToLLMs: EndpointAnswer
+    getMainerCanisterType: EndpointAnswer
 
     @property
-    def answers(self) -> dict[str, Answer]:
+    def answers(self) -> dict[str, EndpointAnswer]:
         """The answers by endpoint."""
         return {name: getattr(self, name) for name in ENDPOINTS}
 
@@ -64,13 +64,13 @@ def check(net: Network, mainer: Mainer) -> Check:
     """Ask one mAIner. A call that fails is an answer that is not ok; nothing is raised for it."""
     controller = net.canister_at(mainer.controller_id, CONTROLLER)
 
-    def status(endpoint: str) -> Answer:
+    def status(endpoint: str) -> EndpointAnswer:
         code = getattr(controller, endpoint)()["status_code"]
-        return Answer(code == 200, str(code))
+        return EndpointAnswer(code == 200, str(code))
 
-    def type_() -> Answer:
+    def type_() -> EndpointAnswer:
         found = case(controller.getMainerCanisterType())
-        return Answer(found == mainer.kind, found)
+        return EndpointAnswer(found == mainer.kind, found)
 
     return Check(
         mainer,
@@ -86,11 +86,11 @@ def check_all(net: Network, mainers: list[Mainer] | None = None) -> list[Check]:
     """Ask these mAIners (None: all there are), several at once. Raises as `create.mainers`."""
     asked = create.mainers(net) if mainers is None else mainers
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda one: check(net, one), asked))
+        return list(pool.map(lambda mainer: check(net, mainer), asked))
 
 
-def _answer(ask: Callable[[], Answer]) -> Answer:
+def _answer(ask: Callable[[], EndpointAnswer]) -> EndpointAnswer:
     try:
         return ask()
     except CallError as error:
-        return Answer(False, str(error))
+        return EndpointAnswer(False, str(error))

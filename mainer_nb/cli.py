@@ -102,8 +102,8 @@ def _run(arguments: argparse.Namespace) -> int:
     parameters = {name: _value(name, text) for name, text in arguments.parameter}
     parameters |= {name: value for name in named if (value := getattr(arguments, name)) is not None}
     result = run.run(arguments.notebooks, parameters, arguments.output, progress.auto())
-    for one in result.notebooks:
-        print(f"{one.name:<12} {one.status:<8} {one.seconds:6.1f} s")
+    for notebook in result.notebooks:
+        print(f"{notebook.name:<12} {notebook.status:<8} {notebook.seconds:6.1f} s")
     where = result.summary["network"]
     if where["name"] == network.LOCAL and where["url"]:
         print(f"network local goes on at {where['url']}, with what is on it; `{sys.argv[0]} net stop` stops it")

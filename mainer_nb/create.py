@@ -180,6 +180,6 @@ def _add_llms(net: Network, controller_ids: Sequence[str], progress: Progress | 
 def _creator(net: Network, target: str) -> Canister:
     """The creator, once it has what is needed of this upload target."""
     creator = net.canister(CREATOR)
-    if not any(one.target == target for one in upload.artefacts(net)):
+    if not any(one.target == target for one in upload.stored(net)):
         raise PreconditionError(f"the creator on network {net.name} has no {target} yet: run {UPLOAD_STEP} first")
     return creator

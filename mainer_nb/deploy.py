@@ -1,6 +1,6 @@
 """Deploy the Game State and the mAIner Creator, and make them known to each other.
 
-    for one in deploy.deploy(net): ...       # what is missing is made, what has changed is upgraded
+    for canister in deploy.deploy(net): ...  # what is missing is made, what has changed is upgraded
     deploy.deploy(net, mode="reinstall")     # forget everything in them
 
 The canister ids are kept for the network; the other verbs find the canisters by them.

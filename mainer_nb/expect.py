@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .artifacts import Item
+from .artifacts import InventoryItem
 from .check import Check
 from .costs import Costs
 from .create import Mainer, Plan
@@ -18,7 +18,7 @@ from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
-from .upload import Artefact, Uploaded
+from .upload import StoredFile, Uploaded
 
 
 def that(condition: object, message: str) -> None:
@@ -27,20 +27,23 @@ def that(condition: object, message: str) -> None:
         raise ExpectationFailed(message)
 
 
-def whole(items: Sequence[Item]) -> str:
+def whole(items: Sequence[InventoryItem]) -> str:
     """Every file of the project is there and is what the manifest says."""
-    wrong = [one.problem for one in items if one.problem]
+    wrong = [item.problem for item in items if item.problem]
     that(not wrong, "; ".join(wrong))
     return f"All {len(items)} files are whole."
 
 
 def deployed(canisters: Sequence[Deployed]) -> str:
     """Both canisters answer and are healthy."""
-    roles = {one.role for one in canisters}
+    roles = {canister.role for canister in canisters}
     that(roles == {GAME_STATE, CREATOR}, f"expected {GAME_STATE} and {CREATOR}, found {', '.join(roles) or 'none'}")
-    for one in canisters:
-        that(one.health == 200, f"{one.role} ({one.canister_id}) answers health with {one.health} instead of 200")
-        that(one.module_hash, f"{one.role} ({one.canister_id}) has no code")
+    for canister in canisters:
+        that(
+            canister.health == 200,
+            f"{canister.role} ({canister.canister_id}) answers health with {canister.health} instead of 200",
+        )
+        that(canister.module_hash, f"{canister.role} ({canister.canister_id}) has no code")
     return "Both canisters are installed and healthy."
 
 
@@ -53,10 +56,10 @@ def registered(net: Network) -> str:
     return f"The creator's master is the Game State {game_state}, which knows it as an official creator."
 
 
-def uploaded(files: Sequence[Uploaded], artefacts: Sequence[Artefact]) -> str:
+def uploaded(files: Sequence[Uploaded], stored: Sequence[StoredFile]) -> str:
     """The creator lists every uploaded file with the sha256 of the file here."""
-    there = {one.sha256 for one in artefacts}
-    missing = [one.file for one in files if one.sha256 not in there]
+    there = {file.sha256 for file in stored}
+    missing = [sent.file for sent in files if sent.sha256 not in there]
     that(not missing, f"the creator does not list {', '.join(missing)} with the sha256 of the file here")
     return f"The creator has {len(files)} files with the sha256 they have here."
 
@@ -69,17 +72,17 @@ def population(mainers: Sequence[Mainer], plan: Plan) -> str:
         "ShareAgent": (plan.agents, 0),
     }
     for kind, (count, llms) in wanted.items():
-        found = [one for one in mainers if one.kind == kind]
+        found = [mainer for mainer in mainers if mainer.kind == kind]
         that(len(found) == count, f"expected {count} mAIners of type {kind}, found {len(found)}")
-        for one in found:
-            that(len(one.llm_ids) >= llms, f"{one.name} has {len(one.llm_ids)} LLMs, not {llms}")
-    services = {one.controller_id for one in mainers if one.kind == "ShareService"}
-    for one in mainers:
+        for mainer in found:
+            that(len(mainer.llm_ids) >= llms, f"{mainer.name} has {len(mainer.llm_ids)} LLMs, not {llms}")
+    services = {mainer.controller_id for mainer in mainers if mainer.kind == "ShareService"}
+    for mainer in mainers:
         that(
-            one.kind != "ShareAgent" or one.share_service_id in services,
-            f"{one.name} uses {one.share_service_id or 'nothing'}, which is no ShareService",
+            mainer.kind != "ShareAgent" or mainer.share_service_id in services,
+            f"{mainer.name} uses {mainer.share_service_id or 'nothing'}, which is no ShareService",
         )
-    llms = sum(len(one.llm_ids) for one in mainers)
+    llms = sum(len(mainer.llm_ids) for mainer in mainers)
     return f"{_count(len(mainers), 'mAIner')} with {_count(llms, 'LLM')}, as planned."
 
 
@@ -96,9 +99,9 @@ def refused(action: Callable[[], object], because: str) -> str:
 def healthy(checks: Sequence[Check]) -> str:
     """Every helper endpoint of every mAIner answered as it should."""
     wrong = [
-        f"{one.mainer.name} ({one.mainer.controller_id}) {endpoint}: {text}"
-        for one in checks
-        for endpoint, text in one.problems.items()
+        f"{found.mainer.name} ({found.mainer.controller_id}) {endpoint}: {text}"
+        for found in checks
+        for endpoint, text in found.problems.items()
     ]
     that(not wrong, "; ".join(wrong))
     return f"All endpoints of {_count(len(checks), 'mAIner')} answer as they should."
@@ -106,7 +109,7 @@ def healthy(checks: Sequence[Check]) -> str:
 
 def opened(challenges: Sequence[Challenge], number: int) -> str:
     """So many challenges were opened and are open."""
-    closed = [one.challenge_id for one in challenges if one.status != "Open"]
+    closed = [challenge.challenge_id for challenge in challenges if challenge.status != "Open"]
     that(len(challenges) == number, f"expected {number} new challenges, found {len(challenges)}")
     that(not closed, f"these challenges are not open: {', '.join(closed)}")
     return f"{_count(number, 'new challenge')} open."
@@ -114,44 +117,45 @@ def opened(challenges: Sequence[Challenge], number: int) -> str:
 
 def queued(queues: Mapping[str, Sequence[Queued]], service: Mainer, agents: Sequence[Mainer]) -> str:
     """Each ShareAgent waits for an answer, and its ShareService has the challenge of each."""
-    held = {(one.challenge_id, one.queued_by) for one in queues[service.controller_id]}
+    held = {(entry.challenge_id, entry.queued_by) for entry in queues[service.controller_id]}
     for agent in agents:
         that(queues[agent.controller_id], f"the queue of {agent.name} is empty after it was triggered")
-        for one in queues[agent.controller_id]:
+        for entry in queues[agent.controller_id]:
             that(
-                (one.challenge_id, agent.controller_id) in held,
-                f"challenge {one.challenge_id} waits in {agent.name}, but not in {service.name}, which it uses",
+                (entry.challenge_id, agent.controller_id) in held,
+                f"challenge {entry.challenge_id} waits in {agent.name}, but not in {service.name}, which it uses",
             )
     return f"{_count(len(held), 'challenge')} of {_count(len(agents), 'ShareAgent')} in the queue of {service.name}."
 
 
 def emptied(queues: Mapping[str, Sequence[Queued]], of: Sequence[Mainer]) -> str:
     """In these mAIners no challenge waits any more."""
-    full = [f"{len(queues[one.controller_id])} in {one.name}" for one in of if queues[one.controller_id]]
+    full = [f"{len(queues[mainer.controller_id])} in {mainer.name}" for mainer in of if queues[mainer.controller_id]]
     that(not full, f"challenges still wait: {', '.join(full)}")
-    return f"No challenge waits in {', '.join(one.name for one in of)} any more."
+    return f"No challenge waits in {', '.join(mainer.name for mainer in of)} any more."
 
 
 def answered(new: Sequence[Submission], by: Sequence[Mainer]) -> str:
     """Each of these mAIners submitted an answer in words."""
     for mainer in by:
-        answers = [one for one in new if one.submitted_by == mainer.controller_id]
+        answers = [submission for submission in new if submission.submitted_by == mainer.controller_id]
         that(answers, f"the Game State has no new submission by {mainer.name}")
-        that(all(one.answer.strip() for one in answers), f"an answer by {mainer.name} is empty")
+        that(all(submission.answer.strip() for submission in answers), f"an answer by {mainer.name} is empty")
     return f"{_count(len(by), 'mAIner')} submitted {_count(len(new), 'answer')}."
 
 
 def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[Submission]) -> str:
     """What mAIners keep as submitted is what the Game State got from them, word for word."""
-    there = {one.submission_id: one for one in at_game_state}
+    there = {submission.submission_id: submission for submission in at_game_state}
     for address, answers in submitted.items():
-        for one in answers:
-            found = there.get(one.submission_id)
+        for submission in answers:
+            found = there.get(submission.submission_id)
             if found is None:
                 continue  # of a challenge that the Game State has archived
             that(
-                (found.answer, found.submitted_by) == (one.answer, address),
-                f"submission {one.submission_id} of {address} reads {one.answer!r}, at the Game State {found.answer!r}",
+                (found.answer, found.submitted_by) == (submission.answer, address),
+                f"submission {submission.submission_id} of {address} reads {submission.answer!r}, "
+                f"at the Game State {found.answer!r}",
             )
     number = sum(map(len, submitted.values()))
     mainers = _count(len(submitted), "mAIner")
@@ -160,9 +164,11 @@ def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[
 
 def counted(costs: Costs) -> str:
     """Everything that was done took something, and an LLM canister takes more than a controller."""
-    for one in costs.entries:
-        that(one.cycles > 0, f"{one.unit} took {one.cycles} cycles, which cannot be")
-        that(one.instructions is None or one.instructions > 0, f"{one.unit} took {one.instructions} instructions")
+    for entry in costs.entries:
+        that(entry.cycles > 0, f"{entry.unit} took {entry.cycles} cycles, which cannot be")
+        that(
+            entry.instructions is None or entry.instructions > 0, f"{entry.unit} took {entry.instructions} instructions"
+        )
     controller, llm = costs.of("mAIner controller").cycles, costs.of("LLM canister").cycles
     that(llm > controller, f"an LLM canister took {llm:,.0f} cycles, no more than a controller ({controller:,.0f})")
     return f"{_count(len(costs.entries), 'cost')} counted with {costs.model}."

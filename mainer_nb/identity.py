@@ -232,14 +232,14 @@ def load(name: str | Path | None = None) -> Identity:
         return Identity(None, ANONYMOUS)
     if isinstance(name, Path) or "/" in text or text.endswith(".pem"):
         return _from_file(places.given(name), text)
-    same = [one for one in known() if one.name == text]
+    same = [entry for entry in known() if entry.name == text]
     if not same:
-        names = ", ".join(one.name for one in known())
+        names = ", ".join(entry.name for entry in known())
         raise IdentityError(f"no identity '{text}'. Known here: {names}. Or give the path of a PEM file.")
-    for one in same:
-        if one.path:
-            return _from_file(one.path, text)
-    if any(one.tool == "icp-cli" for one in same):
+    for entry in same:
+        if entry.path:
+            return _from_file(entry.path, text)
+    if any(entry.tool == "icp-cli" for entry in same):
         return Identity(_private_key(_exported_by_icp_cli(text), f"what icp-cli keeps as '{text}'"), text)
     raise IdentityError(
         f"dfx keeps identity '{text}' encrypted or in the keyring. Export it and use the file: "

@@ -1,8 +1,8 @@
 """Jupyter kernels for a run of several notebooks: while one works, the next starts and imports the package.
 
-    with kernels.Ahead(paths) as ahead:
+    with kernels.PrestartedKernels(paths) as prestarted:
         for path in paths:
-            with ahead.take(path) as kernel:
+            with prestarted.take(path) as kernel:
                 papermill.execute_notebook(path, executed, km=kernel)
 
 A notebook does the same as in a kernel of its own; only starting Python, importing and ending are not waited for.
@@ -60,7 +60,7 @@ class Kernel(AsyncKernelManager):
         run_sync(self.shutdown_kernel)(now=True)
 
 
-class Ahead:
+class PrestartedKernels:
     """The kernels of these notebooks, which are to be taken in this order; one that was not needed is ended."""
 
     def __init__(self, notebooks: Sequence[Path]) -> None:
@@ -68,7 +68,7 @@ class Ahead:
         self._started: dict[Path, Kernel] = {}
         self._ended: list[Kernel] = []
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> PrestartedKernels:
         self._start_next()
         return self
 

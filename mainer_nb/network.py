@@ -168,7 +168,7 @@ def known() -> list[Config]:
         Config(LOCAL, "embedded", None, (IdsFile(places.state() / "canisters.ids.json", "icp-cli", LOCAL),)),
         Config(MAINNET, "mainnet", MAINNET_URL, _ids_files(MAINNET, "icp-cli", persistent=True), IC_ROOT_KEY),
     ]
-    return own + [one for one in (*_of_icp_cli(), *_of_dfx()) if one.name != MAINNET]
+    return own + [config for config in (*_of_icp_cli(), *_of_dfx()) if config.name != MAINNET]
 
 
 def find(name: str) -> Config:
@@ -178,16 +178,16 @@ def find(name: str) -> Config:
     """
     if re.match(r"https?://", name):
         return _of_address(name)
-    candidates = [one for one in known() if name in (one.name, f"{one.source}:{one.name}")]
+    candidates = [config for config in known() if name in (config.name, f"{config.source}:{config.name}")]
     if not candidates:
-        table = ", ".join(f"{one.name} ({one.url or 'embedded'})" for one in known())
+        table = ", ".join(f"{config.name} ({config.url or 'embedded'})" for config in known())
         raise UnknownNetwork(
             f"unknown network '{name}'. Known: {table}. Or give an address, such as http://127.0.0.1:8080."
         )
-    if len({one.url for one in candidates}) > 1:
+    if len({config.url for config in candidates}) > 1:
         raise NetworkError(
-            f"network '{name}' is configured differently by {' and '.join(one.source for one in candidates)}; "
-            f"say which: {' or '.join(f'{one.source}:{name}' for one in candidates)}"
+            f"network '{name}' is configured differently by {' and '.join(config.source for config in candidates)}; "
+            f"say which: {' or '.join(f'{config.source}:{name}' for config in candidates)}"
         )
     return candidates[0]
 
@@ -203,7 +203,7 @@ def connect(name: str = LOCAL, identity: str | Path | None = None, start: bool =
         config = _embedded(config, start)
     assert config.url is not None
     if config.mainnet and identity is None:
-        kept = ", ".join(one.name for one in identities.known() if one.tool != "mainer-nb")
+        kept = ", ".join(entry.name for entry in identities.known() if entry.tool != "mainer-nb")
         raise IdentityError(
             f"network '{name}' is mainnet, where canisters and cycles belong to an identity you keep: give its name or "
             f"PEM file. Known here: {kept or 'none of icp-cli or dfx'}."
@@ -329,10 +329,10 @@ def _of_icp_cli() -> Iterator[Config]:
         return
     try:
         table = yaml.safe_load(manifest.read_text(encoding="utf-8")) or {}
-        networks = {one["name"]: one for one in table.get("networks", []) if isinstance(one, dict)}
+        networks = {entry["name"]: entry for entry in table.get("networks", []) if isinstance(entry, dict)}
         networks.setdefault(LOCAL, {"mode": "managed"})
-        listed = [one for one in table.get("environments", []) if isinstance(one, dict)]
-        environments = {one["name"]: one.get("network", LOCAL) for one in listed}
+        listed = [entry for entry in table.get("environments", []) if isinstance(entry, dict)]
+        environments = {entry["name"]: entry.get("network", LOCAL) for entry in listed}
         for name in {**dict.fromkeys(networks), **environments}:
             network = environments.get(name, name)
             if network in networks:

@@ -4,7 +4,7 @@
 |------------------------------|----------------------------------|-------------------|
 | project (notebooks, files)   | found from the working directory | MAINER_NB_PROJECT |
 | embedded network's state     | PROJECT/.localnet                | MAINER_NB_STATE   |
-| built and fetched artefacts  | the user's cache directory       | MAINER_NB_CACHE   |
+| built and fetched files      | the user's cache directory       | MAINER_NB_CACHE   |
 | development identity         | the user's config directory      | MAINER_NB_CONFIG  |
 
 A relative path is meant from the working directory of whoever gives it: `given` makes a path absolute before it goes to
@@ -51,7 +51,7 @@ def project() -> Path:
 
 
 def files() -> Path:
-    """The project's artefacts: canister wasm and .did, the user's own models."""
+    """The project's files: canister wasm and .did, the user's own models."""
     return project() / "files"
 
 

@@ -32,7 +32,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from . import artifacts, create, network, operate, places, report, upload
 from .errors import ArgumentError, MainerError, NetworkError, PreconditionError
-from .kernels import Ahead
+from .kernels import PrestartedKernels
 from .network import CREATOR, GAME_STATE
 from .parameters import DECLARED, check
 from .progress import Bars, Progress, Silent, say
@@ -102,7 +102,7 @@ def run(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("MAINER_NB_PROGRESS", "lines")  # of the kernels: their lines are shown by our own face
     done: list[NotebookRun] = []
-    with Ahead(paths) as kernels:
+    with PrestartedKernels(paths) as kernels:
         if any("network" in known[path] for path in paths):
             _start_network(given)
         for path in paths:
@@ -167,7 +167,9 @@ def _network_name(parameters: Mapping[str, Any]) -> str:
 # --- one notebook ---
 
 
-def _run_one(path: Path, executed: Path, parameters: dict[str, Any], kernels: Ahead, progress: Progress) -> NotebookRun:
+def _run_one(
+    path: Path, executed: Path, parameters: dict[str, Any], kernels: PrestartedKernels, progress: Progress
+) -> NotebookRun:
     notebook = nbformat.read(path, as_version=4)
     begun = time.monotonic()
     heading = ""
@@ -329,7 +331,7 @@ def _notebook_entry(one: NotebookRun) -> dict[str, Any]:
 
 def _model(net: network.Network, chosen: str | None) -> dict[str, Any] | None:
     """The model that the creator got last; the network knows its sha256, the files here its name."""
-    models = [one for one in upload.artefacts(net) if one.target == "LlmModel"]
+    models = [one for one in upload.stored(net) if one.target == "LlmModel"]
     if not models:
         return None
     last = max(models, key=lambda one: one.created_at)

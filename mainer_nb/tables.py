@@ -17,7 +17,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from . import identity, network
-from .artifacts import Item
+from .artifacts import InventoryItem
 from .check import ENDPOINTS, Check
 from .costs import Budget, Costs, usd
 from .create import Mainer
@@ -26,7 +26,7 @@ from .models import Model, variant_text
 from .network import Network
 from .operate import Challenge, Queued, Statistics, Submission
 from .progress import amount
-from .upload import Artefact, Uploaded
+from .upload import StoredFile, Uploaded
 
 if TYPE_CHECKING:
     import pandas
@@ -118,7 +118,7 @@ def connection(net: Network) -> Table:
     return facts({"network": net.name, "address": net.url, "caller": _id(net.caller), "rights": net.rights})
 
 
-def files(items: Iterable[Item]) -> Table:
+def files(items: Iterable[InventoryItem]) -> Table:
     """What lies in files/."""
     return Table(
         {
@@ -181,7 +181,7 @@ def uploads(uploaded: Iterable[Uploaded]) -> Table:
     )
 
 
-def artefacts(found: Iterable[Artefact]) -> Table:
+def stored(found: Iterable[StoredFile]) -> Table:
     """What the creator has to make mAIners of."""
     return Table(
         {

@@ -26,15 +26,15 @@ from .progress import Progress, Silent, Task
 
 IN_FLIGHT = 4  # chunks under way at once
 
-Item = TypeVar("Item")
-Done = TypeVar("Done")
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
 
 CONTROLLER = "mainer_ctrlb_canister"
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """An artefact the creator has verified and can use.
+    """A file the creator has verified and can use.
 
     `target`: MainerControllerWasm, LlmWasm or LlmModel; `model`: for which model ("" for the controller); `size`:
     bytes; `sha256`: hex, as the creator computed it; `sent`: bytes sent now (0 if it was there already); `seconds`: for
@@ -61,8 +61,8 @@ class Uploaded:
 
 
 @dataclass(frozen=True)
-class Artefact:
-    """An artefact at the creator: as `Uploaded`; `created_at`: nanoseconds since 1970."""
+class StoredFile:
+    """A file at the creator: as `Uploaded`; `created_at`: nanoseconds since 1970."""
 
     target: str
     model: str
@@ -111,10 +111,13 @@ def upload_model(net: Network, gguf: Artifact, progress: Progress | None = None)
     return uploaded
 
 
-def artefacts(net: Network) -> list[Artefact]:
+def stored(net: Network) -> list[StoredFile]:
     """What the creator has and can use."""
-    found = net.canister(CREATOR).getArtefacts()
-    return [Artefact(*_target(one["target"]), one["size"], one["sha256"].hex(), one["createdAt"]) for one in found]
+    records = net.canister(CREATOR).getArtefacts()
+    return [
+        StoredFile(*_target(record["target"]), record["size"], record["sha256"].hex(), record["createdAt"])
+        for record in records
+    ]
 
 
 def _target(target: dict[str, Any]) -> tuple[str, str]:
@@ -168,7 +171,7 @@ def _send(creator: Canister, announced: dict[str, Any], artifact: Artifact, stat
     return sent
 
 
-def parallel(work: Callable[[Item], Done], items: Sequence[Item], at_once: int) -> Iterator[Done]:
+def parallel(work: Callable[[_Item], _Done], items: Sequence[_Item], at_once: int) -> Iterator[_Done]:
     """`work` on every item, several at once; after the first error no further item is begun."""
     with ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(work, item) for item in items]

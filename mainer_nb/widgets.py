@@ -35,8 +35,8 @@ class NetworkChoice:
     """Two lists; `network` and `identity` are what is chosen in them."""
 
     def __init__(self, network_name: str, identity_name: str | None) -> None:
-        networks = [(f"{one.name}  ({one.url or 'embedded'})", one.name) for one in network.known()]
-        identities = [(f"{one.name}  ({one.tool})", one.name) for one in identity.known() if one.path]
+        networks = [(f"{config.name}  ({config.url or 'embedded'})", config.name) for config in network.known()]
+        identities = [(f"{entry.name}  ({entry.tool})", entry.name) for entry in identity.known() if entry.path]
         self._network = _list("network", networks, network_name)
         self._identity = _list("identity", identities, identity_name or identity.DEVELOPMENT)
         self._given = identity_name
@@ -59,7 +59,7 @@ class ModelChoice:
     """A list; `model` is what is chosen in it."""
 
     def __init__(self, name: str | Path | None) -> None:
-        names = [(one, one) for one in artifacts.model_names()]
+        names = [(name, name) for name in artifacts.model_names()]
         self._model = _list("model", names, str(name or artifacts.DEFAULT_MODEL))
 
     @property
@@ -106,7 +106,7 @@ def creator(net: Network) -> Form:
 
 def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
     """A form that opens a challenge with a question of one's own and has an Own mAIner answer one."""
-    answering = [(one.name, one.controller_id) for one in mainers if one.kind == "Own"]
+    answering = [(mainer.name, mainer.controller_id) for mainer in mainers if mainer.kind == "Own"]
     topic = ipywidgets.Text(description="topic", value="geography", **WIDE)
     question = ipywidgets.Text(description="question", value="What is the capital of Italy?", **WIDE)
     mainer = ipywidgets.Dropdown(description="mAIner", options=answering, **WIDE)
@@ -122,13 +122,13 @@ def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
 
 
 def _services(net: Network) -> list[tuple[str, str]]:
-    services = [one for one in create.mainers(net) if one.kind == "ShareService"]
-    return [(f"{one.name}  ({one.controller_id})", one.controller_id) for one in services]
+    services = [service for service in create.mainers(net) if service.kind == "ShareService"]
+    return [(f"{service.name}  ({service.controller_id})", service.controller_id) for service in services]
 
 
 def _list(description: str, options: list[tuple[str, str]], value: str) -> ipywidgets.Dropdown:
     """A list of choices, to which a value that is not among them (an address, a path) is added."""
-    if value not in [one for _, one in options]:
+    if value not in [choice for _, choice in options]:
         options = [(value, value), *options]
     return ipywidgets.Dropdown(description=description, options=options, value=value, **WIDE)
 

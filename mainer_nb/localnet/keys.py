@@ -189,6 +189,6 @@ def _expand(message: bytes, domain: bytes) -> bytes:
     """48 bytes of expand_message_xmd with SHA-256 (RFC 9380, section 5.3.1), to be reduced to a scalar."""
     suffix = domain + bytes([len(domain)])
     first = hashlib.sha256(bytes(64) + message + (48).to_bytes(2, "big") + b"\0" + suffix).digest()
-    one = hashlib.sha256(first + b"\1" + suffix).digest()
-    mixed = bytes(a ^ b for a, b in zip(first, one, strict=True))
-    return (one + hashlib.sha256(mixed + b"\2" + suffix).digest())[:48]
+    second = hashlib.sha256(first + b"\1" + suffix).digest()
+    mixed = bytes(a ^ b for a, b in zip(first, second, strict=True))
+    return (second + hashlib.sha256(mixed + b"\2" + suffix).digest())[:48]

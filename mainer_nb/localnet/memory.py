@@ -320,7 +320,7 @@ def _scanned_ranges(address: int, size: int) -> list[Range]:
     found: list[Range] = []
     while scan.start < scan.end:
         count = fcntl.ioctl(_pagemap(), _PAGEMAP_SCAN, scan, True)
-        found += [(one.start - address, one.end - one.start) for one in regions[:count]]
+        found += [(region.start - address, region.end - region.start) for region in regions[:count]]
         scan.start = scan.walk_end
     return _merged(found, size)
 

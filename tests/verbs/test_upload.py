@@ -45,14 +45,14 @@ def test_the_creator_has_what_was_uploaded(uploaded: Network) -> None:
         ("LlmWasm", "tiny", artifacts.llm_wasm().sha256),
         ("LlmModel", "tiny", artifacts.model("tiny").sha256),
     }
-    assert expected <= {(one.target, one.model, one.sha256) for one in upload.artefacts(uploaded)}
+    assert expected <= {(file.target, file.model, file.sha256) for file in upload.stored(uploaded)}
     assert uploaded.canister(CREATOR).getModelPromptFormat({"Other": "tiny"}) == BASE_MODEL.candid()
 
 
 def test_what_is_there_is_not_sent_again(uploaded: Network) -> None:
     again = upload.upload_all(uploaded, "tiny")
-    assert [one.target for one in again] == ["MainerControllerWasm", "LlmWasm", "LlmModel"]
-    assert all(one.skipped for one in again)
+    assert [file.target for file in again] == ["MainerControllerWasm", "LlmWasm", "LlmModel"]
+    assert all(file.skipped for file in again)
 
 
 def test_an_interrupted_upload_goes_on_where_it_stopped(deployed: Network, padded: Artifact) -> None:
@@ -67,7 +67,7 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(deployed: Network, padde
     assert done.sent == padded.size - status["chunkSize"]
     assert done.sha256 == padded.sha256
     assert ("LlmWasm", "resumed", padded.sha256) in {
-        (one.target, one.model, one.sha256) for one in upload.artefacts(deployed)
+        (file.target, file.model, file.sha256) for file in upload.stored(deployed)
     }
 
 
@@ -90,7 +90,7 @@ def test_a_wrong_checksum_is_refused_and_the_artefact_before_it_stays(
     other = artifact_of(tmp_path / "other.wasm", padded.data()[:-1] + b"!")
     with pytest.raises(CanisterError, match=r"uploadFinish answered Err .*sha256"):
         upload.upload_llm_wasm(deployed, replace(other, sha256="00" * 32), variant)
-    kept = [one.sha256 for one in upload.artefacts(deployed) if one.model == "checked"]
+    kept = [file.sha256 for file in upload.stored(deployed) if file.model == "checked"]
     assert kept == [padded.sha256]
 
 
@@ -110,4 +110,4 @@ def test_somebody_else_may_not_upload(
 ) -> None:
     with pytest.raises((CanisterError, RejectError), match=r"Unauthorized|reject"):
         upload.upload_llm_wasm(as_stranger(deployed), padded, {"Other": "stranger"})
-    assert "stranger" not in {one.model for one in upload.artefacts(deployed)}
+    assert "stranger" not in {file.model for file in upload.stored(deployed)}

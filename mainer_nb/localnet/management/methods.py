@@ -180,7 +180,7 @@ def only_controllers(canister: Canister, caller: bytes) -> None:
     """
     state = canister.state
     if caller not in state.settings.controllers:
-        names = " ".join(principal.to_text(one) for one in state.settings.controllers)
+        names = " ".join(principal.to_text(controller) for controller in state.settings.controllers)
         raise caller_fault(
             "IC0512",
             f"Only the controllers of the canister {principal.to_text(state.id)} can control it.\n"

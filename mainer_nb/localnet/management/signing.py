@@ -92,7 +92,7 @@ def _vetkd_key(network: Scheduler, args: Any, canister_id: bytes) -> keys.VetKey
 def _name(args: Any, scheme: str) -> str:
     name: str = args["key_id"]["name"]
     if name not in keys.NAMES:
-        existing = ", ".join(f"{scheme}:{one}" for one in keys.NAMES)
+        existing = ", ".join(f"{scheme}:{name}" for name in keys.NAMES)
         raise caller_fault("IC0406", f"Requested unknown threshold key: {scheme}:{name}, existing keys: [{existing}]")
     return name
 

@@ -60,8 +60,8 @@ def install(folder: Path) -> None:
         store = ic.network.store
         if store.meta("next canister", 0) < FIRST_ORDINARY:
             store.set_meta("next canister", FIRST_ORDINARY)
-        for one in wanted(ic.network.subnet_id):
-            _install(ic, one)
+        for canister in wanted(ic.network.subnet_id):
+            _install(ic, canister)
 
 
 def wanted(subnet: bytes) -> Iterator[SystemCanister]:
