@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from forwarder import Forwarder
-from protocol import (
+from mainer_canisters import (
     CHUNK,
     PROMPT_FORMAT,
     SHARE_CYCLES,

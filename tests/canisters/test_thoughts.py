@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import scripted_llm
-from protocol import PROMPT_FORMAT, TRILLION, Protocol
+from mainer_canisters import PROMPT_FORMAT, TRILLION, Protocol
 
 from mainer_nb.errors import CanisterError
 
