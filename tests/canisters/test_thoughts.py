@@ -8,10 +8,11 @@ from mainer_canisters import PROMPT_FORMAT, TRILLION, Protocol
 
 from mainer_nb.errors import CanisterError
 
-CHAT = {**PROMPT_FORMAT, "suffix": "<|im_end|>\n<|im_start|>assistant\n", "stop": []}
+SUFFIX = "<|im_end|>\n<|im_start|>assistant\n"
+CHAT = {**PROMPT_FORMAT, "suffix": SUFFIX, "stop": []}
 
 
-def answer(protocol: Protocol, text: str, suffix: str = CHAT["suffix"], finished: bool = True) -> str:
+def answer(protocol: Protocol, text: str, suffix: str = SUFFIX, finished: bool = True) -> str:
     """What is submitted when a model says `text`."""
     own = protocol.mainer("Own")
     own.setPromptFormat({**CHAT, "suffix": suffix})
@@ -44,7 +45,7 @@ def test_thoughts_are_no_part_of_the_answer(supplied: Protocol, said: str, submi
 
 
 def test_thoughts_that_the_prompt_begins_end_with_their_marker(supplied: Protocol) -> None:
-    assert answer(supplied, "France?</think>\n\nParis", suffix=CHAT["suffix"] + "<think>\n") == "Paris"
+    assert answer(supplied, "France?</think>\n\nParis", suffix=SUFFIX + "<think>\n") == "Paris"
 
 
 @pytest.mark.parametrize(
@@ -58,5 +59,5 @@ def test_thoughts_that_the_prompt_begins_end_with_their_marker(supplied: Protoco
 )
 def test_unfinished_thoughts_are_no_answer(supplied: Protocol, said: str, cue: str) -> None:
     with pytest.raises(CanisterError, match="nothing but thoughts"):
-        answer(supplied, said, CHAT["suffix"] + cue, finished=False)
+        answer(supplied, said, SUFFIX + cue, finished=False)
     assert supplied.game_state.getSubmissionsAdmin() == []
