@@ -51,12 +51,12 @@ class Canister:
         except did.DidError as error:
             raise ArgumentError(str(error)) from error
 
-    def __getattr__(self, name: str) -> Method:
+    def __getattr__(self, name: str) -> CanisterMethod:
         methods = self.__dict__.get("methods", {})  # empty while the object is being made or copied
         if name not in methods:
             who = self.__dict__.get("name") or "the canister"
             raise AttributeError(f"{who} has no method {name!r}; it has {', '.join(methods)}")
-        return Method(self, methods[name])
+        return CanisterMethod(self, methods[name])
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *self.methods]
@@ -65,7 +65,7 @@ class Canister:
         return f"Canister({self.name or 'unnamed'}, {self.canister_id})"
 
 
-class Method:
+class CanisterMethod:
     """A method of a canister, to be called."""
 
     def __init__(self, canister: Canister, method: did.Method) -> None:

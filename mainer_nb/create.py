@@ -22,7 +22,7 @@ from . import upload
 from .agent import to_principal
 from .canister import Canister, case
 from .errors import ArgumentError, PreconditionError
-from .models import Variant
+from .models import ModelVariant
 from .network import CREATOR, Network
 from .progress import Progress, Silent
 
@@ -80,7 +80,9 @@ def create_mainer(
     return mainer(net, made["newCanisterId"])
 
 
-def add_llm(net: Network, controller_id: str, model: Variant | None = None, progress: Progress | None = None) -> str:
+def add_llm(
+    net: Network, controller_id: str, model: ModelVariant | None = None, progress: Progress | None = None
+) -> str:
     """Create an LLM for the mAIner controller (Own or ShareService); its canister id.
 
     `model`: an AvailableModels value, None: the model uploaded last. Takes as long as loading the model does.

@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import ArtifactCorrupt
 
-Variant = str | dict[str, str]
+ModelVariant = str | dict[str, str]
 
 # What stands for the user's text while the template is rendered.
 USER_TEXT = "\u2402user text\u2403"
@@ -62,7 +62,7 @@ class Model:
     parameters: int
     context: int
     quantization: str
-    variant: Variant
+    variant: ModelVariant
     chat: bool
     prompt: PromptFormat
 
@@ -95,7 +95,7 @@ def describe(path: Path) -> Model:
     )
 
 
-def variant_text(variant: Variant | dict[str, None]) -> str:
+def variant_text(variant: ModelVariant | dict[str, None]) -> str:
     """A variant for people: its case, or for Other its text."""
     if isinstance(variant, str):
         return variant
@@ -103,7 +103,7 @@ def variant_text(variant: Variant | dict[str, None]) -> str:
     return value or case
 
 
-def _variant(name: str, architecture: str, width: int | None, parameters: int) -> Variant:
+def _variant(name: str, architecture: str, width: int | None, parameters: int) -> ModelVariant:
     """The two named models are known by architecture and shape; any other goes by its name."""
     if architecture == "qwen2" and width == 896 and parameters > 4e8:
         return "Qwen2_5_500M"

@@ -81,7 +81,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Failure:
+class MainerFailure:
     """A step of a mAIner that went wrong. `action`: what it was; `dropped`: whether the challenge was given up."""
 
     action: str
@@ -330,7 +330,7 @@ def submitted(net: Network, controller_id: str) -> list[Submission]:
     return [_submission(one) for one in mainer_canister(net, controller_id).getSubmittedResponsesAdmin()]
 
 
-def failures(net: Network, controller_id: str) -> list[Failure]:
+def failures(net: Network, controller_id: str) -> list[MainerFailure]:
     """What went wrong in a mAIner recently, oldest first."""
     return [_failure(one) for one in mainer_canister(net, controller_id).getRecentFailuresAdmin()]
 
@@ -440,8 +440,8 @@ def _queued(record: dict[str, Any]) -> Queued:
     )
 
 
-def _failure(record: dict[str, Any]) -> Failure:
-    return Failure(
+def _failure(record: dict[str, Any]) -> MainerFailure:
+    return MainerFailure(
         record["action"], record["challengeId"], record["reason"], record["dropped"], _time(record["timestamp"])
     )
 

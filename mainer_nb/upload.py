@@ -96,7 +96,7 @@ def upload_controller(net: Network, wasm: Artifact, progress: Progress | None = 
 
 
 def upload_llm_wasm(
-    net: Network, wasm: Artifact, variant: models.Variant, progress: Progress | None = None
+    net: Network, wasm: Artifact, variant: models.ModelVariant, progress: Progress | None = None
 ) -> Uploaded:
     """Upload the wasm of which the LLM canisters for a model are made. Raises as `upload_all`."""
     return _upload(net, {"LlmWasm": variant}, wasm, progress)

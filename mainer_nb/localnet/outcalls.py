@@ -24,7 +24,7 @@ from yarl import URL
 
 from .errors import Failure, Reject, RejectCode
 from .header_names import HEADER_NAME
-from .management.http_request import MAX_HEADERS_SIZE, Fetched, Headers, Request, oversize
+from .management.http_request import MAX_HEADERS_SIZE, Fetched, Headers, HttpRequest, oversize
 
 #: Seconds until a request must be answered.
 TIMEOUT_SECONDS = 30
@@ -45,7 +45,7 @@ class Outcalls:
         self._session = asyncio.run_coroutine_threadsafe(_session(), self._loop).result()
         self._running: set[concurrent.futures.Future[Fetched | Reject]] = set()
 
-    def begin(self, request: Request, done: Callable[[Fetched | Reject], None]) -> None:
+    def begin(self, request: HttpRequest, done: Callable[[Fetched | Reject], None]) -> None:
         """Makes `request`; `done` gets what became of it, on another thread, unless `close` comes first."""
         future = asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
         self._running.add(future)
@@ -57,7 +57,7 @@ class Outcalls:
 
         future.add_done_callback(finish)
 
-    async def _fetch(self, request: Request) -> Fetched | Reject:
+    async def _fetch(self, request: HttpRequest) -> Fetched | Reject:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await _fetch(self._session, request)
@@ -95,7 +95,7 @@ async def _session() -> aiohttp.ClientSession:
     )
 
 
-async def _fetch(session: aiohttp.ClientSession, request: Request) -> Fetched:
+async def _fetch(session: aiohttp.ClientSession, request: HttpRequest) -> Fetched:
     url = _url(request.url)
     sending = session.request(
         request.method, url, headers=_sendable(request.headers), data=request.body or None, allow_redirects=False

@@ -240,7 +240,7 @@ class SandboxCanister:
         return f"<canister {principal.to_text(self.id)}>"
 
     @property
-    def interface(self) -> did.Service:
+    def interface(self) -> did.Interface:
         """Its interface: the one it was given, else the one in its module's metadata.
 
         Raises:

@@ -421,7 +421,7 @@ class Scheduler:
                 answer = management.http_request.conclude(self, message, fetched)
         except Failure as failure:
             answer = management.Answer(failure.reject, message.cycles)
-        if isinstance(answer, management.http_request.Request):
+        if isinstance(answer, management.http_request.HttpRequest):
             self._fetch(number, message, answer)
             return
         with self.lock:
@@ -430,7 +430,7 @@ class Scheduler:
                 self.respond(message.origin, answer.response, answer.refund)
             self.flush()
 
-    def _fetch(self, number: int, message: CallMessage, request: management.http_request.Request) -> None:
+    def _fetch(self, number: int, message: CallMessage, request: management.http_request.HttpRequest) -> None:
         """Makes a request for a canister. The call goes back into the queue when it has been answered."""
 
         def fetched(outcome: management.http_request.Fetched | Reject) -> None:

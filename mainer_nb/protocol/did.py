@@ -38,7 +38,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Service:
+class Interface:
     """What a .did file says: methods by name, types of the installation argument, type definitions by name."""
 
     methods: dict[str, Method]
@@ -46,7 +46,7 @@ class Service:
     types: dict[str, Type]
 
 
-def parse(text: str, source: str = "the interface description") -> Service:
+def parse(text: str, source: str = "the interface description") -> Interface:
     """The service that `text` describes (without methods if it has only type definitions).
 
     Raises `DidError`; `source` names the text in the error, for example the path of the file.
@@ -232,7 +232,7 @@ class _Parser:
 
     # Descriptions
 
-    def description(self) -> Service:
+    def description(self) -> Interface:
         init_args, actor = _Args(), candid.Service()
         while self._token.kind != "end":
             if self._accept("type"):
@@ -251,7 +251,7 @@ class _Parser:
                 self._expect(";", "after the definition")
         self._check_methods()
         methods = {name: self._method(name, type_) for name, type_ in actor.methods}
-        return Service(methods, tuple(init_args.types), self._types)
+        return Interface(methods, tuple(init_args.types), self._types)
 
     def _definition(self) -> None:
         start = self._token.at

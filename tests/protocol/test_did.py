@@ -87,7 +87,7 @@ def test_only_types() -> None:
     service = did.parse("type A = record { b : B }; type B = nat;")
     assert service.methods == {}
     assert service.types["A"] == candid.record({"b": candid.NAT})
-    assert did.parse("") == did.Service({}, (), {})
+    assert did.parse("") == did.Interface({}, (), {})
 
 
 def test_parse_type() -> None:

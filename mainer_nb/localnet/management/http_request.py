@@ -43,7 +43,7 @@ Headers = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """A request to be made; its response may have `max_response_bytes`, headers and body together."""
 
     url: str
@@ -63,7 +63,7 @@ class Fetched:
 
 
 @method("canisters", target=None)
-def http_request(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Request:
+def http_request(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> HttpRequest:
     if network.outside is None:
         raise caller_fault("IC0406", OFF)
     wrong = _wrong(message.caller, args)
@@ -74,7 +74,7 @@ def http_request(network: Scheduler, _: Canister | None, message: CallMessage, a
         text = f"http_request request sent with {message.cycles} cycles, but {price} cycles are required."
         raise caller_fault("IC0406", text)
     verb = next(iter(args["method"])).upper()
-    return Request(args["url"], verb, _headers(args), args["body"] or b"", _max_response_bytes(args))
+    return HttpRequest(args["url"], verb, _headers(args), args["body"] or b"", _max_response_bytes(args))
 
 
 def _wrong(caller: bytes, args: Any) -> str | None:

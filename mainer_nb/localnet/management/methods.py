@@ -21,7 +21,7 @@ from ..state import CallMessage, FromSystem, FromUser
 
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
-    from .http_request import Request
+    from .http_request import HttpRequest
 
 INTERFACE = did.parse((Path(__file__).parent / "management.did").read_text(encoding="utf-8"), "management.did")
 
@@ -34,7 +34,7 @@ class Answer:
     refund: int
 
 
-Handler = Callable[["Scheduler", Canister | None, CallMessage, Any], "Answer | Request | None"]
+Handler = Callable[["Scheduler", Canister | None, CallMessage, Any], "Answer | HttpRequest | None"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def check_ingress(network: Scheduler, sender: bytes, name: str, arg: bytes) -> C
     return canister
 
 
-def handle(network: Scheduler, canister: Canister | None, message: CallMessage) -> Answer | Request | None:
+def handle(network: Scheduler, canister: Canister | None, message: CallMessage) -> Answer | HttpRequest | None:
     """Executes a call. The answer comes later if there is none, or a request is to be made first.
 
     Raises:
