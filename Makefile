@@ -17,11 +17,12 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python tools/install.py
 RUN ?=
 TEST ?=
 
 run: $(VENV)/installed
-	$(BIN)/mainer-nb run $(RUN)
+	@$(BIN)/mainer-nb run $(RUN)
 
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -59,23 +60,23 @@ rebuild-check:
 
 clean:
 	@if [ -x $(BIN)/mainer-nb ]; then $(BIN)/mainer-nb net reset; fi
-	rm -rf $(VENV) runs .localnet build mainer_nb.egg-info
+	rm -rf $(VENV) runs .localnet build
 
 # What is needed to run: the package. What is needed to test: the tools, the sources that the LLM canister is built from,
 # and the LLM canister itself, so that the tests need no network and do not wait for a compiler.
 $(VENV)/installed: $(VENV)/created pyproject.toml
-	$(BIN)/python -m pip install --disable-pip-version-check -e .
+	@$(INSTALL) "the workbench into $(VENV)" -e .
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python -m pip install --disable-pip-version-check -e ".[test]"
-	$(BIN)/python canisters/llama_cpp/build.py --fetch
-	$(BIN)/python -c "from mainer_nb import artifacts, progress; artifacts.llm_wasm(progress.auto())"
+	@$(INSTALL) "the tests' tools into $(VENV)" -e ".[test]"
+	@$(BIN)/python -m mainer_nb.llm_build --fetch
+	@$(BIN)/python -c "from mainer_nb import artifacts, progress; artifacts.llm_wasm(progress.auto())"
 	@touch $@
 
 # What is compared with: other clients, and llama.cpp natively, which is compiled here and wants a C++ compiler.
 $(VENV)/installed-bench: $(VENV)/installed
-	$(BIN)/python -m pip install --disable-pip-version-check -e ".[bench]"
+	@$(INSTALL) "what is compared with into $(VENV)" -e ".[bench]"
 	@touch $@
 
 # PYTHON chooses another interpreter: make run PYTHON=/opt/python3.12/bin/python3

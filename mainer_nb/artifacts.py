@@ -12,11 +12,9 @@ a user adds (a gguf, another llama_cpp.wasm) is not in the manifest and is check
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shlex
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import models, places
+from . import llm_build, models, places
 from .errors import ArtifactCorrupt, ArtifactError, ArtifactMissing
 from .localnet import wasm
 from .localnet.cache import prune
@@ -90,7 +88,6 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
     own = places.files() / LLM_WASM
     if own.exists():
         return _checked(own)
-    build = _llm_build()
     cache = places.cache() / "llama_cpp"
     with (progress or Silent()).task(f"build {LLM_WASM}, on first use", unit="steps") as task:
 
@@ -99,18 +96,18 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
             task.note(text)
 
         try:
-            build.fetch(cache)
-            built = build.build(cache / LLM_WASM, show, cache)
+            llm_build.fetch(cache)
+            built = llm_build.build(cache / LLM_WASM, show, cache)
             if not built.cached:
                 for kind in ("src", "obj", "wasm"):  # of earlier versions
                     prune(cache / kind, MAX_BUILT)
         except OSError as error:
             raise ArtifactError(places.unwritable(cache, error, ELSEWHERE)) from error
-        except build.BuildError as error:
+        except llm_build.BuildError as error:
             raise ArtifactError(
                 f"{LLM_WASM} cannot be built: {error}\nOr put one of llama_cpp_canister v0.0.1 into {own.parent}."
             ) from error
-    return Artifact(LLM_WASM, built.path, built.size, built.sha256, f"built from llama.cpp {build.LLAMA_COMMIT}")
+    return Artifact(LLM_WASM, built.path, built.size, built.sha256, f"built from llama.cpp {llm_build.LLAMA_COMMIT}")
 
 
 def model_names() -> list[str]:
@@ -168,7 +165,9 @@ def _manifest() -> dict[str, dict[str, Any]]:
 
 def _remedy(path: Path, shipped: bool) -> str:
     if shipped:
-        name = shlex.quote(str(path))
+        name, source = shlex.quote(str(path)), places.shipped() / "files" / path.name
+        if source.is_file() and source != path and not (places.project() / ".git").exists():
+            return f"Get it back with `cp {shlex.quote(str(source))} {name}`."
         # deleted first: git leaves a file alone that it takes for unchanged, such as one whose line ends it made itself
         delete = f"rm {name} && " if path.exists() else ""
         return f"Get it back with `{delete}git checkout {name}`."
@@ -259,25 +258,3 @@ def _assemble(package: ModuleType, path: Path) -> None:
     finally:
         with suppress(OSError):
             draft.unlink()
-
-
-def _llm_build() -> ModuleType:
-    """The LLM canister's build script, which lies beside its sources and not in this package."""
-    path = places.project() / "canisters/llama_cpp/build.py"
-    if not path.is_file():
-        raise ArtifactMissing(
-            f"no file {path}, so the LLM canister cannot be built. Use a clone of the repository, "
-            f"or put llama_cpp_canister's {LLM_WASM} into {places.files()}."
-        )
-    return _imported(path)
-
-
-@lru_cache
-def _imported(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("llama_cpp_build", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module

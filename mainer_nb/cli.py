@@ -1,5 +1,6 @@
 """The command `mainer-nb`: the embedded network and the notebooks from a shell.
 
+    mainer-nb init FOLDER
     mainer-nb net start | status | stop | reset
     mainer-nb run [NOTEBOOK ...] [--network NAME] [--model NAME] [-p NAME VALUE] …
 
@@ -10,13 +11,15 @@ from __future__ import annotations
 
 import argparse
 import io
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from . import network, places, progress
+from . import init, network, places, progress
 from .errors import ArgumentError, MainerError
 from .localnet import server
 
@@ -39,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mainer-nb", description="The mAIner workbench.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    new = commands.add_parser("init", help="make a folder to work in, with the notebooks and the canisters")
+    new.add_argument("folder", type=Path, metavar="FOLDER", help="a new or an empty folder")
+    new.set_defaults(do=_init)
     net = commands.add_parser("net", help="the embedded network")
     actions = net.add_subparsers(required=True, metavar="ACTION")
     start = actions.add_parser("start", help="start it in the background, if it is not running")
@@ -67,6 +73,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", type=Path, help="folder for the runs (default: runs/)")
     run.set_defaults(do=_run)
     return parser
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    for name, files in init.project(arguments.folder).items():
+        print(f"{arguments.folder / name}: {', '.join(files)}")
+    print("\nNext:")
+    if arguments.folder.resolve() != Path.cwd():
+        print(f"  cd {shlex.quote(str(arguments.folder))}")
+    print(f"  {_command('mainer-nb') + ' run':<26}  # all notebooks, in order, into one report")
+    print(f"  {_command('jupyter') + ' lab notebooks':<26}  # or open them, to click and change")
+    return 0
+
+
+def _command(name: str) -> str:
+    """How to type a command of this installation."""
+    return name if shutil.which(name) else shlex.quote(str(Path(sys.executable).with_name(name)))
 
 
 def _net_start(arguments: argparse.Namespace) -> int:

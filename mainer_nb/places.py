@@ -30,24 +30,34 @@ VARIABLES = (
 )
 
 MARK = Path("files", "manifest.json")  # what makes a directory the project
+PACKAGE = Path(__file__).resolve().parent
 
 
 def project() -> Path:
     """The project's directory: the working directory or the nearest one above that has `files/manifest.json`,
-    else the one this package was installed from.
+    else the clone that this package was installed from.
 
     Raises PreconditionError if there is none.
     """
     if given := os.environ.get("MAINER_NB_PROJECT"):
         return Path(given).resolve()
     here = Path.cwd().resolve()
-    for directory in (here, *here.parents, Path(__file__).resolve().parent.parent):
+    for directory in (here, *here.parents, PACKAGE.parent):
         if (directory / MARK).is_file():
             return directory
     raise PreconditionError(
         f"no project here: neither {here} nor a directory above it has {MARK}. "
-        "Run this in a clone of the repository, or name one in MAINER_NB_PROJECT."
+        "Make one with `mainer-nb init FOLDER` and run this there, or name one in MAINER_NB_PROJECT."
     )
+
+
+def shipped() -> Path:
+    """What comes with the package, laid out as in the repository: notebooks, files/, the LLM canister's sources.
+
+    In a clone this is the clone; a wheel carries a copy, from which `mainer-nb init` makes projects.
+    """
+    clone = PACKAGE.parent
+    return clone if (clone / MARK).is_file() else PACKAGE / "shipped"
 
 
 def files() -> Path:

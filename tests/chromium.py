@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+WIDTH, HEIGHT = 1300, 1000  # of its window
 EXECUTABLE = next(
     (
         found

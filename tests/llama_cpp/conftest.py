@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import pytest
 import tiny_gguf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from llm_canister import load, seen_by, upload
 
-from mainer_nb import artifacts, management, places
+from mainer_nb import artifacts, management
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.identity import Identity
@@ -41,19 +38,6 @@ def owner(new_agent: Callable[[], Agent]) -> Agent:
 @pytest.fixture(scope="session")
 def wasm() -> bytes:
     return artifacts.llm_wasm().data()
-
-
-@pytest.fixture(scope="session")
-def build() -> ModuleType:
-    """The build script."""
-    path = places.project() / "canisters/llama_cpp/build.py"
-    spec = importlib.util.spec_from_file_location("llama_cpp_build_in_tests", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

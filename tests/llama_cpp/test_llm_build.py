@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import wasmtime
 
-from mainer_nb import places
+from mainer_nb import llm_build, places
 from mainer_nb.protocol import did
 
 # What the canister may use of the system API: all of it is on mainnet.
@@ -20,8 +19,8 @@ SYSTEM_API = {
 }  # fmt: skip
 
 
-def test_the_module_imports_only_what_mainnet_has(wasm: bytes, build: ModuleType) -> None:
-    found = build.imports(wasm)
+def test_the_module_imports_only_what_mainnet_has(wasm: bytes) -> None:
+    found = llm_build.imports(wasm)
     assert {module for module, _ in found} == {"ic0"}
     assert {name for _, name in found} <= SYSTEM_API
 
@@ -41,28 +40,28 @@ def test_the_module_fits_between_canisters_and_says_nothing_of_where_it_was_buil
         assert str(path).encode() not in wasm
 
 
-def test_an_edit_that_does_not_fit_is_an_error(build: ModuleType, tmp_path: Path) -> None:
+def test_an_edit_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.cpp").write_text("one two two")
-    build.apply(build.Edit("a.cpp", "a reason", "one", "1"), tmp_path)
-    build.apply(build.Edit("a.cpp", "a reason", "two", "2", count=2), tmp_path)
+    llm_build.apply(llm_build.Edit("a.cpp", "a reason", "one", "1"), tmp_path)
+    llm_build.apply(llm_build.Edit("a.cpp", "a reason", "two", "2", count=2), tmp_path)
     assert (tmp_path / "a.cpp").read_text() == "1 2 2"
     for old, count in (("three", 1), ("2", 1), ("1", 2)):
-        with pytest.raises(build.BuildError, match=r"a\.cpp: expected \d time.*a reason"):
-            build.apply(build.Edit("a.cpp", "a reason", old, "x", count), tmp_path)
+        with pytest.raises(llm_build.BuildError, match=r"a\.cpp: expected \d time.*a reason"):
+            llm_build.apply(llm_build.Edit("a.cpp", "a reason", old, "x", count), tmp_path)
     assert (tmp_path / "a.cpp").read_text() == "1 2 2"
 
 
-def test_a_build_without_sources_says_how_to_get_them(build: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(build.BuildError, match="--fetch"):
-        build.build(tmp_path / "out.wasm", lambda done, total, text: None, tmp_path)
-    build.sdist_path(tmp_path).write_bytes(b"damaged")
-    with pytest.raises(build.BuildError, match="missing or damaged"):
-        build.build(tmp_path / "out.wasm", lambda done, total, text: None, tmp_path)
+def test_a_build_without_sources_says_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(llm_build.BuildError, match="--fetch"):
+        llm_build.build(tmp_path / "out.wasm", lambda done, total, text: None, tmp_path)
+    llm_build.sdist_path(tmp_path).write_bytes(b"damaged")
+    with pytest.raises(llm_build.BuildError, match="missing or damaged"):
+        llm_build.build(tmp_path / "out.wasm", lambda done, total, text: None, tmp_path)
     assert not (tmp_path / "out.wasm").exists()
 
 
-def test_a_wasm_that_imports_anything_else_is_refused(build: ModuleType, tmp_path: Path) -> None:
+def test_a_wasm_that_imports_anything_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "foreign.wasm"
     path.write_bytes(wasmtime.wat2wasm('(module (import "wasi_snapshot_preview1" "fd_write" (func)))'))
-    with pytest.raises(build.BuildError, match=r"wasi_snapshot_preview1\.fd_write"):
-        build.check_imports(path)
+    with pytest.raises(llm_build.BuildError, match=r"wasi_snapshot_preview1\.fd_write"):
+        llm_build.check_imports(path)

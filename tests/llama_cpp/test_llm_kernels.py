@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import gguf
 import numpy as np
@@ -15,7 +14,7 @@ import wasmtime
 from llm_canister import load, upload
 from tiny_gguf import Quantization
 
-from mainer_nb import places
+from mainer_nb import llm_build, places
 from mainer_nb.canister import Canister
 
 TEXT = "A prompt of some tokens, which are evaluated several at a time."
@@ -29,10 +28,10 @@ Multiply = Callable[[Quantization, np.ndarray, np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def multiply(wasm: bytes, build: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Multiply:
+def multiply(wasm: bytes, tmp_path_factory: pytest.TempPathFactory) -> Multiply:
     """multiply(type, rows of weights as bytes, columns): the products, a row for each column."""
     assert wasm  # its objects are there
-    instance, store = _kernels(build, tmp_path_factory.mktemp("kernels"))
+    instance, store = _kernels(tmp_path_factory.mktemp("kernels"))
     exports = instance.exports(store)
     memory = exports["memory"]
     assert isinstance(memory, wasmtime.Memory)
@@ -58,20 +57,20 @@ def multiply(wasm: bytes, build: ModuleType, tmp_path_factory: pytest.TempPathFa
     return compute
 
 
-def _kernels(build: ModuleType, work: Path) -> tuple[wasmtime.Instance, wasmtime.Store]:
+def _kernels(work: Path) -> tuple[wasmtime.Instance, wasmtime.Store]:
     """The canister's kernels with ggml and kernels.cpp, linked as the canister is."""
     cache = places.cache() / "llama_cpp"
-    tree = build.source_tree(cache)
-    for name, target in {"llama.cpp": tree, "shim": build.HERE / "shim", "tests": Path(__file__).parent}.items():
+    tree = llm_build.source_tree(cache)
+    for name, target in {"llama.cpp": tree, "shim": llm_build.SOURCES / "shim", "tests": Path(__file__).parent}.items():
         (work / name).symlink_to(target)
-    units = build.units(tree, work / "unity")
+    units = llm_build.units(tree, work / "unity")
     ours = ("kernels.cpp", "backends.cpp")
     needed = [unit for unit in units if unit.source.is_relative_to(tree / "ggml") or unit.name in ours]
-    objects = [cache / "obj" / f"{build.object_key(unit)}.o" for unit in needed]
+    objects = [cache / "obj" / f"{llm_build.object_key(unit)}.o" for unit in needed]
     flags = next(unit.flags for unit in needed if unit.name == "kernels.cpp")
-    links = [flag for flag in build.LINK_FLAGS if "--wrap" not in flag]
+    links = [flag for flag in llm_build.LINK_FLAGS if "--wrap" not in flag]
     command = ["c++", *flags, "tests/kernels.cpp", *map(str, objects), *links, "-o", "k.wasm"]
-    build.zig(command, work, cache, "building the kernels' test")
+    llm_build.zig(command, work, cache, "building the kernels' test")
     store = wasmtime.Store()
     store.set_wasi(wasmtime.WasiConfig())
     module = wasmtime.Module(store.engine, (work / "k.wasm").read_bytes())

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import chromium
+import needed
 import pytest
 from localnet.driver import Driver, module
 from localnet.serving import serving
 
 from mainer_nb.protocol import candid, principal
 
-pytestmark = pytest.mark.skipif(chromium.EXECUTABLE is None, reason="no Chromium or Chrome is installed")
+pytestmark = needed.CHROMIUM
 
 PAGE = b"""<!doctype html>
 <title>A canister</title>
@@ -123,19 +123,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterat
     folder = tmp_path_factory.mktemp("site") / "network"
     with Driver(folder, module_cache) as driver, serving(driver.network) as port:
         yield Site(principal.to_text(driver.create(_asset_canister())), port)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium.browser() as started:
-        yield started
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    page = browser.new_page()
-    yield page
-    page.close()
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["own host", "canister id in the query"])

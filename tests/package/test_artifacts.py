@@ -72,11 +72,6 @@ def test_a_users_own_llm_wasm_is_used_instead_of_a_built_one(project: Path) -> N
     assert (found.path, found.origin) == (path, "your own file")
 
 
-def test_without_sources_or_file_the_llm_wasm_is_missing(project: Path) -> None:
-    with pytest.raises(ArtifactMissing, match=r"canisters/llama_cpp/build\.py.*put llama_cpp_canister's"):
-        artifacts.llm_wasm()
-
-
 def test_a_users_model_is_found_by_name_and_by_path(project: Path, write_gguf: Write) -> None:
     path = write_gguf(project / "files/my-model.gguf")
     assert artifacts.model_names() == [artifacts.DEFAULT_MODEL, "my-model"]

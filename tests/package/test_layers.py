@@ -15,11 +15,11 @@ LAYERS = (
     {"protocol"},  # what client and network share
     {"localnet"},  # the embedded network
     {"errors", "gguf_header", "ic_py", "kernels", "places", "progress"},  # what all of the following use
-    {"models", "artifacts"},  # files
+    {"models", "llm_build", "artifacts"},  # files
     {"agent", "canister", "identity", "management", "network"},  # a client of the Internet Computer
     {"deploy", "upload", "create", "check", "operate", "costs"},  # verbs
     {"expect", "tables", "plots", "widgets"},  # what shows and asserts results
-    {"parameters", "report", "run", "cli"},  # what runs notebooks
+    {"init", "parameters", "report", "run", "cli"},  # what makes projects and runs notebooks
 )
 #: Rooms that must not know the layer below them either.
 ALONE = {"protocol": {"protocol"}, "localnet": {"protocol", "localnet"}}

@@ -9,12 +9,12 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import needed
 import pytest
 import wasmtime
 from ic.agent import Agent
@@ -31,8 +31,6 @@ from mainer_nb.localnet.network import Network
 from mainer_nb.protocol import candid, principal
 
 HERE = Path(__file__).parent
-MODULES = HERE / "node_modules"
-ICP = MODULES / "@icp-sdk" / "icp-cli-linux-x64" / "bin" / "icp"
 MANAGEMENT = "aaaaa-aa"
 
 
@@ -122,14 +120,11 @@ def test_python_clients(served: Served, module_file: Path, client: Callable[[str
 # Clients from npm.
 
 
+@needed.JAVASCRIPT_AGENT
 def test_the_javascript_agent(served: Served, module_file: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node is not installed")
-    if not (MODULES / "@icp-sdk" / "core").exists():
-        pytest.skip("the JavaScript agent is not installed: make clients")
-    command = [node, str(HERE / "agent.mjs"), served.url, str(module_file)]
-    environment = {**os.environ, "NODE_PATH": str(MODULES)}
+    assert needed.NODE is not None
+    command = [needed.NODE, str(HERE / "agent.mjs"), served.url, str(module_file)]
+    environment = {**os.environ, "NODE_PATH": str(needed.CLIENTS)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -145,11 +140,10 @@ def test_the_javascript_agent(served: Served, module_file: Path) -> None:
     assert "not found" in found["deleted"]
 
 
+@needed.ICP_COMMAND
 def test_the_icp_command(served: Served, module_file: Path, tmp_path: Path) -> None:
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         pytest.skip("the icp command is tested on Linux, x86-64")
-    if not ICP.exists():
-        pytest.skip("the icp command is not installed: make clients")
     interface, own_interface = tmp_path / "management.did", tmp_path / "probe.did"
     interface.write_text(
         "service : { provisional_create_canister_with_cycles :"
@@ -162,7 +156,7 @@ def test_the_icp_command(served: Served, module_file: Path, tmp_path: Path) -> N
         key = served.network.root_key.hex()
         where = ["--network", served.url, "--root-key", key, "--identity", "tester"] if network else []
         done = subprocess.run(
-            [str(ICP), *args, *where], capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path
+            [str(needed.ICP), *args, *where], capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

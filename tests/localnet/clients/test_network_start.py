@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import needed
 import pytest
 import wasmtime
 import yaml
@@ -25,7 +26,6 @@ from mainer_nb import deploy, identity, management, network
 from mainer_nb.canister import Canister
 from mainer_nb.errors import IdentityError
 
-ICP_COMMAND = Path(__file__).parent / "node_modules" / "@icp-sdk" / "icp-cli-linux-x64" / "bin" / "icp"
 MANIFEST = """
 canisters:
   - name: counter
@@ -53,7 +53,7 @@ pytestmark = [
         platform.system() != "Linux" or platform.machine() != "x86_64",
         reason="the icp command is tested on Linux, x86-64",
     ),
-    pytest.mark.skipif(not ICP_COMMAND.exists(), reason="the icp command is not installed: make clients"),
+    needed.ICP_COMMAND,
 ]
 
 
@@ -87,7 +87,7 @@ class Project:
 
     def icp(self, *args: str, fails: bool = False) -> str:
         """What the command prints, errors included if it `fails`."""
-        command = [str(ICP_COMMAND), *args]
+        command = [str(needed.ICP), *args]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=self.environment, cwd=self.root)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr if fails else done.stdout
@@ -182,7 +182,7 @@ def test_identities_of_icp_are_used_by_the_workbench(project: Project, monkeypat
     monkeypatch.setenv("PATH", str(project.root))
     with pytest.raises(IdentityError, match="`icp` cannot be run here"):
         network.connect("icp-cli:local", "carol")
-    monkeypatch.setenv("PATH", str(ICP_COMMAND.parent))
+    monkeypatch.setenv("PATH", str(needed.ICP.parent))
     expected = project.icp("identity", "principal", "--identity", "carol").strip()
     assert network.connect("icp-cli:local", "carol").caller == expected
     next(keyring.iterdir()).unlink()

@@ -1,11 +1,11 @@
 """Build llama_cpp.wasm, the LLM canister, from registry packages only.
 
-    python canisters/llama_cpp/build.py --fetch                       # at installation: get the sources (online)
-    python canisters/llama_cpp/build.py --out files/llama_cpp.wasm    # build (offline after --fetch)
+    python -m mainer_nb.llm_build --fetch                       # at installation: get the sources (online)
+    python -m mainer_nb.llm_build --out files/llama_cpp.wasm    # build (offline after --fetch)
 
-What goes in: llama.cpp as the sdist of llama-cpp-python carries it, the few checked edits in `EDITS`, the C++ glue and
-the headers in shim/ beside this file. Compiler, libc and libc++ are those of the PyPI package ziglang. The same
-inputs give the same bytes; objects and the finished wasm are kept in the cache by the hash of their inputs.
+What goes in: llama.cpp as the sdist of llama-cpp-python carries it, the few checked edits in `EDITS`, and the C++ glue
+and the headers in canisters/llama_cpp. Compiler, libc and libc++ are those of the PyPI package ziglang. The same inputs
+give the same bytes; objects and the finished wasm are kept in the cache by the hash of their inputs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-INTERFACE = HERE.parent.parent / "files" / "llama_cpp.did"
+from . import places
+
+SOURCES = places.shipped() / "canisters" / "llama_cpp"
+INTERFACE = places.shipped() / "files" / "llama_cpp.did"
 INTERFACE_SECTION = "icp:public candid:service"  # where tools look for a canister's interface
 
 SDIST = "llama-cpp-python"
@@ -229,7 +231,7 @@ def source_tree(cache: Path) -> Path:
         return tree
     sdist = sdist_path(cache)
     if not sdist.is_file() or file_sha256(sdist) != SDIST_SHA256:
-        raise BuildError(f"{sdist} is missing or damaged. Run: python {Path(__file__).name} --fetch")
+        raise BuildError(f"{sdist} is missing or damaged. Run: python -m mainer_nb.llm_build --fetch")
     tree.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
         unpacked = Path(scratch, "llama.cpp")
@@ -302,9 +304,9 @@ def units(tree: Path, unity: Path) -> list[Unit]:
                "-Illama.cpp/ggml/src/ggml-cpu", "-Illama.cpp/src")  # fmt: skip
     c = (*TARGET, *OPTIMISE, *DEFINES, *C_FLAGS, *include)
     cpp = (*TARGET, *OPTIMISE, *DEFINES, *CPP_FLAGS, *include)
-    glue_key = directory_key(HERE / "src")
+    glue_key = directory_key(SOURCES / "src")
     ggml = tree / "ggml/src"
-    of_llama = directory_key(tree) + directory_key(HERE / "shim")
+    of_llama = directory_key(tree) + directory_key(SOURCES / "shim")
     found = [Unit(name, ggml / name, cpp, of_llama) for name in GGML_CPP]
     found += [Unit(name, ggml / name, c, of_llama) for name in GGML_C]
     for path in sorted((tree / "src").glob("*.cpp")):
@@ -313,7 +315,7 @@ def units(tree: Path, unity: Path) -> list[Unit]:
     for path in unity_sources(unity):
         found.append(Unit(path.name, path, cpp, of_llama))
     found.sort(key=lambda unit: unit.source.stat().st_size, reverse=True)
-    for path in sorted((HERE / "src").glob("*.cpp")):
+    for path in sorted((SOURCES / "src").glob("*.cpp")):
         flags = (*cpp, "-Wall", "-Wextra", *FLAGS_OF.get(path.name, ()))
         found.append(Unit(path.name, path, flags, of_llama + glue_key))
     return found
@@ -344,10 +346,10 @@ def build(out: Path, progress: Progress, cache: Path) -> BuildResult:
         # Sources are named relative to one directory, so that no path of this machine gets into the objects.
         work = Path(scratch)
         (work / "llama.cpp").symlink_to(tree)
-        (work / "shim").symlink_to(HERE / "shim")
-        (work / "glue").symlink_to(HERE / "src")
+        (work / "shim").symlink_to(SOURCES / "shim")
+        (work / "glue").symlink_to(SOURCES / "src")
         all_units = units(tree, work / "unity")
-        roots = {tree: "llama.cpp", HERE / "src": "glue", work / "unity": "unity"}
+        roots = {tree: "llama.cpp", SOURCES / "src": "glue", work / "unity": "unity"}
         objects = {unit: cache / "obj" / f"{object_key(unit)}.o" for unit in all_units}
         interface = INTERFACE.read_bytes()
         link_key = sha256_text(
@@ -520,8 +522,6 @@ def print_progress(done: int, total: int, text: str) -> None:
 
 
 def main() -> int:
-    from mainer_nb import places
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="build, and put the wasm here")
     parser.add_argument("--fetch", action="store_true", help="get the sources into the cache (needs the index)")

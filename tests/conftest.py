@@ -1,0 +1,36 @@
+"""For all tests: a page in a real browser, and at the end of a run what to install for the tests that were skipped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import chromium
+import needed
+import pytest
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium.browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": chromium.WIDTH, "height": chromium.HEIGHT})
+    yield page
+    page.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what to install for the tests that were skipped for want of it."""
+    skipped = terminalreporter.getreports("skipped")
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
+    missing = Counter(reason for reason in reasons if reason.startswith(needed.WANTED))
+    if missing:
+        terminalreporter.section("not tested here", yellow=True)
+    for reason, count in missing.items():
+        what, remedy = reason.removeprefix(needed.WANTED).split(": ", 1)
+        terminalreporter.line(f"{count} tests need {what}. To have them tested: {remedy}.")
