@@ -32,6 +32,7 @@ TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
 WAIT_TIMEOUT = 600.0
 FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 0.1, 1.2, 1.0  # seconds between two looks
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
+MINIMUM_BALANCE = 250 * 10**9  # cycles that a mAIner keeps; with less it pauses
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
 TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
 

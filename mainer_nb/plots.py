@@ -1,99 +1,203 @@
 """What the verbs return, as pictures.
 
-    plots.throughput(uploaded)
+    plots.uploads(uploaded)
     plots.relations(create.mainers(net))
 
-Each function takes records and returns a `Picture`, which a notebook shows. The ground is white in every theme, so that
-the colours are always the ones chosen here: Okabe and Ito's, which colour-blind people can tell apart.
+Each function takes records and returns a `Picture`, which a notebook shows. A picture is drawn for a light and for a
+dark theme; the page shows the one that fits it, also when its theme changes later. Every colour has a contrast of 4.5
+to its ground, as WCAG asks of text.
 """
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from html import escape
 from io import BytesIO
+from textwrap import fill, wrap
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from .costs import Budget, usd
 from .create import Mainer
-from .operate import Queued, Submission
+from .operate import MINIMUM_BALANCE, Queued, Submission
 from .progress import amount
-from .tables import names, trillions
+from .tables import dollars, names, trillions
 from .upload import Uploaded
 
-COLOURS = {"Own": "#0072B2", "ShareService": "#009E73", "ShareAgent": "#E69F00", "LLM": "#888888"}
-PLAIN = "#56B4E9"
-GREY = "#555555"
-WIDTH = 9.0  # inches
+INK, GREY, GROUND = "#202020", "#555555", "#ffffff"
+COLOURS = {"Own": "#0067a5", "ShareService": "#00704e", "ShareAgent": "#a84800", "LLM": "#5e5e5e"}
+PLAIN, LIMIT = "#2a6f97", "#b3261e"
+# What stands in a dark theme for each colour.
+DARK = {
+    INK: "#e8e8e8",
+    GREY: "#b8b8b8",
+    GROUND: "#111111",
+    COLOURS["Own"]: "#6cb8ff",
+    COLOURS["ShareService"]: "#4fd1a5",
+    COLOURS["ShareAgent"]: "#ffb066",
+    COLOURS["LLM"]: "#bdbdbd",
+    PLAIN: "#79c0e8",
+    LIMIT: "#ff8a80",
+}
+WIDTH = 7.6  # inches
+NARROWEST = 600  # pixels: narrower than that, a picture is scrolled instead of made smaller
 DPI = 100
+LONGEST_TITLE = 80  # letters in a line
 MOST_LINES = 12  # of a timeline
 LONG_BEFORE = timedelta(seconds=30)
+STYLE: Any = {
+    "svg.hashsalt": "mainer-nb",
+    "text.color": INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+# Which of the two a page shows: JupyterLab and the report say on their body which theme they have. Where styles of a
+# notebook are dropped, since it is not trusted, the one for light themes stays, on its white ground.
+SHOWN = """<style>
+[data-jp-theme-light="false"] .mainer-light { display: none !important; }
+[data-jp-theme-light="false"] .mainer-dark { display: block !important; }
+@media print { .mainer-light { display: block !important; } .mainer-dark { display: none !important; } }
+</style>"""
 
 
 class Picture(Figure):
-    """A figure that shows itself as a sharp PNG, with nothing cut off."""
+    """A figure that shows itself in light and dark pages. `title`: what one sees; `description`: the figures in it, for
+    those who cannot see it.
+    """
 
-    def __init__(self, height: float, description: str) -> None:
-        self.description = description  # for those who cannot see it
-        super().__init__(figsize=(WIDTH, height), dpi=DPI, facecolor="white", layout="constrained")
+    def __init__(self, height: float, title: str, description: Iterable[str] = ()) -> None:
+        self.title = title
+        self.description = "; ".join((title, *description))
+        lines = wrap(title, LONGEST_TITLE)
+        size = (WIDTH, height + 0.15 + 0.2 * len(lines))
+        super().__init__(figsize=size, dpi=DPI, facecolor=GROUND, layout="constrained")
+        self.suptitle("\n".join(lines), x=0.008, ha="left", fontsize=11, fontweight="bold", color=INK)
+
+    def __repr__(self) -> str:
+        return f"<picture: {self.description}>"
 
     def png(self, scale: int = 2) -> bytes:
         """The picture with `scale` pixels where the screen shows one."""
+        return self._saved("png", dpi=DPI * scale)
+
+    def svg(self, dark: bool = False) -> str:
+        """The picture in the colours of a light theme, or of a dark one."""
+        text = self._saved("svg", metadata={"Date": None}).decode()
+        return re.sub("|".join(DARK), lambda found: DARK[found[0]], text) if dark else text
+
+    def _saved(self, kind: str, **how: Any) -> bytes:
         buffer = BytesIO()
-        self.savefig(buffer, format="png", dpi=DPI * scale)
+        with mpl.rc_context(STYLE):
+            self.draw_without_rendering()  # a first layout, from which the second is right
+            self.savefig(buffer, format=kind, **how)
         return buffer.getvalue()
+
+    def _repr_html_(self) -> str:
+        return f'{SHOWN}<div style="overflow-x: auto">{self._image(False)}{self._image(True)}</div>'
+
+    def _image(self, dark: bool) -> str:
+        name, display = ("dark", "none") if dark else ("light", "block")
+        width = int(self.get_size_inches()[0] * DPI)
+        style = f"display: {display}; width: {width}px; min-width: {NARROWEST}px; max-width: 100%; height: auto"
+        source = b64encode(self.svg(dark).encode()).decode()
+        return (
+            f'<img class="mainer-{name}" alt="{escape(self.description)}" style="{style}" '
+            f'src="data:image/svg+xml;base64,{source}">'
+        )
 
     def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:
         width, height = self.get_size_inches()
         return self.png(), {"width": int(width * DPI), "height": int(height * DPI), "alt": self.description}
 
 
-def throughput(uploaded: Sequence[Uploaded]) -> Picture:
-    """Megabytes sent per second, by file."""
-    picture, axes = _bars(len(uploaded), "Megabytes sent per second, by file")
-    rates = [one.bytes_per_second / 1e6 for one in uploaded]
-    axes.barh([one.file for one in uploaded], rates, color=PLAIN, height=0.6)
+@mpl.rc_context(STYLE)
+def uploads(uploaded: Sequence[Uploaded]) -> Picture:
+    """The seconds that each file took to reach the creator, with its bytes."""
+    sent = [one for one in uploaded if not one.skipped]
+    total = amount(sum(one.sent for one in sent), "B")
+    seconds = sum(one.seconds for one in sent)
+    title = f"{total} reached the creator in {seconds:.1f} s" if sent else "All files were there already"
     labels = [
-        "was there already, nothing sent"
+        f"{amount(one.size, 'B')}, was there already"
         if one.skipped
-        else f"{one.bytes_per_second / 1e6:.1f} MB/s ({amount(one.size, 'B')} in {one.seconds:.1f} s)"
+        else f"{amount(one.sent, 'B')} in {one.seconds:.1f} s"
         for one in uploaded
     ]
-    for row, (rate, label) in enumerate(zip(rates, labels, strict=True)):
-        axes.annotate(label, (rate, row), (5, 0), textcoords="offset points", va="center")
-    axes.set_xlim(0, max(max(rates, default=0) * 1.9, 1))
-    axes.set_xlabel("MB/s, verification by the creator included")
+    files = [one.file for one in uploaded]
+    picture, axes = _bars(title, files, [0 if one.skipped else one.seconds for one in uploaded], labels)
+    axes.set_xlabel("seconds, verification by the creator included")
     return picture
 
 
-def cycles(balances: Mapping[str, int], colours: Mapping[str, str] | None = None) -> Picture:
-    """Cycle balances by name of canister, on a logarithmic scale. `colours`: by name."""
-    picture, axes = _bars(len(balances), "Cycle balances by canister")
-    axes.set_xlabel("cycles, logarithmic")
+@mpl.rc_context(STYLE)
+def cycles(
+    balances: Mapping[str, int], colours: Mapping[str, str] | None = None, minimum: int | None = None
+) -> Picture:
+    """Cycle balances by name of canister. `colours`: by name; `minimum`: below which a canister does nothing."""
+    lowest = min(balances.values(), default=0)
+    title = f"{_list(balances)} {'has' if len(balances) == 1 else 'have'} {trillions(sum(balances.values()))} cycles"
+    if minimum is not None:
+        low = [name for name, balance in balances.items() if balance < minimum]
+        title = (
+            f"{_list(low)} {'has' if len(low) == 1 else 'have'} too few cycles to work"
+            if low
+            else f"Every mAIner has cycles to work; the lowest balance is {trillions(lowest)}"
+        )
+    values = [value / 1e12 for value in balances.values()]
     used = [(colours or {}).get(name, PLAIN) for name in balances]
-    values = [max(value, 1) for value in balances.values()]
-    axes.barh(list(balances), values, color=used, height=0.6)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e12:,g} T")
-    axes.minorticks_off()
-    axes.set_xlim(min(values, default=1) / 10, max(values, default=1) * 30)
-    for row, value in enumerate(balances.values()):
-        axes.annotate(trillions(value), (max(value, 1), row), (5, 0), textcoords="offset points", va="center")
+    labels = [trillions(value) for value in balances.values()]
+    picture, axes = _bars(title, list(balances), values, labels, used)
+    axes.set_xlabel("cycles; 1 T is 10$^{12}$")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g} T")
+    if minimum is not None:
+        axes.axvline(minimum / 1e12, color=LIMIT, linestyle="--", linewidth=1.5)
+        note = f"pauses below {trillions(minimum, 2)}"
+        axes.annotate(note, (minimum / 1e12, 1), (4, 2), xycoords=("data", "axes fraction"),
+                      textcoords="offset points", color=LIMIT, fontsize=9)  # fmt: skip
+        picture.description += f"; a mAIner {note}"
     return picture
 
 
 def mainer_cycles(balances: Mapping[str, int], mainers: Sequence[Mainer]) -> Picture:
-    """Cycle balances of mAIners, given by controller id."""
+    """Cycle balances of mAIners, given by controller id, and the minimum at which a mAIner pauses."""
     called, kinds = names(mainers), {one.controller_id: one.kind for one in mainers}
     return cycles(
         {called[address]: balance for address, balance in balances.items()},
         {called[address]: COLOURS[kinds[address]] for address in balances},
+        MINIMUM_BALANCE,
     )
 
 
+@mpl.rc_context(STYLE)
+def budget(items: Sequence[Budget], usd_per_xdr: float) -> Picture:
+    """What whole things cost on mainnet in US dollars: what is spent, and what stays a balance."""
+    spent = [usd(one.spent, usd_per_xdr) for one in items]
+    kept = [usd(one.kept, usd_per_xdr) for one in items]
+    dearest = max(range(len(items)), key=lambda row: spent[row] + kept[row])
+    title = f"The dearest on mainnet: {items[dearest].what}, {dollars(spent[dearest] + kept[dearest])}"
+    labels = [
+        dollars(used) + (f" spent, {dollars(left)} stay its balance" if left else " spent")
+        for used, left in zip(spent, kept, strict=True)
+    ]
+    ends = [used + left for used, left in zip(spent, kept, strict=True)]
+    picture, axes = _bars(title, [fill(one.what, 32) for one in items], ends, labels, [COLOURS["LLM"]] * len(items))
+    axes.barh(range(len(items)), spent, color=PLAIN, height=0.6)
+    axes.set_xlabel("US dollars")
+    return picture
+
+
+@mpl.rc_context(STYLE)
 def relations(mainers: Sequence[Mainer]) -> Picture:
     """Who uses whom: ShareAgents their ShareService, Own and ShareService their LLMs."""
     called = names(mainers)
@@ -107,7 +211,11 @@ def relations(mainers: Sequence[Mainer]) -> Picture:
     height |= _beside([(one.controller_id, (one.share_service_id or "",)) for one in agents], height, raised)
 
     rows = max(height.values(), default=0) + 1
-    picture = Picture(0.75 * rows + 0.5, "Which mAIner uses which ShareService and which LLMs")
+    parts = ((len(workers), "mAIner"), (len(llms), "LLM"), (len(agents), "ShareAgent"))
+    title = "{} with {}, asked by {}".format(*(_count(number, noun) for number, noun in parts))
+    described = [f"{one.name} has {_count(len(one.llm_ids), 'LLM')}" for one in workers]
+    described += [f"{one.name} asks {called.get(one.share_service_id or '', 'nobody here')}" for one in agents]
+    picture = Picture(0.72 * rows + 0.5, title, described)
     axes = picture.add_subplot()
     axes.set_xlim(-0.5, 2.5)
     axes.set_ylim(rows - 0.6, -0.8)
@@ -120,64 +228,88 @@ def relations(mainers: Sequence[Mainer]) -> Picture:
     for one in agents:
         if one.share_service_id in height:
             _arrow(axes, (0, height[one.controller_id]), (1, height[one.share_service_id]))
-        _box(axes, 0, height[one.controller_id], called[one.controller_id], one.controller_id, COLOURS[one.kind])
+        _box(axes, 0, height[one.controller_id], one.name, one.controller_id, COLOURS[one.kind])
     for one in workers:
-        _box(axes, 1, height[one.controller_id], called[one.controller_id], one.controller_id, COLOURS[one.kind])
+        _box(axes, 1, height[one.controller_id], one.name, one.controller_id, COLOURS[one.kind])
     return picture
 
 
+@mpl.rc_context(STYLE)
 def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequence[Mainer]) -> Picture:
-    """How many challenges wait in each mAIner, at each stage: `{stage: {controller id: queue}}`."""
-    called = names(mainers)
-    shades = ["#BBBBBB", PLAIN, "#0072B2", "#009E73", "#E69F00"]
-    addresses = [one.controller_id for one in mainers if any(one.controller_id in found for found in stages.values())]
-    picture = Picture(0.25 * len(addresses) * max(len(stages), 1) + 1.4, "Challenges waiting in each mAIner")
-    axes = picture.add_subplot()
-    thick = 0.8 / max(len(stages), 1)
-    for number, (stage, found) in enumerate(stages.items()):
-        lengths = [len(found.get(address, ())) for address in addresses]
-        at = [row + (number - (len(stages) - 1) / 2) * thick for row in range(len(addresses))]
-        axes.barh(at, lengths, thick * 0.9, label=stage, color=shades[number % len(shades)])
-        for place, length in zip(at, lengths, strict=True):
-            axes.annotate(str(length), (length, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set_yticks(range(len(addresses)), [called[address] for address in addresses])
-    axes.invert_yaxis()
-    longest = max((len(queue) for found in stages.values() for queue in found.values()), default=0)
-    axes.set_xlim(0, max(longest, 1) + 0.5)
-    axes.set_xticks(range(max(longest, 1) + 1))
-    axes.set_xlabel("challenges waiting")
-    picture.legend(loc="outside upper center", ncols=len(stages) or 1, frameon=False)
-    _plain(axes)
+    """How many challenges wait in each mAIner, a step for each stage: `{stage: {controller id: queue}}`."""
+    shown = [one for one in mainers if any(one.controller_id in found for found in stages.values())]
+    lengths = {one.name: [len(found.get(one.controller_id, ())) for found in stages.values()] for one in shown}
+    most = max((max(counts) for counts in lengths.values() if counts), default=0)
+    holders = [name for name, counts in lengths.items() if counts and max(counts) == most]
+    title = f"At most {_count(most, 'challenge')} waited, in {_list(holders)}" if most else "No challenge waited"
+    described = [f"{name}: {', then '.join(map(str, counts))}" for name, counts in lengths.items()]
+    picture = Picture(0.6 * max(len(shown), 1) + 0.6, title, described)
+    rows = picture.subplots(max(len(shown), 1), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, one in zip(rows, shown, strict=False):
+        counts = lengths[one.name]
+        axes.stairs(counts, range(len(counts) + 1), baseline=0, color=COLOURS[one.kind], linewidth=2.5)
+        for number, count in enumerate(counts):
+            axes.annotate(str(count), (number + 0.5, count), (0, 3), textcoords="offset points", ha="center")
+        axes.set_ylim(0, max(most, 1) * 1.6)
+        axes.set_yticks([])
+        axes.set_ylabel(one.name, rotation=0, ha="right", va="center")
+    for axes in rows:
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="x", length=0)
+        axes.set_xticks([number + 0.5 for number in range(len(stages))], list(stages))
     return picture
 
 
+@mpl.rc_context(STYLE)
 def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Picture:
     """The last submissions, a line each from the taking of the challenge to the submission of its answer. What was
     taken long before the first of these answers begins at the left edge, with an arrow.
     """
     called, kinds = names(mainers), {one.controller_id: one.kind for one in mainers}
     shown = sorted(submissions, key=lambda one: one.submitted)[-MOST_LINES:]
+    took = {one.submission_id: (one.submitted - one.queued).total_seconds() for one in shown}
+    title = "No answer was submitted"
     if shown:
         start = max(min(one.queued for one in shown), shown[0].submitted - LONG_BEFORE)
-    picture = Picture(0.55 * max(len(shown), 1) + 1.0, "When each challenge was taken and answered")
+        title = f"{_count(len(shown), 'answer')}, from taking the challenge to submitting: {_range(took.values())}"
+    described = [
+        f"{called.get(one.submitted_by, 'another mAIner')} answered {_shortened(one.question, 70)!r} "
+        f"in {took[one.submission_id]:.1f} s"
+        for one in shown
+    ]
+    picture = Picture(0.58 * max(len(shown), 1) + 0.7, title, described)
     axes = picture.add_subplot()
     last = 1.0
     for row, one in enumerate(shown):
         begun, last = max(0.0, (one.queued - start).total_seconds()), (one.submitted - start).total_seconds()
         colour = COLOURS.get(kinds.get(one.submitted_by, ""), GREY)
-        axes.plot([begun, last], [row, row], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot([begun, last], [row, row], color=colour, linewidth=2.5, solid_capstyle="round")
         axes.plot([last], [row], "o", color=colour)
         if one.queued < start:
             axes.plot([begun], [row], "<", color=colour)
-        axes.text(begun, row - 0.14, _shortened(one.question, 70), va="bottom", fontsize=8, color=GREY)
-        answer = _shortened(one.answer, 38)
-        axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center")
+        axes.text(begun, row - 0.16, _shortened(one.question, 64), va="bottom", fontsize=9, color=GREY)
+        answer = _shortened(one.answer, 30)
+        axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center", parse_math=False)
     axes.set_yticks(range(len(shown)), [called.get(one.submitted_by, "another mAIner") for one in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.7)
+    axes.set_ylim(len(shown) - 0.5, -0.8)
     axes.set_xlim(-0.02 * last, last * 1.5)
-    axes.set_xlabel("seconds")
+    axes.set_xlabel("seconds since the first of these challenges was taken")
     _plain(axes)
     return picture
+
+
+def _range(seconds: Iterable[float]) -> str:
+    ordered = sorted(seconds)
+    return f"{ordered[0]:.1f} to {ordered[-1]:.1f} s" if len(ordered) > 1 else f"{ordered[0]:.1f} s"
+
+
+def _list(words: Iterable[str]) -> str:
+    *most, last = list(words) or ["nothing"]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _shortened(text: str, most: int) -> str:
@@ -185,10 +317,27 @@ def _shortened(text: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _bars(count: int, description: str) -> tuple[Picture, Any]:
-    picture = Picture(0.45 * max(count, 1) + 0.8, description)
+def _bars(
+    title: str,
+    rows: Sequence[str],
+    values: Sequence[float],
+    labels: Sequence[str],
+    colours: Sequence[str] | None = None,
+) -> tuple[Picture, Any]:
+    """A bar for each row, labelled with its figure; the axis begins at nothing and has room for the labels."""
+    described = [f"{' '.join(row.split())}: {label}" for row, label in zip(rows, labels, strict=True)]
+    picture = Picture(0.42 * max(len(rows), 1) + 0.8, title, described)
     axes = picture.add_subplot()
-    axes.invert_yaxis()
+    places = range(len(rows))
+    axes.barh(places, values, color=colours or PLAIN, height=0.6)
+    for row, (value, label) in enumerate(zip(values, labels, strict=True)):
+        ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 1}  # where a line passes
+        axes.annotate(
+            label, (value, row), (5, 0), textcoords="offset points", va="center", parse_math=False, bbox=ground
+        )
+    axes.set_yticks(places, rows, parse_math=False)
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    axes.set_xlim(0, max([*values, 0]) * 1.6 or 1)
     _plain(axes)
     return picture, axes
 
@@ -216,10 +365,10 @@ def _beside(
 def _box(axes: Any, x: float, y: float, name: str, identifier: str, colour: str) -> None:
     shape = "round,pad=0,rounding_size=0.08"
     corner = (x - 0.36, y - 0.28)
-    box = FancyBboxPatch(corner, 0.72, 0.56, boxstyle=shape, facecolor="white", edgecolor=colour, linewidth=2)
+    box = FancyBboxPatch(corner, 0.72, 0.56, boxstyle=shape, facecolor=GROUND, edgecolor=colour, linewidth=2)
     axes.add_patch(box)
     axes.text(x, y - 0.1, name, ha="center", va="center", fontweight="bold", color=colour)
-    axes.text(x, y + 0.13, identifier, ha="center", va="center", fontsize=6.5, family="monospace", color=GREY)
+    axes.text(x, y + 0.13, identifier, ha="center", va="center", fontsize=7.5, family="monospace", color=INK)
 
 
 def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:

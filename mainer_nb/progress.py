@@ -144,7 +144,7 @@ class _Shown:
             return duration(self.seconds)
         if self.unit == "B":
             part = f"{amount(self.done, 'B')} of {amount(self.total, 'B')}"
-            if self.done > self.before:
+            if self.done > self.before and self.advanced > self.begun:
                 part += f", {amount((self.done - self.before) / (self.advanced - self.begun), 'B')}/s"
         else:
             part = f"{self.done:.0f} of {amount(self.total, self.unit)}"

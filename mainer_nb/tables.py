@@ -3,8 +3,9 @@
     tables.canisters(deploy.deployed(net))
     tables.submissions(operate.submissions(net), create.mainers(net)).data     # the same as a DataFrame
 
-Each function takes records and returns a `Table`, which a notebook shows; its `data` is a pandas DataFrame. Ids are
-given in full, so that they can be copied; cycles are in T (10^12).
+Each function takes records and returns a `Table`, which a notebook shows; its `data` is a pandas DataFrame. Ids of
+canisters are given in full, so that they can be copied; longer ids and hashes are shortened and given in full where the
+pointer rests on them, and in `data`. Cycles are in T (10^12).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape, unescape
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from . import identity, network
@@ -34,9 +34,13 @@ if TYPE_CHECKING:
 # Styles stand at each cell: those of a whole page are dropped from notebooks that JupyterLab does not trust yet.
 # Colours are left to the theme, so that tables can be read in light and dark ones.
 TABLE = "margin: 0.6em 0; border-collapse: collapse"
-CELL = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word; padding: 0.3em 0.8em"
+# A table too wide for the page is scrolled in itself, with the keyboard too.
+FRAME = 'class="mainer-table" style="overflow-x: auto" tabindex="0"'
+CELL = "text-align: left; vertical-align: top; white-space: normal; word-break: normal; padding: 0.3em 0.8em"
 HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
-LONGEST_WORD = 24  # letters that stay together
+LONGEST_WORD = 24  # letters; longer ones may be broken after punctuation
+LONGEST_PART = 40  # letters that stay together in any case
+PROSE = 40  # letters, from which a column is kept wide enough to be read
 CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
 
 
@@ -46,6 +50,10 @@ class Markup(str):
     def plain(self) -> str:
         """The text without the HTML."""
         return unescape(re.sub(r"<[^>]*>", "", self.replace("<br>", ", ")))
+
+    def full(self) -> str:
+        """The text in which what was shortened is in full."""
+        return Markup(re.sub(r'<code[^>]* title="([^"]*)">[^<]*', r"\1", self)).plain()
 
 
 class Table:
@@ -59,7 +67,7 @@ class Table:
     def data(self) -> pandas.DataFrame:
         import pandas  # takes a while, and a notebook that shows the table does not need it
 
-        return pandas.DataFrame([{name: _plain(value) for name, value in row.items()} for row in self.rows])
+        return pandas.DataFrame([{name: _full(value) for name, value in row.items()} for row in self.rows])
 
     def _repr_html_(self) -> str:
         if not self.rows:
@@ -68,7 +76,7 @@ class Table:
         if self.header:
             lines.insert(0, [_cell("th", HEAD, name) for name in self.rows[0]])
         body = "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines)
-        return f'<table style="{TABLE}">\n{body}\n</table>'
+        return f'<div {FRAME}><table style="{TABLE}">\n{body}\n</table></div>'
 
     def __repr__(self) -> str:
         if not self.rows:
@@ -174,7 +182,6 @@ def uploads(uploaded: Iterable[Uploaded]) -> Table:
             "size": amount(one.size, "B"),
             "sent now": "nothing, it was there" if one.skipped else amount(one.sent, "B"),
             "seconds": f"{one.seconds:.1f}",
-            "throughput": "" if one.skipped else f"{amount(one.bytes_per_second, 'B')}/s",
             "sha256, computed by the creator": _hash(one.sha256),
         }
         for one in uploaded
@@ -225,7 +232,7 @@ def challenges(found: Iterable[Challenge]) -> Table:
     """Challenges of the Game State."""
     return Table(
         {
-            "challenge": _id(one.challenge_id),
+            "challenge": _number(one.challenge_id),
             "topic": one.topic,
             "question": one.question,
             "status": one.status,
@@ -261,7 +268,7 @@ def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table
             "answer": one.answer,
             "status": one.status,
             "submitted": _time(one.submitted),
-            "submission": _id(one.submission_id),
+            "submission": _number(one.submission_id),
         }
         for one in sorted(found, key=lambda one: one.submitted)
     )
@@ -288,7 +295,7 @@ def costs(measured: Costs, usd_per_xdr: float) -> Table:
             "one": one.unit,
             "instructions": "" if one.instructions is None else f"{one.instructions / 1e6:,.0f} M",
             "cycles spent": trillions(one.cycles, 6),
-            "on mainnet": _dollars(usd(one.cycles, usd_per_xdr)),
+            "on mainnet": dollars(usd(one.cycles, usd_per_xdr)),
             "stays its balance": trillions(one.kept) if one.kept else "",
             "what": one.note,
         }
@@ -303,7 +310,7 @@ def budget(items: Iterable[Budget], usd_per_xdr: float) -> Table:
             "what": one.what,
             "cycles spent": trillions(one.spent),
             "stays a balance": trillions(one.kept) if one.kept else "",
-            "on mainnet": _dollars(usd(one.spent + one.kept, usd_per_xdr)),
+            "on mainnet": dollars(usd(one.spent + one.kept, usd_per_xdr)),
         }
         for one in items
     )
@@ -314,25 +321,45 @@ def facts(values: Mapping[str, object]) -> Table:
     return Table(({"name": name, "value": value} for name, value in values.items()), header=False)
 
 
-def _dollars(amount: float) -> str:
+def dollars(amount: float) -> str:
+    """US dollars for people, small amounts with more digits."""
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.6f}"
 
 
 def _cell(tag: str, style: str, value: object) -> str:
-    return f'<{tag} style="{style}">{value if isinstance(value, Markup) else _breakable(str(value))}</{tag}>'
+    if not isinstance(value, Markup):
+        text = str(value)
+        style += "; min-width: 14em" if len(text) > PROSE else ""
+        value = _breakable(text)
+    return f'<{tag} style="{style}">{value}</{tag}>'
 
 
 def _breakable(text: str) -> str:
-    """Text as HTML, in which words too long for a column may be broken."""
-    return " ".join("<wbr>".join(map(escape, wrap(word, LONGEST_WORD))) for word in text.split(" "))
+    """Text as HTML, in which words too long for a column may be broken: after punctuation, and only then elsewhere."""
+    return " ".join(escape(word) if len(word) <= LONGEST_WORD else _broken(word) for word in text.split(" "))
+
+
+def _broken(word: str) -> str:
+    parts = re.findall(rf"[^_./:-]{{1,{LONGEST_PART}}}[_./:-]*|[_./:-]+", word)
+    return "<wbr>".join(map(escape, parts))
 
 
 def _plain(value: object) -> object:
     return value.plain() if isinstance(value, Markup) else value
 
 
+def _full(value: object) -> object:
+    return value.full() if isinstance(value, Markup) else value
+
+
 def _id(text: str) -> Markup:
     return Markup(f'<code style="{CODE}">{escape(text)}</code>')
+
+
+def _number(identifier: str) -> Markup:
+    """A long id of the Game State by its number, which is its last part."""
+    *_, number = identifier.split("-")
+    return Markup(f'<code style="{CODE}" title="{escape(identifier)}">…{escape(number)}</code>')
 
 
 def _code(text: str) -> Markup:

@@ -78,7 +78,7 @@ def test_report_has_all_of_it_in_one_page(after_first_run: run.Result) -> None:
         assert f'id="{name}"' in page
     for one in after_first_run.summary["mainers"]:
         assert one["controller_id"] in page
-    assert page.count("data:image/png;base64,") >= 6
+    assert page.count("data:image/svg+xml;base64,") >= 6
     assert "Traceback" not in page
     assert "<script src=" not in page
 

@@ -1,0 +1,114 @@
+"""Pictures: titles that say what one sees, figures for those who cannot see them, colours that can be read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mainer_nb import operate, places, plots
+from mainer_nb.costs import Budget
+from mainer_nb.create import Mainer
+from mainer_nb.operate import Queued, Submission
+from mainer_nb.upload import Uploaded
+
+BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
+OWN = Mainer("Own 2", "Own", "ryjl3-tyaaa-aaaaa-aaaba-cai", "owner", ("renrk-eyaaa-aaaaa-aaada-cai",), None)
+SERVICE = Mainer("ShareService 1", "ShareService", "rkp4c-7iaaa-aaaaa-aaaca-cai", "owner", (), None)
+AGENT = Mainer("ShareAgent 3", "ShareAgent", "rno2w-sqaaa-aaaaa-aaacq-cai", "owner", (), SERVICE.controller_id)
+MAINERS = [OWN, SERVICE, AGENT]
+TEXT_CONTRAST = 4.5  # WCAG 2.1, success criterion 1.4.3, level AA
+
+
+def sent(name: str, size: int, skipped: bool = False) -> Uploaded:
+    return Uploaded("LlmModel", "m", name, size, "0" * 64, 0 if skipped else size, 0.0 if skipped else 2.0)
+
+
+def answered(question: str, answer: str, seconds: float) -> Submission:
+    took = timedelta(seconds=seconds)
+    return Submission("s", "c", "t", question, answer, AGENT.controller_id, "Submitted", BEGUN, BEGUN + took)
+
+
+def waiting() -> Queued:
+    return Queued("q", "c", "t", "?", AGENT.controller_id, SERVICE.controller_id, BEGUN)
+
+
+def all_pictures() -> list[plots.Picture]:
+    return [
+        plots.uploads([sent("a.wasm", 2_000_000), sent("b.gguf", 3_000_000, skipped=True)]),
+        plots.cycles({"game_state_canister": 10**13}),
+        plots.mainer_cycles({OWN.controller_id: 2 * 10**12, AGENT.controller_id: 2 * 10**11}, MAINERS),
+        plots.relations(MAINERS),
+        plots.queues({"before": {AGENT.controller_id: []}, "after": {AGENT.controller_id: [waiting()]}}, MAINERS),
+        plots.timeline([answered("What is the price?", "$5 or $6, {not} \\frac_", 2.5)], MAINERS),
+        plots.budget([Budget("an answer", 10**12), Budget("a mAIner", 10**12, 3 * 10**12)], 1.5),
+    ]
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize(("dark", "ground"), [(False, plots.GROUND), (True, plots.DARK[plots.GROUND])])
+def test_every_colour_that_is_drawn_can_be_read_on_its_ground(dark: bool, ground: str) -> None:
+    for picture in all_pictures():
+        drawn = set(re.findall(r"#[0-9a-f]{6}\b", picture.svg(dark)))
+        assert ground in drawn
+        assert len(drawn) >= 3
+        unreadable = {colour for colour in drawn - {ground} if contrast(colour, ground) < TEXT_CONTRAST}
+        assert not unreadable, picture.title
+
+
+def test_a_picture_tells_its_figures_to_those_who_cannot_see_it() -> None:
+    described = [picture.description for picture in all_pictures()]
+    for text, part in zip(
+        described,
+        (
+            "2.0 MB reached the creator in 2.0 s; a.wasm: 2.0 MB in 2.0 s; b.gguf: 3.0 MB, was there already",
+            "game_state_canister: 10.000 T",
+            "Own 2: 2.000 T; ShareAgent 3: 0.200 T; a mAIner pauses below 0.25 T",
+            "Own 2 has 1 LLM; ShareService 1 has 0 LLMs; ShareAgent 3 asks ShareService 1",
+            "ShareAgent 3: 0, then 1",
+            "ShareAgent 3 answered 'What is the price?' in 2.5 s",
+            "a mAIner: $1.50 spent, $4.50 stay its balance",
+        ),
+        strict=True,
+    ):
+        assert part in text
+    for picture in all_pictures():
+        assert picture._repr_html_().count(f'alt="{picture.description}"'.replace("'", "&#x27;")) == 2
+        assert picture._repr_png_()[1]["alt"] == picture.description
+
+
+def test_titles_say_what_one_sees() -> None:
+    low = {OWN.controller_id: 10**12, AGENT.controller_id: operate.MINIMUM_BALANCE - 1}
+    assert plots.mainer_cycles(low, MAINERS).title == "ShareAgent 3 has too few cycles to work"
+    enough = dict.fromkeys(low, operate.MINIMUM_BALANCE)
+    assert "Every mAIner has cycles to work" in plots.mainer_cycles(enough, MAINERS).title
+    assert plots.uploads([sent("b.gguf", 3, skipped=True)]).title == "All files were there already"
+    assert plots.timeline([], MAINERS).title == "No answer was submitted"
+    assert plots.queues({"now": {OWN.controller_id: []}}, MAINERS).title == "No challenge waited"
+
+
+def test_the_minimum_is_that_of_the_canister() -> None:
+    source = (places.project() / "canisters/mainer_ctrlb/main.mo").read_text()
+    (written,) = re.findall(r"let minimumBalance = ([\d_]+);", source)
+    assert int(written) == operate.MINIMUM_BALANCE
+
+
+def test_nothing_is_cut_off() -> None:
+    for picture in all_pictures():
+        picture.svg()  # which lays it out
+        drawn, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
+        assert drawn.x0 > -0.02, picture.title
+        assert drawn.x1 < width + 0.02, picture.title
+        assert drawn.y0 > -0.02, picture.title
+        assert drawn.y1 < height + 0.02, picture.title
