@@ -123,21 +123,21 @@ def table(title: str, figures: Sequence[Figure]) -> str:
     """The figures as text in columns, notes below."""
     verdict = {True: "reached", False: "NOT reached", None: ""}
     rows = [("measure", "here", "compared with", "there", "ratio", "target", "")]
-    for one in figures:
+    for figure in figures:
         rows.append(
             (
-                one.name,
-                f"{number(one.value)} {one.unit}",
-                one.against,
-                "" if one.reference is None else f"{number(one.reference)} {one.unit}",
-                "" if one.ratio is None else f"{number(one.ratio)} x",
-                one.aim,
-                verdict[one.reached],
+                figure.name,
+                f"{number(figure.value)} {figure.unit}",
+                figure.against,
+                "" if figure.reference is None else f"{number(figure.reference)} {figure.unit}",
+                "" if figure.ratio is None else f"{number(figure.ratio)} x",
+                figure.aim,
+                verdict[figure.reached],
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    notes = [f"  {one.name}: {one.note}" for one in figures if one.note]
+    notes = [f"  {figure.name}: {figure.note}" for figure in figures if figure.note]
     return "\n".join([f"\n{title}", *lines, *notes])
 
 
@@ -150,7 +150,7 @@ def machine() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "python": platform.python_version(),
-        "load_average": [round(one, 2) for one in os.getloadavg()],
+        "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 
 

@@ -59,19 +59,19 @@ def _run(name: str, quick: bool, results: Path) -> bool:
 def draw(results: Path) -> Path:
     """The picture of all JSON files in `results`: a bar for each figure with a target, and the figures beside it."""
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in _reports(results)]
-    figures = [one for report in reports for one in report["figures"] if one["target"] is not None]
+    figures = [figure for report in reports for figure in report["figures"] if figure["target"] is not None]
     picture = Picture(figsize=(13, 0.42 * len(figures) + 1.9), dpi=100, facecolor="white", layout="constrained")
     axes = picture.add_subplot()
-    for row, one in enumerate(figures):
-        reached = one["attained"]
-        axes.barh(row, min(reached, FARTHEST), color=GOOD if one["reached"] else BAD, height=0.62)
+    for row, figure in enumerate(figures):
+        reached = figure["attained"]
+        axes.barh(row, min(reached, FARTHEST), color=GOOD if figure["reached"] else BAD, height=0.62)
         beyond = f"{measure.number(reached)} x" + (" ▸" if reached > FARTHEST else "")
         axes.annotate(beyond, (min(reached, FARTHEST), row), (5, 0), textcoords="offset points", va="center")
-        axes.text(3.6, row, _words(one), va="center", fontsize=9)
+        axes.text(3.6, row, _words(figure), va="center", fontsize=9)
     axes.axvline(1, color=LINE, linewidth=1)
     axes.text(1, -0.85, "target", ha="center", va="bottom", color=LINE)
     axes.text(3.6, -0.85, "here (compared with) · target", va="bottom", color=LINE)
-    axes.set_yticks(range(len(figures)), [_label(one) for one in figures])
+    axes.set_yticks(range(len(figures)), [_label(figure) for figure in figures])
     axes.set_ylim(len(figures) - 0.4, -1.1)
     axes.set_xlim(0, 8.2)
     axes.set_xticks([0, 1, 2, 3])
@@ -88,17 +88,17 @@ def _reports(results: Path) -> list[Path]:
     return [path for name in MEASURES if (path := results / f"{name}.json").exists()]
 
 
-def _label(one: dict[str, Any]) -> str:
-    return f"{one['name']}\nagainst {one['against']}" if one["against"] else str(one["name"])
+def _label(figure: dict[str, Any]) -> str:
+    return f"{figure['name']}\nagainst {figure['against']}" if figure["against"] else str(figure["name"])
 
 
-def _words(one: dict[str, Any]) -> str:
-    here = f"{measure.number(one['value'])} {one['unit']}"
-    if one["reference"] is None:
-        sign = "≤" if one["lower_is_better"] else "≥"
-        return f"{here} · target {sign} {one['target']:g} {one['unit']}"
-    there = f"({measure.number(one['reference'])} {one['unit']}: {measure.number(one['ratio'])} x)"
-    return f"{here} {there} · target {one['target']:g} x"
+def _words(figure: dict[str, Any]) -> str:
+    here = f"{measure.number(figure['value'])} {figure['unit']}"
+    if figure["reference"] is None:
+        sign = "≤" if figure["lower_is_better"] else "≥"
+        return f"{here} · target {sign} {figure['target']:g} {figure['unit']}"
+    there = f"({measure.number(figure['reference'])} {figure['unit']}: {measure.number(figure['ratio'])} x)"
+    return f"{here} {there} · target {figure['target']:g} x"
 
 
 def _title(reports: Sequence[dict[str, Any]]) -> str:

@@ -61,8 +61,8 @@ def _create(creator: Canister, count: int) -> None:
 
 def _latencies(net: Network, creator: Canister, calls: int) -> tuple[float, float]:
     """p50 of a query and of an update call, each call to the next controller in turn."""
-    ids = [one["controllerId"] for one in creator.getMainers()]
-    turn = itertools.cycle([operate.mainer_canister(net, one) for one in ids])
+    ids = [mainer["controllerId"] for mainer in creator.getMainers()]
+    turn = itertools.cycle([operate.mainer_canister(net, controller_id) for controller_id in ids])
     for _ in ids:  # each answers once before it is measured
         next(turn).health()
     query = measure.latencies(lambda: next(turn).health(), calls)

@@ -1,7 +1,7 @@
 """Ask every mAIner its helper endpoints.
 
-    for asked in check.check_all(net):
-        assert asked.ok, asked.problems
+    for result in check.check_all(net):
+        assert result.ok, result.problems
 
 A call that fails is an answer too: what went wrong is in its text.
 """

@@ -180,8 +180,8 @@ def test_a_wasm_that_never_ends_is_no_longer_taken(protocol: Protocol) -> None:
 def test_a_mainer_keeps_so_many_llms(protocol: Protocol) -> None:
     own = deploy(protocol.owner, "mainer_ctrlb_canister", TRILLION)
     ids = [canister_id(number) for number in range(101)]
-    for one in ids[:100]:
-        own.add_llm_canister({"canister_id": one})
+    for canister_id in ids[:100]:
+        own.add_llm_canister({"canister_id": canister_id})
     with pytest.raises(CanisterError, match="There are already 100 LLM canisters"):
         own.add_llm_canister({"canister_id": ids[100]})
     own.add_llm_canister({"canister_id": ids[3]})
@@ -338,5 +338,5 @@ def test_a_game_state_that_cannot_be_told_is_no_failure(supplied: Protocol) -> N
     with pytest.raises(CanisterError, match="There is no LLM canister"):
         own.triggerChallengeResponseAdmin()
     assert len(own.getChallengeQueueAdmin()) < queue + 1
-    actions = [one["action"] for one in own.getRecentFailuresAdmin()][before:]
+    actions = [failure["action"] for failure in own.getRecentFailuresAdmin()][before:]
     assert set(actions) == {"pull", "answer"}

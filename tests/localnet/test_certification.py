@@ -81,8 +81,8 @@ def test_certificates_of_a_round_have_one_signature_and_show_only_what_was_asked
     canisters = [ic.create() for _ in range(2)]
     wanted = [[[b"canister", canister, b"controllers"]] for canister in canisters]
     encoded = ic.network.certificates(wanted)
-    assert len({cbor2.loads(one)["signature"] for one in encoded}) == 1
-    for one, paths, others in zip(encoded, wanted, reversed(wanted), strict=True):
-        tree = certificate.verify(one, ic.network.root_key)
+    assert len({cbor2.loads(answer)["signature"] for answer in encoded}) == 1
+    for answer, paths, others in zip(encoded, wanted, reversed(wanted), strict=True):
+        tree = certificate.verify(answer, ic.network.root_key)
         assert isinstance(hash_tree.lookup_value(paths[0], tree), bytes)
         assert hash_tree.lookup_value(others[0], tree) is hash_tree.UNKNOWN

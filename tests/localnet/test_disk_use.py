@@ -151,10 +151,10 @@ def test_compiled_modules_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypa
     compiling.compile(modules[0])
     (first,) = tmp_path.iterdir()
     monkeypatch.setattr(runtime, "MAX_CACHE", 3 * first.stat().st_size + 2000)
-    for number, one in enumerate(modules[1:], 1):
+    for number, module_ in enumerate(modules[1:], 1):
         os.utime(first, (number, number))  # long ago
         Runtime(tmp_path).compile(modules[0])  # but it is used again
-        compiling.compile(one)
+        compiling.compile(module_)
     assert first.exists()
     assert 2 <= len(list(tmp_path.iterdir())) <= 3
 

@@ -247,7 +247,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, module_cache: 
         Driver(tmp_path / "mine", module_cache)
     with pytest.raises(server.ServerError, match=r"is not the state folder of a network: it holds .*Name a folder"):
         server.start(tmp_path / "mine")
-    assert sorted(one.name for one in (tmp_path / "mine").iterdir()) == sorted({"notes.txt", other.split("/")[0]})
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == sorted({"notes.txt", other.split("/")[0]})
 
 
 def test_a_file_in_place_of_the_folder_is_reported(tmp_path: Path, module_cache: Path) -> None:

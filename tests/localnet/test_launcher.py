@@ -78,13 +78,13 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         return running[-1]
 
     yield start
-    for one in running:
-        if one.process.poll() is None:
-            one.interrupt()
-        assert one.process.stdout is not None
-        assert one.process.stderr is not None
-        one.process.stdout.close()
-        one.process.stderr.close()
+    for network in running:
+        if network.process.poll() is None:
+            network.interrupt()
+        assert network.process.stdout is not None
+        assert network.process.stderr is not None
+        network.process.stdout.close()
+        network.process.stderr.close()
 
 
 def _refused(*options: object, **environment: str) -> str:

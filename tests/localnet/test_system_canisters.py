@@ -76,7 +76,7 @@ def test_installing_again_keeps_what_the_ledgers_hold(system: System) -> None:
 
 def test_another_version_is_upgraded_and_keeps_what_it_holds(system: System) -> None:
     system.give(system.cycles, ALICE, 5 * TRILLION)
-    wasm = next(one for one in system_canisters.wanted(b"") if one.name == "cycles_ledger").module()
+    wasm = next(canister for canister in system_canisters.wanted(b"") if canister.name == "cycles_ledger").module()
     other = wasm + b"\0\x06\x05other"  # a custom section, "other", that is empty
     init = {"holder": ALICE, "cycles": 0, "subnet": ALICE}
     system.cycles.upgrade(other, init, sender=system_canisters.ROOT)
@@ -275,7 +275,7 @@ def test_the_blocks_of_the_icp_ledger_can_be_read(system: System) -> None:
     block = system.icp.transfer(arg, sender=ALICE)["Ok"]
     found = system.icp.query_blocks({"start": block, "length": 10})
     assert found["chain_length"] == block + 1
-    (transaction,) = [one["transaction"] for one in found["blocks"]]
+    (transaction,) = [block["transaction"] for block in found["blocks"]]
     assert transaction["memo"] == 77
     assert transaction["operation"]["Transfer"]["to"] == bob
     assert system.icp.account_balance({"account": bob}) == {"e8s": 5}

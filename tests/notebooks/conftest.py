@@ -64,7 +64,7 @@ def first_run(use: Callable[[Path], None], tmp_path_factory: pytest.TempPathFact
     made = run.run(["01", "02", "03"], PARAMETERS)
     assert made.ok, made.failure
     net = network.connect()
-    for llm_id in [llm_id for one in create.mainers(net) for llm_id in one.llm_ids]:
+    for llm_id in [llm_id for mainer in create.mainers(net) for llm_id in mainer.llm_ids]:
         llm = net.canister_at(llm_id, "llama_cpp")
         llm.set_max_tokens({"max_tokens_update": TOKENS_PER_CALL, "max_tokens_query": TOKENS_PER_CALL})
     return run.run(parameters=PARAMETERS), state

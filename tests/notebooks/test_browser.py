@@ -61,7 +61,7 @@ def test_notebook_in_jupyterlab(name: str, lab: str, page: Any, tmp_path: Path) 
 
 def test_a_mainer_is_created_with_a_click(lab: str, page: Any, tmp_path: Path) -> None:
     jupyter_lab.open_and_run(page, lab.format(name="03_create"))
-    before = {one.controller_id for one in create.mainers(network.connect())}
+    before = {mainer.controller_id for mainer in create.mainers(network.connect())}
 
     button = page.get_by_role("button", name="Create mAIner")
     button.wait_for(timeout=30 * jupyter_lab.SECONDS)
@@ -69,7 +69,7 @@ def test_a_mainer_is_created_with_a_click(lab: str, page: Any, tmp_path: Path) -
     button.click()
     page.wait_for_selector("text=Created ShareAgent", timeout=jupyter_lab.RUN_TIME)
 
-    (made,) = [one for one in create.mainers(network.connect()) if one.controller_id not in before]
+    (made,) = [mainer for mainer in create.mainers(network.connect()) if mainer.controller_id not in before]
     assert made.kind == "ShareAgent"
     assert made.share_service_id in before
     assert page.get_by_text(f"Created {made.name} ({made.controller_id})").count() == 1

@@ -43,7 +43,7 @@ def test_begins_with_a_title(notebook: nbformat.NotebookNode) -> None:
 
 
 def test_imports_only_the_package(notebook: nbformat.NotebookNode) -> None:
-    for cell in (one for one in notebook.cells if one.cell_type == "code"):
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         for node in ast.walk(ast.parse(cell.source)):
             assert not isinstance(node, ast.Import)
             if isinstance(node, ast.ImportFrom):

@@ -23,14 +23,16 @@ NAMES = ["01_deploy", "02_upload", "03_create", "04_test"]
 def kernels() -> list[psutil.Process]:
     """The Jupyter kernels that this process has started and that still run."""
     children = psutil.Process().children()
-    return [one for one in children if one.status() != "zombie" and "ipykernel_launcher" in one.cmdline()]
+    return [
+        process for process in children if process.status() != "zombie" and "ipykernel_launcher" in process.cmdline()
+    ]
 
 
 def submissions_by_kind(summary: dict[str, Any]) -> dict[str, int]:
-    kinds = {one["controller_id"]: one["type"] for one in summary["mainers"]}
+    kinds = {mainer["controller_id"]: mainer["type"] for mainer in summary["mainers"]}
     found: dict[str, int] = {}
-    for one in summary["submissions"]:
-        kind = kinds[one["submittedBy"]]
+    for submission in summary["submissions"]:
+        kind = kinds[submission["submittedBy"]]
         found[kind] = found.get(kind, 0) + 1
     return found
 
@@ -41,25 +43,33 @@ def test_summary_says_what_is_on_the_network(after_first_run: run.Result) -> Non
     assert summary == after_first_run.summary
     assert summary["status"] == "ok"
     assert summary["problems"] == []
-    assert [(one["name"], one["status"]) for one in summary["notebooks"]] == [(name, "ok") for name in NAMES]
-    assert all(one["seconds"] > 0 for one in summary["notebooks"])
+    assert [(notebook["name"], notebook["status"]) for notebook in summary["notebooks"]] == [
+        (name, "ok") for name in NAMES
+    ]
+    assert all(notebook["seconds"] > 0 for notebook in summary["notebooks"])
     assert summary["network"] == {"name": "local", "url": net.url}
     assert summary["canisters"] == {role: net.canister_id(role) for role in (network.GAME_STATE, network.CREATOR)}
     model = artifacts.model(MODEL)
     assert summary["model"] == {"file": "tiny.gguf", "size": model.size, "sha256": model.sha256}
-    assert [one["type"] for one in summary["mainers"]] == ["Own", "Own", "ShareService", "ShareAgent", "ShareAgent"]
-    assert [len(one["llm_ids"]) for one in summary["mainers"]] == [2, 2, 1, 0, 0]
+    assert [mainer["type"] for mainer in summary["mainers"]] == [
+        "Own",
+        "Own",
+        "ShareService",
+        "ShareAgent",
+        "ShareAgent",
+    ]
+    assert [len(mainer["llm_ids"]) for mainer in summary["mainers"]] == [2, 2, 1, 0, 0]
 
 
 def test_every_type_has_submitted_answers(after_first_run: run.Result) -> None:
     summary = after_first_run.summary
     assert submissions_by_kind(summary) == {"Own": 2, "ShareAgent": 2}
-    agents = {one["controller_id"] for one in summary["mainers"] if one["type"] == "ShareAgent"}
-    assert agents <= {one["submittedBy"] for one in summary["submissions"]}
-    for one in summary["submissions"]:
-        assert one["challenge"].endswith("?")
-        assert one["answer"].strip()
-        assert one["submissionId"]
+    agents = {mainer["controller_id"] for mainer in summary["mainers"] if mainer["type"] == "ShareAgent"}
+    assert agents <= {submission["submittedBy"] for submission in summary["submissions"]}
+    for submission in summary["submissions"]:
+        assert submission["challenge"].endswith("?")
+        assert submission["answer"].strip()
+        assert submission["submissionId"]
 
 
 def test_executed_notebooks_have_tables_and_plots(after_first_run: run.Result) -> None:
@@ -76,8 +86,8 @@ def test_report_has_all_of_it_in_one_page(after_first_run: run.Result) -> None:
     for name in NAMES:
         assert f'href="#{name}"' in page
         assert f'id="{name}"' in page
-    for one in after_first_run.summary["mainers"]:
-        assert one["controller_id"] in page
+    for mainer in after_first_run.summary["mainers"]:
+        assert mainer["controller_id"] in page
     assert page.count("data:image/svg+xml;base64,") >= 6
     assert "Traceback" not in page
     assert "<script src=" not in page
@@ -126,7 +136,7 @@ def test_a_failure_is_reported_without_its_traceback(tmp_path: Path, capsys: pyt
 
     summary = json.loads((tmp_path / "latest" / "summary.json").read_text())
     assert summary["status"] == "failed"
-    assert [one["status"] for one in summary["notebooks"]] == ["failed", "not run", "not run", "not run"]
+    assert [notebook["status"] for notebook in summary["notebooks"]] == ["failed", "not run", "not run", "not run"]
     assert "use mode install or auto" in summary["notebooks"][0]["error"]
     page = (tmp_path / "latest" / "report.html").read_text()
     assert "use mode install or auto" in page
@@ -228,11 +238,11 @@ def test_papermill_alone_runs_a_notebook(after_first_run: run.Result, project: P
 
 def test_numbers_of_mainers_are_parameters(after_first_run: run.Result, tmp_path: Path) -> None:
     before = create.mainers(network.connect())
-    agents = sum(one.kind == "ShareAgent" for one in before)
+    agents = sum(mainer.kind == "ShareAgent" for mainer in before)
     assert run.run(["03"], {"agents": agents + 1}, tmp_path).ok
     after = create.mainers(network.connect())
     assert after[: len(before)] == before
-    assert [one.kind for one in after[len(before) :]] == ["ShareAgent"]
+    assert [mainer.kind for mainer in after[len(before) :]] == ["ShareAgent"]
 
 
 @pytest.mark.model
@@ -243,7 +253,7 @@ def test_the_real_model_answers_on_a_fresh_network(tmp_path: Path) -> None:
     assert result.summary["model"]["file"] == "gemma-3-270m-q4_k_m.gguf"
     assert submissions_by_kind(result.summary) == {"Own": 2, "ShareAgent": 2}
     right = {"France": "Paris", "Japan": "Tokyo", "sky": "blue"}
-    answers = [(one["challenge"], one["answer"].lower()) for one in result.summary["submissions"]]
+    answers = [(submission["challenge"], submission["answer"].lower()) for submission in result.summary["submissions"]]
     known = [word.lower() in text for question, text in answers for about, word in right.items() if about in question]
     assert len(known) == len(answers)
     assert any(known), answers

@@ -157,7 +157,7 @@ def test_a_clone_with_other_line_ends_is_the_same(
     clone(repository, tmp_path / "clone", monkeypatch)
     items = artifacts.inventory()
     assert len(items) >= 7
-    assert [one.problem for one in items if one.problem] == []
+    assert [item.problem for item in items if item.problem] == []
 
 
 def test_a_file_that_git_gave_other_line_ends_says_so_and_its_remedy_helps(
@@ -172,10 +172,10 @@ def test_a_file_that_git_gave_other_line_ends_says_so_and_its_remedy_helps(
         path.unlink()
         git("-C", str(tmp_path / "clone"), "checkout", "--", f"files/{path.name}")
     attributes.write_bytes(wanted)
-    problems = {one.name: one.problem for one in artifacts.inventory() if one.problem}
+    problems = {item.name: item.problem for item in artifacts.inventory() if item.problem}
     assert set(problems) == {path.name for path in (tmp_path / "clone" / "files").glob("*.did")}
     for problem in problems.values():
         assert "Only its line ends differ" in problem
         (remedy,) = re.findall(r"Get it back with `(.+)`\.", problem)
         subprocess.run(remedy, shell=True, check=True, capture_output=True, cwd=tmp_path / "clone")
-    assert [one.problem for one in artifacts.inventory() if one.problem] == []
+    assert [item.problem for item in artifacts.inventory() if item.problem] == []

@@ -28,9 +28,9 @@ def sources() -> list[Path]:
 def without_encoding(source: str) -> list[int]:
     """The lines with a call that reads or writes text in the locale's encoding."""
     found = []
-    for node in (one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.Call)):
+    for node in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        given = {one.arg: one.value for one in node.keywords}
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
         if name in ("run", "Popen", "check_output"):
             if ("text" in given or "universal_newlines" in given) and "encoding" not in given:
                 found.append(node.lineno)

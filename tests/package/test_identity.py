@@ -110,7 +110,7 @@ def test_identities_of_icp_cli_and_dfx_are_found_by_name(tmp_path: Path, monkeyp
     (of_dfx / "carol").mkdir()
     (of_dfx / "carol/identity.pem.encrypted").write_bytes(b"\0")
 
-    assert [(one.name, one.tool) for one in identity.known()] == [
+    assert [(entry.name, entry.tool) for entry in identity.known()] == [
         ("development", "mainer-nb"),
         ("alice", "icp-cli"),
         ("bob", "dfx"),

@@ -46,7 +46,7 @@ def closed_port() -> int:
 
 
 def test_networks_of_all_tools_are_known(configured: Path) -> None:
-    assert {one.name: (one.source, one.url) for one in network.known()} == {
+    assert {config.name: (config.source, config.url) for config in network.known()} == {
         "local": ("embedded", None),
         "ic": ("mainnet", "https://icp-api.io"),
         "icp-cli:local": ("icp-cli", "http://127.0.0.1:8001"),

@@ -23,16 +23,16 @@ ODD += [datetime.date(2024, 1, 1), [["topic"]], [["topic", ""]], ["topic", "ques
 
 def defaults(path: Path) -> dict[str, Any]:
     found = papermill.inspect_notebook(str(path))
-    return {name: ast.literal_eval(one["default"]) for name, one in found.items()}
+    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_papermill_shows_is_what_is_declared(path: Path) -> None:
     shown = papermill.inspect_notebook(str(path))
     assert shown
-    for name, one in shown.items():
+    for name, parameter in shown.items():
         declared = parameters.DECLARED[name]
-        assert (TYPES[one["inferred_type_name"]], one["help"]) == (declared.type, declared.sentence), name
+        assert (TYPES[parameter["inferred_type_name"]], parameter["help"]) == (declared.type, declared.sentence), name
     parameters.check(**defaults(path))
 
 
@@ -43,7 +43,9 @@ def test_the_first_code_checks_every_parameter(path: Path) -> None:
     assert "parameters" in code[0].metadata.tags
     calls = [node for node in ast.walk(ast.parse(code[1].source)) if isinstance(node, ast.Call)]
     assert [ast.unparse(call.func) for call in calls] == ["parameters.check"]
-    assert {one.arg: ast.unparse(one.value) for one in calls[0].keywords} == {name: name for name in defaults(path)}
+    assert {keyword.arg: ast.unparse(keyword.value) for keyword in calls[0].keywords} == {
+        name: name for name in defaults(path)
+    }
 
 
 def test_nothing_is_declared_that_no_notebook_has() -> None:
@@ -63,7 +65,7 @@ def test_what_it_cannot_be_is_refused_in_its_own_words(name: str) -> None:
         assert declared.sentence in said
         assert declared.expected in said
         assert len(said) < 400
-    for value in (one for one in ODD if one not in wrong):
+    for value in (value for value in ODD if value not in wrong):
         assert declared.optional if value is None else isinstance(value, declared.type | int), value
 
 

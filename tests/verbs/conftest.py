@@ -102,7 +102,7 @@ def mainers(uploaded: Network, project: Path, keep_it_short: Callable[[Network, 
     with pytest.MonkeyPatch.context() as patch:
         set_places(patch, project, project)
         mainers = create.ensure(uploaded, Plan())
-        for llm_id in [llm_id for one in mainers for llm_id in one.llm_ids]:
+        for llm_id in [llm_id for mainer in mainers for llm_id in mainer.llm_ids]:
             keep_it_short(uploaded, llm_id)
     return mainers
 

@@ -18,10 +18,10 @@ def test_the_population_is_what_was_planned(uploaded: Network, mainers: list[Mai
     own, service, *agents = mainers
     assert (own.kind, len(own.llm_ids)) == ("Own", 2)
     assert (service.kind, len(service.llm_ids)) == ("ShareService", 1)
-    assert [(one.kind, one.llm_ids, one.share_service_id) for one in agents] == [
+    assert [(mainer.kind, mainer.llm_ids, mainer.share_service_id) for mainer in agents] == [
         ("ShareAgent", (), service.controller_id)
     ] * 2
-    assert {one.owner for one in mainers} == {uploaded.caller}
+    assert {mainer.owner for mainer in mainers} == {uploaded.caller}
     assert set(mainers) <= set(create.mainers(uploaded))
 
 
@@ -40,8 +40,8 @@ def test_the_owner_controls_controllers_and_llms(uploaded: Network, own: Mainer)
 
 def test_every_helper_endpoint_of_every_mainer_answers(uploaded: Network, mainers: list[Mainer]) -> None:
     checks = check.check_all(uploaded, mainers)
-    assert [one.problems for one in checks] == [{}] * len(mainers)
-    assert [one.getMainerCanisterType.text for one in checks] == [one.kind for one in mainers]
+    assert [checked.problems for checked in checks] == [{}] * len(mainers)
+    assert [checked.getMainerCanisterType.text for checked in checks] == [mainer.kind for mainer in mainers]
 
 
 def test_a_stranger_sees_in_the_answers_that_he_is_one(

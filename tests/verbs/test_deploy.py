@@ -25,29 +25,29 @@ def test_what_is_deployed_is_healthy_and_registered(deployed: Network) -> None:
 def test_deploying_again_changes_nothing(deployed: Network) -> None:
     before = deploy.deployed(deployed)
     after = deploy.deploy(deployed)
-    assert [one.action for one in after] == ["unchanged", "unchanged"]
-    assert [one.canister_id for one in after] == [one.canister_id for one in before]
+    assert [canister.action for canister in after] == ["unchanged", "unchanged"]
+    assert [canister.canister_id for canister in after] == [canister.canister_id for canister in before]
 
 
 def test_install_upgrade_and_reinstall(empty: Network) -> None:
     for mode in ("upgrade", "reinstall"):
         with pytest.raises(PreconditionError, match=f"there is no {GAME_STATE} on network local to {mode}"):
             deploy.deploy(empty, mode)
-    assert [one.action for one in deploy.deploy(empty, "install")] == ["created", "created"]
+    assert [canister.action for canister in deploy.deploy(empty, "install")] == ["created", "created"]
     with pytest.raises(PreconditionError, match="is installed already: use mode upgrade"):
         deploy.deploy(empty, "install")
 
     operate.open_challenge(empty, "arithmetic", "What is one and one?")
-    assert [one.action for one in deploy.deploy(empty, "upgrade")] == ["upgraded", "upgraded"]
-    assert [one.question for one in operate.challenges(empty)] == ["What is one and one?"]
-    assert [one.action for one in deploy.deploy(empty, "reinstall")] == ["reinstalled", "reinstalled"]
+    assert [canister.action for canister in deploy.deploy(empty, "upgrade")] == ["upgraded", "upgraded"]
+    assert [challenge.question for challenge in operate.challenges(empty)] == ["What is one and one?"]
+    assert [canister.action for canister in deploy.deploy(empty, "reinstall")] == ["reinstalled", "reinstalled"]
     assert operate.challenges(empty) == []
 
 
 def test_an_emptied_canister_is_installed_again(empty: Network) -> None:
     canister_id = management.create_canister(empty.agent, 100 * management.TRILLION)
     empty.ids.set(GAME_STATE, canister_id)
-    assert [(one.action, one.canister_id == canister_id) for one in deploy.deploy(empty)] == [
+    assert [(canister.action, canister.canister_id == canister_id) for canister in deploy.deploy(empty)] == [
         ("installed", True),
         ("created", False),
     ]
@@ -110,5 +110,5 @@ def test_a_network_that_was_reset_is_noticed_and_deployed_anew(empty: Network, t
     net.ids.set(CREATOR, "n2m2m-wyaaa-aaaaa-p777a-cai")
     with pytest.raises(NetworkReset, match=r"n2m2m-wyaaa-aaaaa-p777a-cai.*state was wiped.*01_deploy"):
         net.canister(CREATOR)
-    assert [one.action for one in deploy.deploy(net)] == ["created", "created"]
+    assert [canister.action for canister in deploy.deploy(net)] == ["created", "created"]
     assert net.canister(CREATOR).health() == {"status_code": 200}

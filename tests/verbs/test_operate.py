@@ -33,7 +33,7 @@ def close(net: Network, own: Mainer) -> None:
 
 
 def by(submissions: list[Submission], mainer: Mainer) -> list[Submission]:
-    return [one for one in submissions if one.submitted_by == mainer.controller_id]
+    return [submission for submission in submissions if submission.submitted_by == mainer.controller_id]
 
 
 def test_a_challenge_is_opened(uploaded: Network, challenge: Challenge) -> None:
@@ -56,11 +56,15 @@ def test_an_own_mainer_answers_and_submits(uploaded: Network, own: Mainer, chall
     before = operate.submission_ids(uploaded)
     said = operate.trigger(uploaded, own.controller_id)
     assert challenge.challenge_id in said
-    (submission,) = [one for one in operate.submissions(uploaded) if one.submission_id not in before]
+    (submission,) = [
+        submission for submission in operate.submissions(uploaded) if submission.submission_id not in before
+    ]
     assert (submission.challenge_id, submission.question) == (challenge.challenge_id, challenge.question)
     assert submission.submitted_by == own.controller_id
     assert submission.answer
-    assert submission.submission_id in {one.submission_id for one in operate.submitted(uploaded, own.controller_id)}
+    assert submission.submission_id in {
+        submission.submission_id for submission in operate.submitted(uploaded, own.controller_id)
+    }
 
 
 def test_a_share_agent_has_its_service_answer(
@@ -71,12 +75,12 @@ def test_a_share_agent_has_its_service_answer(
         operate.trigger(uploaded, agent.controller_id)
         (queued,) = operate.queue(uploaded, agent.controller_id)
         assert (queued.queued_by, queued.queued_to) == (agent.controller_id, service.controller_id)
-        assert [one.queued_id for one in operate.queue(uploaded, service.controller_id)] == [queued.queued_id]
+        assert [entry.queued_id for entry in operate.queue(uploaded, service.controller_id)] == [queued.queued_id]
 
         operate.trigger(uploaded, service.controller_id)
         assert operate.queue(uploaded, agent.controller_id) == operate.queue(uploaded, service.controller_id) == []
         found = operate.wait_for_submission(
-            uploaded, agent.controller_id, {one.submission_id for one in before}, timeout=30
+            uploaded, agent.controller_id, {submission.submission_id for submission in before}, timeout=30
         )
         assert found.challenge_id == challenge.challenge_id
         assert found.answer

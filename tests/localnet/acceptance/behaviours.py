@@ -64,8 +64,8 @@ def table() -> str:
     parts = [_HEAD, f"{held} behaviours hold, {missing} do not.\n"]
     for section in found:
         parts.append(f"\n## {section.title}\n\n| behaviour | holds | why not |\n|---|---|---|\n")
-        parts += [f"| {_cell(one)} | yes | |\n" for one in section.holds]
-        parts += [f"| {_cell(one)} | no | {_cell(why)} |\n" for one, why in section.missing.items()]
+        parts += [f"| {_cell(behaviour)} | yes | |\n" for behaviour in section.holds]
+        parts += [f"| {_cell(behaviour)} | no | {_cell(why)} |\n" for behaviour, why in section.missing.items()]
     return "".join(parts)
 
 

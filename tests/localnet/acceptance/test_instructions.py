@@ -120,7 +120,7 @@ def counted(ic: Driver, *snippets: str, memory64: bool = False) -> list[int]:
         (call $append ({address}.const 1000) ({address}.const 8)) (call $reply)))"""
     canister = ic.create(bytes(wat2wasm(text.replace("(A ", f"({address}.const "))))
     base, *found = [ic.number(canister, f"go {index}") for index in range(len(snippets) + 1)]
-    return [one - base for one in found]
+    return [count - base for count in found]
 
 
 def test_weights(ic: Driver) -> None:

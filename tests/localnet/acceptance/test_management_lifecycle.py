@@ -78,8 +78,8 @@ def test_stopping(ic: Driver) -> None:
     rejected(ic.query(proxy.id, "nothing"), 5, "is not running", "IC0509")
     ic.go_on(waiting)
     assert isinstance(ic.response(request), Reply)
-    for one in stopping:
-        assert isinstance(ic.response(one), Reply)
+    for outcome in stopping:
+        assert isinstance(ic.response(outcome), Reply)
     assert status(ic, proxy.id) == "stopped"
 
 

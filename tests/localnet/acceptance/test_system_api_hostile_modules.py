@@ -126,7 +126,9 @@ def test_more_looping_canisters_than_processors_do_not_stop_others(
     for _ in range(3):
         assert replied(ic.update(canister, "update", u.reply(u.blob(b"on")))) == b"on"
         assert replied(ic.query(canister, "query", u.reply(u.blob(b"on")))) == b"on"
-    unfinished = [ic.network.scheduler.requests[one].response is None for one in requests if isinstance(one, bytes)]
+    unfinished = [
+        ic.network.scheduler.requests[request].response is None for request in requests if isinstance(request, bytes)
+    ]
     assert unfinished == [True] * len(requests)
     for request in requests:
         assert isinstance(request, bytes)
@@ -140,9 +142,9 @@ def test_heartbeats_that_loop_do_not_stop_others(ic: Driver, canister: bytes, mo
     with ic.network.scheduler.lock:
         ic.network.scheduler.fire_heartbeats()
     assert replied(ic.update(canister, "update", u.reply(u.blob(b"on")))) == b"on"
-    assert all(ic.network.scheduler.canisters[one].busy for one in looping)
-    for one in looping:
-        ic.manage("stop_canister", {"canister_id": one})
+    assert all(ic.network.scheduler.canisters[canister].busy for canister in looping)
+    for canister in looping:
+        ic.manage("stop_canister", {"canister_id": canister})
 
 
 def test_a_flood_of_slow_queries_does_not_stop_others(

@@ -192,7 +192,7 @@ def test_identities_of_icp_are_used_by_the_workbench(project: Project, monkeypat
 
 def test_the_identity_of_the_workbench_is_used_by_icp(project: Project) -> None:
     net = network.connect("icp-cli:local")
-    (own,) = [one for one in identity.known() if one.tool == "mainer-nb"]
+    (own,) = [entry for entry in identity.known() if entry.tool == "mainer-nb"]
     project.icp("identity", "import", "workbench", "--from-pem", str(own.path), "--storage", "plaintext")
     assert project.icp("identity", "principal", "--identity", "workbench").strip() == net.caller
     made = management.create_canister(net.agent, 10**13)

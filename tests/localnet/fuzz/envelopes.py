@@ -139,7 +139,7 @@ def delegated(chance: random.Random, target: Target, first: Key) -> tuple[list[A
     """A chain of delegations from `first`, mostly right, and the key at its end."""
     chain: list[Any] = []
     key = first
-    others = [one for one in KEYS if one is not first]
+    others = [key for key in KEYS if key is not first]
     for _ in range(chance.choice((1, 1, 2, 3, 21))):
         following = others.pop() if others else Key.ed25519(str(chance.random()))
         delegation: dict[Any, Any] = {"pubkey": following.der, "expiration": target.now() + 600 * SECOND}

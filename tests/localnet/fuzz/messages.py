@@ -163,7 +163,7 @@ def value(chance: random.Random, type_: candid.Type, depth: int = 0) -> Any:
         case candid.Vec(of):
             return [value(chance, of, depth + 1) for _ in range(chance.choice((0, 1, 2, 11, 21)) if depth < 4 else 0)]
         case candid.Record(fields):
-            return {one.label: value(chance, one.type, depth + 1) for one in fields}
+            return {field.label: value(chance, field.type, depth + 1) for field in fields}
         case candid.Variant(fields):
             one = chance.choice(fields if depth < 8 else fields[:1])
             return {one.label: value(chance, one.type, depth + 1)}
@@ -198,7 +198,7 @@ def managed(chance: random.Random, target: Target) -> tuple[str, bytes, bytes]:
     name = chance.choice(list(management.INTERFACE.methods))
     types = management.INTERFACE.methods[name].args
     victim = chance.choice(target.victims)
-    values = [value(chance, one) for one in types]
+    values = [value(chance, type_) for type_ in types]
     for found in values:
         for label in ("canister_id", "target_canister", "specified_id"):
             if label in found and found[label] is not None and chance.random() < 0.95:
@@ -218,7 +218,7 @@ def over_http(chance: random.Random, target: Target) -> Request:
         is_query = management.INTERFACE.methods[method].mode == "query" or chance.random() < 0.05
     else:
         method, types, mode = chance.choice(target.motoko_methods)
-        arg, canister_id = candid.encode(types, [value(chance, one) for one in types]), target.motoko
+        arg, canister_id = candid.encode(types, [value(chance, type_) for type_ in types]), target.motoko
         effective, is_query = canister_id, mode != "update"
     match chance.randrange(4):
         case 0:
@@ -252,7 +252,7 @@ def decode(chance: random.Random) -> str:
         case 1:
             data = bombs(chance)
         case _:
-            data = candid.encode(types, [value(chance, one) for one in types])
+            data = candid.encode(types, [value(chance, type_) for type_ in types])
             if chance.random() < 0.7:
                 data = damaged(chance, data)
     try:

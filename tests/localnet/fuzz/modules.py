@@ -137,12 +137,12 @@ class Maker:
     def make(self) -> Module:
         chance, module = self.chance, self.module
         known = EVERYWHERE if self.memory64 else SIGNATURES
-        for one in chance.sample(list(known), chance.choice((0, 1, 3, 6, 12))):
+        for function in chance.sample(list(known), chance.choice((0, 1, 3, 6, 12))):
             params, results = (
                 tuple(self.address if t == "I" else {"i32": I32, "i64": I64}[t] for t in types)
-                for types in (known[one].params, known[one].results)
+                for types in (known[function].params, known[function].results)
             )
-            module.imports.append(name("ic0") + name(one) + b"\0" + uleb(self._type(params, results)))
+            module.imports.append(name("ic0") + name(function) + b"\0" + uleb(self._type(params, results)))
             self.callable.append((params, results))
         imported = len(self.callable)
         inner = chance.choice((1, 2, 4, 8))
@@ -161,11 +161,11 @@ class Maker:
             module.functions.append(uleb(self._type(params, results)))
             module.codes.append(self.code(params, results))
         nothing = uleb(self._type((), ()))
-        for at, one in enumerate(entries):
+        for at, entry in enumerate(entries):
             module.functions.append(nothing)
             called = imported + chance.randrange(inner)
             module.codes.append(self._entry(called))
-            module.exports.append(name(one) + b"\0" + uleb(imported + inner + at))
+            module.exports.append(name(entry) + b"\0" + uleb(imported + inner + at))
         flags = 4 if self.memory64 else 0
         most = chance.choice((None, 1, 10, 65536))
         limits = bytes([flags | (most is not None)]) + uleb(1) + (b"" if most is None else uleb(most))
@@ -243,7 +243,7 @@ class Maker:
             case 6 if mine:
                 return self.expression(kind, depth - 1) + b"\x22" + uleb(chance.choice(mine))
         opcode, operands = chance.choice(_PLAIN[kind])
-        return b"".join(self.expression(one, depth - 1) for one in operands) + bytes([opcode])
+        return b"".join(self.expression(operand, depth - 1) for operand in operands) + bytes([opcode])
 
     def pointer(self, depth: int) -> bytes:
         """An address, mostly of a byte that is there."""
@@ -254,7 +254,7 @@ class Maker:
     def call(self, function: int, depth: int) -> bytes:
         """A call with its arguments, mostly small numbers."""
         params, _ = self.callable[function]
-        few = [self.pointer(depth) if one == self.address else self.expression(one, depth) for one in params]
+        few = [self.pointer(depth) if param == self.address else self.expression(param, depth) for param in params]
         return b"".join(few) + b"\x10" + uleb(function)
 
     def statements(self, depth: int) -> bytes:

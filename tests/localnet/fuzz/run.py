@@ -192,7 +192,8 @@ def _status(tree: hash_tree.Node) -> str:
     values = hash_tree.shown_values(shown)
     if b"IC0000" in values:
         raise Problem("internal error of the network, see its log")
-    found = [one.decode() for one in values if one in _STATUSES] + [one.decode() for one in values if one[:3] == b"IC0"]
+    statuses = [value.decode() for value in values if value in _STATUSES]
+    found = statuses + [value.decode() for value in values if value[:3] == b"IC0"]
     return " ".join(found) or "certificate"
 
 
@@ -200,7 +201,7 @@ def plan(cases: int) -> Iterator[tuple[str, int]]:
     """Kinds and numbers of `cases` cases, the kinds mixed in their proportions."""
     made = dict.fromkeys(SHARES, 0)
     for done in range(1, cases + 1):
-        kind = max(SHARES, key=lambda one: SHARES[one] * done / 100 - made[one])
+        kind = max(SHARES, key=lambda kind: SHARES[kind] * done / 100 - made[kind])
         yield kind, made[kind]
         made[kind] += 1
 
@@ -290,7 +291,7 @@ def _aftermath(world: World, before: list[Any]) -> list[str]:
 def _works(world: World) -> list[str]:
     """Whether the witnesses still take the calls of their owner."""
     try:
-        counts = [int.from_bytes(world.owner.update(one, "count", b""), "little") for one in world.witnesses]
+        counts = [int.from_bytes(world.owner.update(witness, "count", b""), "little") for witness in world.witnesses]
     except (AssertionError, NoAnswer) as error:
         return [f"a normal call fails: {error}"]
     return [] if counts == [2] * len(counts) else [f"the witnesses count {counts}, not 2"]

@@ -196,7 +196,7 @@ class Client:
         tree = certificate.verify(body["certificate"], self.root_key)
         shown = certificate.verify(self.query(canister_id, "certificate"), self.root_key)
         data = hash_tree.lookup_value([b"canister", canister_id, b"certified_data"], shown)
-        return [cast(bytes, one) for one in (*(hash_tree.lookup_value(path, tree) for path in paths), data)]
+        return [cast(bytes, value) for value in (*(hash_tree.lookup_value(path, tree) for path in paths), data)]
 
     def _content(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
         sender = principal.ANONYMOUS if self.key is None else self.key.principal
@@ -245,7 +245,7 @@ class World:
         self.owner = Client(port, root_key, OWNER)
         self.anybody = Client(port, root_key)
         ids = [principal.canister_id(0x5EED_0000_1234_0000 + i) for i in range(2)]
-        self.witnesses = [self._create(self.owner, WITNESS, specified_id=one) for one in ids]
+        self.witnesses = [self._create(self.owner, WITNESS, specified_id=canister_id) for canister_id in ids]
         self.echo = self._create(self.owner, ECHO)
         self.puppet = self._create(self.owner, PUPPET)
         self.motoko = self._create(self.owner, (FILES / f"{MOTOKO}.wasm").read_bytes())
@@ -254,8 +254,8 @@ class World:
         self.victims = [self._victim() for _ in range(8)]
         self.machines = [self._victim() for _ in range(threads)]
         self.price_per_day = int(self._status(self.witnesses[0])["idle_cycles_burned_per_day"])
-        for one in self.witnesses:
-            self.owner.update(one, "count", b"")
+        for witness in self.witnesses:
+            self.owner.update(witness, "count", b"")
 
     def target(self) -> Target:
         """What cases are aimed at, as it is now."""
@@ -307,7 +307,7 @@ class World:
 
     def witnessed(self) -> list[Witnessed]:
         """What the witnesses are like now."""
-        return [self._witnessed(one) for one in self.witnesses]
+        return [self._witnessed(witness) for witness in self.witnesses]
 
     def _witnessed(self, canister_id: bytes) -> Witnessed:
         numbers = self.owner.query(canister_id, "numbers")
@@ -318,6 +318,6 @@ class World:
     def changes(self, before: list[Witnessed]) -> list[str]:
         """What of the witnesses is not as it was `before`."""
         found = []
-        for one, then, now in zip(self.witnesses, before, self.witnessed(), strict=True):
-            found += [f"{principal.to_text(one)}: {text}" for text in now.changes(then, self.price_per_day)]
+        for witness, then, now in zip(self.witnesses, before, self.witnessed(), strict=True):
+            found += [f"{principal.to_text(witness)}: {text}" for text in now.changes(then, self.price_per_day)]
         return found
