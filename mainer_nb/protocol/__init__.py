@@ -8,7 +8,7 @@
     bls          the signature scheme of certificates
     request_id   representation-independent hashing, of which request ids are made
     cbor         the tag of self-described CBOR
-    leb128       whole numbers in Candid, hashes and wasm
+    leb128       integers in Candid, hashes and wasm
 
 Imports nothing else of `mainer_nb`.
 """

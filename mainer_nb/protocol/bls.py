@@ -22,7 +22,14 @@ class BlsError(ValueError):
 
 
 class SecretKey:
-    """A subnet's key; the same 32 bytes of `seed` give the same key."""
+    """A subnet's key.
+
+    Args:
+        seed: 32 bytes; the same seed gives the same key.
+
+    Raises:
+        ValueError: the seed has another length or gives the key zero.
+    """
 
     def __init__(self, seed: bytes) -> None:
         if len(seed) != SEED_LENGTH:
@@ -38,7 +45,11 @@ class SecretKey:
 
 
 def public_key(der: bytes) -> bytes:
-    """The 96 bytes of the key (a compressed point of G2) in its DER form; raises `BlsError`."""
+    """The key in its DER form: 96 bytes, a compressed point of G2.
+
+    Raises:
+        BlsError: `der` is not the DER form of such a key.
+    """
     if len(der) != len(_DER_PREFIX) + KEY_LENGTH or not der.startswith(_DER_PREFIX):
         raise BlsError(f"not a BLS12-381 public key in the Internet Computer's DER form: {der[:40].hex()}...")
     return der[len(_DER_PREFIX) :]
@@ -54,7 +65,16 @@ def _point(public_key_der: bytes) -> G2Point:
 
 @lru_cache(maxsize=1024)  # a network certifies many answers with one signature
 def verify(public_key_der: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` is the key holder's for `message`; raises `BlsError` for a malformed key."""
+    """Whether `signature` is the key holder's for `message`.
+
+    Args:
+        public_key_der: the key, DER.
+        message: what was signed, with its domain separator.
+        signature: 48 bytes; of other lengths it is wrong.
+
+    Raises:
+        BlsError: the key is malformed.
+    """
     key = _point(public_key_der)
     if len(signature) != SIGNATURE_LENGTH or key == G2Point.identity():
         return False

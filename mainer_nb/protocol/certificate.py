@@ -21,10 +21,15 @@ class InvalidCertificate(ValueError):
 
 
 def certify(state: Node, wanted: Iterable[Iterable[Path]], key: bls.SecretKey) -> list[bytes]:
-    """A CBOR certificate for each of the `wanted` sets of paths in the complete tree `state`, all with one signature by
-    the root key: no delegation.
+    """Certificates of parts of the state, all with one signature.
 
-    Absent paths are proven absent.
+    Args:
+        state: the complete state tree.
+        wanted: the paths that each certificate is to show; of paths that do not exist it proves so.
+        key: the root key, so that no delegation is needed.
+
+    Returns:
+        A certificate in CBOR for each of `wanted`.
     """
     signature = key.sign(_STATE_ROOT + state.digest)
     trees = [hash_tree.to_cbor(hash_tree.prune(state, paths)) for paths in wanted]
@@ -38,11 +43,17 @@ def verify(
     now: int | None = None,
     max_age_seconds: float = 300,
 ) -> Node:
-    """The tree of a CBOR certificate, once its signature, and that of its delegation if it has one, is checked.
+    """The tree of a certificate, once its signature, and that of its delegation if it has one, is checked.
 
-    root_key: the network's public key, DER. canister_id: the canister that the certificate is about; a delegation must
-    cover it. now: nanoseconds since 1970, against which the certificate's time is checked if given.
-    Raises `InvalidCertificate`.
+    Args:
+        certificate: CBOR.
+        root_key: the network's public key, DER.
+        canister_id: the canister that the certificate is about; a delegation must cover it.
+        now: nanoseconds since 1970, against which the certificate's time is checked; None: it is not.
+        max_age_seconds: how far the certificate's time may be from `now`.
+
+    Raises:
+        InvalidCertificate: it must not be trusted.
     """
     content = _decode(certificate)
     key = root_key
@@ -55,7 +66,11 @@ def verify(
 
 
 def time_of(tree: Node) -> int:
-    """The time that a certificate states, in nanoseconds since 1970."""
+    """The time that the tree of a certificate states, in nanoseconds since 1970.
+
+    Raises:
+        InvalidCertificate: it states none.
+    """
     digits = _value([b"time"], tree)
     try:
         return read_leb128(digits)

@@ -1,4 +1,4 @@
-"""Interface descriptions: the text of .did files (dfinity/candid, spec/Candid.md, "Core Grammar").
+"""Interface descriptions: the text of .did files (dfinity/candid, spec/Candid.md, section "Core Grammar").
 
     >>> service = parse('service : { greet : (name : text) -> (text) query }')
     >>> service.methods["greet"]
@@ -47,15 +47,20 @@ class Interface:
 
 
 def parse(text: str, source: str = "the interface description") -> Interface:
-    """The service that `text` describes (without methods if it has only type definitions).
+    """The interface that `text` describes, without methods if it has only type definitions.
 
-    Raises `DidError`; `source` names the text in the error, for example the path of the file.
+    Args:
+        text: the content of a .did file.
+        source: what to call the text in an error, for example the path of the file.
+
+    Raises:
+        DidError: `text` is not a valid description, or imports another one.
     """
     return _parsed(text, source, _Parser.description)
 
 
 def parse_type(text: str, source: str = "the type") -> Type:
-    """A type on its own, such as `vec record { text; nat }`."""
+    """A type on its own, such as `vec record { text; nat }`; arguments and errors as of `parse`."""
     return _parsed(text, source, _Parser.only_type)
 
 

@@ -1,4 +1,5 @@
-"""Hash trees: labelled values under one hash, of which parts can be shown (IC specification, "Certification").
+"""Hash trees: labelled values under one hash, of which parts can be shown (IC interface specification, section
+"Certification").
 
     >>> whole = tree({b"time": b"\\x01", b"canister": {b"a": {b"certified_data": b""}, b"b": {}}})
     >>> shown = prune(whole, [[b"time"]])
@@ -44,7 +45,7 @@ _EMPTY, _FORK, _LABELED, _LEAF = (_domain(f"ic-hashtree-{kind}") for kind in ("e
 
 
 class Empty:
-    """No label at all."""
+    """A tree without labels."""
 
     __slots__ = ()
     digest: Digest = hashlib.sha256(_EMPTY).digest()
@@ -145,7 +146,11 @@ EMPTY = Empty()
 
 
 def tree(labels: Labels) -> Node:
-    """The balanced tree of these labels; values are leaf contents, mappings of labels, or nodes that exist already."""
+    """The balanced tree of these labels.
+
+    Args:
+        labels: what is under each label: the content of a leaf, a mapping of labels, or a node that exists already.
+    """
     return _balanced([Labeled(label, _value(labels[label])) for label in sorted(labels)])
 
 
@@ -165,7 +170,11 @@ def _balanced(nodes: list[Labeled]) -> Node:
 
 
 def put(node: Node, label: bytes, subtree: Node) -> Node:
-    """The complete tree `node` with `subtree` under `label`, in place of what was there."""
+    """The complete tree `node` with `subtree` under `label`, in place of what was there.
+
+    Raises:
+        TreeError: `node` is a value, or parts of it are pruned.
+    """
     match node:
         case Empty():
             return Labeled(label, subtree)
@@ -182,7 +191,7 @@ def put(node: Node, label: bytes, subtree: Node) -> Node:
 
 
 def remove(node: Node, label: bytes) -> Node:
-    """The complete tree `node` without `label`; `node` itself if it is not there."""
+    """The complete tree `node` without `label`; `node` itself if it does not have it."""
     match node:
         case Labeled() if label == node.label:
             return EMPTY
@@ -280,7 +289,11 @@ def _neighbours(node: Node, label: bytes) -> Iterator[bytes]:
 
 
 def lookup(path: Path, node: Node) -> Node | Absence:
-    """What the tree, complete or not, has at `path` (spec, "Lookup")."""
+    """What the tree, complete or not, has at `path` (section "Lookup").
+
+    Raises:
+        TreeError: a value stands where `path` goes on.
+    """
     for label in path:
         found = _find_label(label, node)
         if isinstance(found, Absence):
@@ -290,7 +303,11 @@ def lookup(path: Path, node: Node) -> Node | Absence:
 
 
 def lookup_value(path: Path, node: Node) -> bytes | Absence:
-    """The leaf's content at `path`; raises `TreeError` if there are labels instead of a value."""
+    """The value at `path`.
+
+    Raises:
+        TreeError: labels stand there, or a value where `path` goes on.
+    """
     found = lookup(path, node)
     if isinstance(found, Empty):
         return ABSENT
@@ -344,7 +361,7 @@ def path_text(path: Path) -> str:
 
 
 def to_cbor(node: Node) -> list[Any]:
-    """The nested lists that CBOR encodes (spec, "Encoding of certificates")."""
+    """The tree as nested lists, which CBOR encodes (section "Encoding of certificates")."""
     match node:
         case Empty():
             return [0]
@@ -359,7 +376,14 @@ def to_cbor(node: Node) -> list[Any]:
 
 
 def from_cbor(data: object) -> Node:
-    """The tree in decoded CBOR; raises `TreeError`."""
+    """The tree of nested lists: the inverse of `to_cbor`.
+
+    Args:
+        data: what came out of CBOR, of any kind.
+
+    Raises:
+        TreeError: it is not a hash tree.
+    """
     try:
         match data:
             case [0]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 def leb128(value: int) -> bytes:
-    """The unsigned LEB128 form of `value` >= 0; linear in its length."""
+    """The unsigned LEB128 form of `value`, which is not negative; in a time linear in its length."""
     if value < 0x80:
         return bytes((value,))
     return _leb128_digits(value, (value.bit_length() + 6) // 7)
 
 
 def sleb128(value: int) -> bytes:
-    """The signed LEB128 form of `value`; linear in its length."""
+    """The signed LEB128 form of `value`; in a time linear in its length."""
     if -0x40 <= value < 0x40:
         return bytes((value & 0x7F,))
     magnitude = value if value >= 0 else ~value
@@ -34,7 +34,7 @@ def _leb128_digits(value: int, count: int) -> bytes:
 
 
 def leb128_value(digits: bytes) -> int:
-    """The unsigned number with these LEB128 digits."""
+    """The unsigned number with these digits, each a byte of which the highest bit does not count."""
     groups = []
     for start in range(0, len(digits), 8):
         group = 0
@@ -45,7 +45,11 @@ def leb128_value(digits: bytes) -> int:
 
 
 def read_leb128(digits: bytes) -> int:
-    """The number that `digits` are the unsigned LEB128 form of; raises `ValueError`."""
+    """The number of which `digits` are the unsigned LEB128 form.
+
+    Raises:
+        ValueError: they are none, or end too early, or are followed by something.
+    """
     if not digits or digits[-1] & 0x80 or any(digit < 0x80 for digit in digits[:-1]):
         raise ValueError(f"not an LEB128 number: {digits[:20].hex()}")
     return leb128_value(digits)

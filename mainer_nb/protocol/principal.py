@@ -26,7 +26,14 @@ _CHECKSUM_LENGTH = 4
 
 @lru_cache(maxsize=4096)
 def to_text(principal: bytes) -> str:
-    """The textual form: base32 of CRC-32 and bytes, in lower case, in groups of five."""
+    """The text form of a principal (section "Textual representation of principals").
+
+    Returns:
+        Base32 of the CRC-32 and the bytes, in lower case, in groups of five, such as "2vxsx-fae".
+
+    Raises:
+        ValueError: there are more than 29 bytes.
+    """
     if len(principal) > MAX_LENGTH:
         raise ValueError(f"principal 0x{principal.hex()} has {len(principal)} bytes, at most {MAX_LENGTH} are allowed")
     checksum = binascii.crc32(principal).to_bytes(_CHECKSUM_LENGTH, "big")
@@ -36,9 +43,10 @@ def to_text(principal: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def from_text(text: str) -> bytes:
-    """The principal that `text` denotes.
+    """The principal of a text form: the inverse of `to_text`.
 
-    Raises `ValueError`, naming the text and what is wrong with it, unless `text` is exactly what `to_text` writes.
+    Raises:
+        ValueError: `text` is not exactly what `to_text` writes; the error names it and what is wrong with it.
     """
     letters = text.replace("-", "").upper()
     try:
@@ -58,7 +66,7 @@ def from_text(text: str) -> bytes:
 
 
 def self_authenticating(der_public_key: bytes) -> bytes:
-    """The principal of the holder of a DER-encoded public key (29 bytes)."""
+    """The principal of the holder of a public key in DER: 29 bytes (section "Special forms of Principals")."""
     return hashlib.sha224(der_public_key).digest() + bytes([_SELF_AUTHENTICATING])
 
 
@@ -78,7 +86,11 @@ def is_canister_id(principal: bytes) -> bool:
 
 
 def canister_index(principal: bytes) -> int:
-    """The inverse of `canister_id`; `ValueError` for principals of another form."""
+    """The number of a canister of the network: the inverse of `canister_id`.
+
+    Raises:
+        ValueError: the principal has another form.
+    """
     if not is_canister_id(principal):
         raise ValueError(f"{to_text(principal)} is not a canister id of this network")
     return int.from_bytes(principal[:8], "big")

@@ -43,11 +43,16 @@ _Decoder = Callable[[Reader], Any]
 
 
 def decode(types: Sequence[Type] | None, data: bytes, principal: Callable[[bytes], Any] = bytes) -> list[Any]:
-    """The values in a message, coerced to the expected `types` by the rules of the spec (section "Decoding").
+    """The values in a message (section "Decoding").
 
-    With `types` None the values are given as the message's own types describe them, with numbers for field names.
-    `principal` turns the bytes of each principal into what the caller works with.
-    Raises `CandidError`, also for messages nested more deeply than Python's recursion limit bears (some 400 levels).
+    Args:
+        types: what is expected, to which the values are coerced; None: the values are given as the message's own types
+            describe them, with numbers for field names.
+        data: the message.
+        principal: makes of the bytes of each principal what the caller works with.
+
+    Raises:
+        CandidError: the message is malformed, or of other types, or nested more deeply than some 400 levels.
     """
     reader = Reader(bytes(data))
     try:
@@ -60,7 +65,11 @@ def decode(types: Sequence[Type] | None, data: bytes, principal: Callable[[bytes
 
 
 def types_of(data: bytes) -> list[Type]:
-    """The types of the values in a message, as the message itself describes them; raises `CandidError`."""
+    """The types of the values in a message, as the message itself describes them.
+
+    Raises:
+        CandidError: the message's head is malformed.
+    """
     reader = Reader(bytes(data))
     table = read_type_table(reader)
     return [read_reference(reader, table) for _ in range(reader.count("arguments"))]
@@ -68,9 +77,11 @@ def types_of(data: bytes) -> list[Type]:
 
 @dataclass(frozen=True)
 class _Head:
-    """What messages begin with that hold values of the same types, and how those are decoded.
+    """The bytes before the first value, which all messages with values of these types share, and their decoders.
 
-    `used`: reader's fuel that reading it takes; `absent`: how many expected arguments such messages lack.
+    Attributes:
+        used: the reader's fuel that reading the head takes.
+        absent: how many of the expected arguments such messages lack.
     """
 
     octets: bytes
@@ -85,7 +96,7 @@ _LONGEST_HEAD_KEPT = 4096  # bytes
 
 @lru_cache(maxsize=512)
 def _heads(types: tuple[Type, ...] | None, principal: Callable[[bytes], Any]) -> dict[bytes, _Head]:
-    """The heads of messages that were decoded as `types`: a program's messages of one method begin all the same."""
+    """The heads of messages that were decoded as `types`; most messages for a method have the same one."""
     return {}
 
 
@@ -333,7 +344,13 @@ def _decode_vec(element: _Decoder, takes_bytes: bool) -> _Decoder:
 
 
 def _decode_opt(inner: _Decoder, skip: _Decoder | None, wrapped: bool) -> _Decoder:
-    """`skip` passes over a value that `inner` does not accept; None if it accepts all."""
+    """Decodes an option.
+
+    Args:
+        inner: decodes the content.
+        skip: passes over a content that `inner` does not accept; None if it accepts all.
+        wrapped: whether a content is given as a one-tuple.
+    """
 
     def decode_opt(reader: Reader) -> Any:
         present = reader.byte()

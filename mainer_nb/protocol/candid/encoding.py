@@ -43,7 +43,7 @@ from .types import (
 
 
 class _BadValue(Exception):
-    """A Python value that does not fit; collects the path to it on the way out, innermost step first."""
+    """A Python value that does not fit its type; on the way out it collects the path to the value, innermost first."""
 
     def __init__(self, message: str) -> None:
         self.message = message
@@ -54,7 +54,15 @@ _Encoder = Callable[[bytearray, Any], None]
 
 
 def encode(types: Sequence[Type], values: Sequence[Any]) -> bytes:
-    """The message that carries `values`, one for each of `types` (a method's arguments or results)."""
+    """The message that carries `values`.
+
+    Args:
+        types: of a method's arguments or results.
+        values: a Python value for each of them; the package says which.
+
+    Raises:
+        CandidError: there are too few or too many, or one does not fit; the error names the path to it.
+    """
     if len(types) != len(values):
         expected = ", ".join(map(str, types))
         raise CandidError(f"{len(types)} arguments are expected ({expected}), {len(values)} are given")

@@ -10,9 +10,9 @@ _FREE_VALUES = 100_000  # how many values, beyond what the length of a message e
 
 
 class Mismatch(CandidError):
-    """A well-formed value that is not of the expected type; an enclosing option becomes null.
+    """A well-formed value that is not of the expected type; an option that it is in becomes null.
 
-    What is wrong is put into words only when somebody asks: types may be long, and mismatches many.
+    The text is made when it is asked for: types may be long, and mismatches many.
     """
 
     def __init__(self, pos: int, wire: object, expected: object, why: str) -> None:
@@ -29,7 +29,11 @@ def _brief(what: object) -> str:
 
 
 class Reader:
-    """A message and the place reached in it. `fuel` bounds the work that few bytes can ask for."""
+    """A message and the position reached in it.
+
+    Attributes:
+        fuel: how many more values may be made; a few bytes could otherwise ask for endless work.
+    """
 
     __slots__ = ("data", "fuel", "pos")
 
@@ -94,7 +98,7 @@ class Reader:
         return value - (1 << 7 * len(digits)) if digits[-1] & 0x40 else value
 
     def size(self) -> int:
-        """A count, a length, an index or an id: what is no value, and takes 64 bits at most."""
+        """A count, a length, an index or an id: at most 64 bits."""
         return self._short(self.leb128())
 
     def opcode(self) -> int:
@@ -116,7 +120,7 @@ class Reader:
             raise self.error(f"the text is not UTF-8: {error.reason}") from None
 
     def count(self, what: str) -> int:
-        """A number of things that take at least a byte each."""
+        """The number of things that follow, each of which takes at least a byte."""
         number = self.size()
         if number > len(self.data) - self.pos:
             raise self.error(f"{number} {what} are announced, {len(self.data) - self.pos} bytes are left")

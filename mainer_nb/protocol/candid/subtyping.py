@@ -22,9 +22,11 @@ from .types import (
 
 
 def is_subtype(type_: Type, of: Type, assumed: dict[tuple[int, int], bool] | None = None) -> bool:
-    """Whether every value of `type_` can be used where `of` is expected (spec, section "Rules").
+    """Whether every value of `type_` can be used where `of` is expected (section "Rules").
 
-    `assumed` remembers pairs that were or are being compared; pass one to share work as long as its types live.
+    Args:
+        assumed: the pairs that were or are being compared, by the ids of their types. Give the same one to several
+            calls to share work, as long as the types live.
     """
     assumed = {} if assumed is None else assumed
     sub, sup = resolve(type_), resolve(of)

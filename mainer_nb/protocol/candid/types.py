@@ -159,7 +159,11 @@ class Rec:
         self._definition = definition
 
     def resolve(self) -> Type:
-        """What the name stands for; never a `Rec` itself."""
+        """What the name stands for; never a `Rec` itself.
+
+        Raises:
+            CandidError: the name is not defined, or only as itself.
+        """
         seen = [self]
         while True:
             definition = seen[-1]._definition
@@ -184,13 +188,29 @@ BLOB = Vec(NAT8)
 
 
 def record(fields: Mapping[Any, Type] | Sequence[Type]) -> Record:
-    """`record({"a": NAT, "b": TEXT})`, or of a sequence of types the tuple `record {0 : ...; 1 : ...}`."""
+    """A record type.
+
+    Args:
+        fields: types by name or number, as `record({"a": NAT, "b": TEXT})`; a sequence of types makes a tuple,
+            `record {0 : ...; 1 : ...}`.
+
+    Raises:
+        CandidError: two labels have the same id.
+    """
     items: Iterable[tuple[str | int, Type]] = fields.items() if isinstance(fields, Mapping) else enumerate(fields)
     return Record(tuple(_distinct([Field(label, type_) for label, type_ in items], "record")))
 
 
 def variant(tags: Mapping[Any, Type] | Sequence[str]) -> Variant:
-    """`variant({"Ok": NAT, "Err": TEXT})`, or of a sequence of names the variant with these tags of type null."""
+    """A variant type.
+
+    Args:
+        tags: types by name or number, as `variant({"Ok": NAT, "Err": TEXT})`; a sequence of names makes tags of type
+            null.
+
+    Raises:
+        CandidError: two tags have the same id.
+    """
     items: Iterable[tuple[str | int, Type]] = tags.items() if isinstance(tags, Mapping) else ((t, NULL) for t in tags)
     return Variant(tuple(_distinct([Field(label, type_) for label, type_ in items], "variant")))
 
@@ -225,7 +245,11 @@ KEYWORDS = {
 
 
 def resolve(type_: Type) -> Type:
-    """The type itself, whatever it is called."""
+    """What a named type stands for; other types as they are.
+
+    Raises:
+        CandidError: the name is not defined.
+    """
     return type_.resolve() if isinstance(type_, Rec) else type_
 
 
