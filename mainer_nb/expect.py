@@ -28,9 +28,14 @@ def that(condition: object, message: str) -> None:
 
 
 def whole(items: Sequence[InventoryItem]) -> str:
-    """Every file of the project is there and is what the manifest says."""
-    wrong = [item.problem for item in items if item.problem]
+    """Every file of the project is there and is what the manifest says. One of the user's own that cannot be used stops
+    nothing as long as it is not chosen.
+    """
+    wrong = [item.problem for item in items if item.problem and item.shipped]
     that(not wrong, "; ".join(wrong))
+    unusable = [item.name for item in items if item.problem]
+    if unusable:
+        return f"All files of the project are whole. Of your own, {', '.join(unusable)} cannot be used."
     return f"All {len(items)} files are whole."
 
 

@@ -10,15 +10,27 @@ jinja2 are imported when a file is described: most notebooks only need the names
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ArtifactCorrupt
+
+if TYPE_CHECKING:
+    from .gguf_header import Header
 
 ModelVariant = str | dict[str, str]
 
 # What stands for the user's text while the template is rendered.
 USER_TEXT = "\u2402user text\u2403"
+
+VOCABULARY = "tokenizer.ggml.tokens"
+SPECIAL_TOKENS = ("bos", "eos", "unk", "pad")
+TOKEN_KEYS = {"unk": "unknown", "pad": "padding"}  # where the key in a gguf is not the token's usual name
+THOUGHTS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))  # where a model's thoughts begin and end
+MOST_NAME_BYTES = 200  # as the creator keeps them
+MOST_PROMPT_BYTES = 20_000  # before the question and after it, as creator and mAIners keep them
+MOST_SHOWN = 1_000  # characters of a text in a message
 
 
 @dataclass(frozen=True)
@@ -75,23 +87,24 @@ def describe(path: Path) -> Model:
     from . import gguf_header
 
     header = gguf_header.read(path)
-    data = header.metadata
-    architecture = str(data.get("general.architecture", ""))
+    architecture = header.text("general.architecture")
     if not architecture:
         raise ArtifactCorrupt(f"{path} does not say its architecture, so it is not a language model that can be used")
-    name = str(data.get("general.name") or path.stem)
-    template = data.get("tokenizer.chat_template")
+    name = header.text("general.name") or path.stem
+    if len(name.encode()) > MOST_NAME_BYTES:
+        raise ArtifactCorrupt(f"the name (general.name) in {path} has more than {MOST_NAME_BYTES} bytes")
+    template = header.text("tokenizer.chat_template")
     return Model(
         file=path,
         name=name,
         architecture=architecture,
         size=header.size,
         parameters=header.parameters,
-        context=int(data.get(f"{architecture}.context_length", 0)),
-        quantization=_file_type(data.get("general.file_type")),
-        variant=_variant(name, architecture, data.get(f"{architecture}.embedding_length"), header.parameters),
+        context=header.number(f"{architecture}.context_length") or 0,
+        quantization=_file_type(header.number("general.file_type")),
+        variant=_variant(name, architecture, header.number(f"{architecture}.embedding_length"), header.parameters),
         chat=bool(template),
-        prompt=_chat_format(path, str(template), data) if template else BASE_MODEL,
+        prompt=_chat_format(path, template, header) if template else BASE_MODEL,
     )
 
 
@@ -123,48 +136,71 @@ def _file_type(number: int | None) -> str:
         return f"type {number}"
 
 
-def _chat_format(path: Path, template: str, data: dict[str, Any]) -> PromptFormat:
+def _chat_format(path: Path, template: str, header: Header) -> PromptFormat:
     """Render the template around a user message and split it there.
 
-    The beginning-of-text token is left out when the tokeniser adds it by itself.
+    The beginning-of-text token is left out when the tokeniser adds it by itself. Thoughts that the template begins are
+    ended at once: there is room for a brief answer only.
     """
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from . import loadable
 
-    from . import gguf_header
-
-    def token(kind: str) -> str:
-        index, vocabulary = data.get(f"tokenizer.ggml.{kind}_token_id"), data.get("tokenizer.ggml.tokens")
-        if index is None or not isinstance(vocabulary, gguf_header.ArrayAt) or not 0 <= index < vocabulary.length:
-            return ""
-        return gguf_header.string_at(path, vocabulary, index)
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = refuse
-    bos, eos = token("bos"), token("eos")
-    try:
-        text = environment.from_string(template).render(
-            messages=[{"role": "user", "content": USER_TEXT}], add_generation_prompt=True, bos_token=bos, eos_token=eos
-        )
-    except (jinja2.TemplateError, TypeError, ValueError) as error:
-        raise ArtifactCorrupt(
-            f"the chat template in {path} cannot be rendered: {error}. "
-            "Use another conversion of this model, or a base model, which has no template."
-        ) from error
+    tokens = {f"{kind}_token": _special_token(path, header, kind) for kind in SPECIAL_TOKENS}
+    text = _rendered(path, template, tokens)
     prefix, found, suffix = text.partition(USER_TEXT)
     if not found or USER_TEXT in suffix or not suffix.strip():
         raise ArtifactCorrupt(
             f"the chat template in {path} does not put one user message between a beginning and a cue to answer; "
-            f"it gave {text!r}. Use another conversion of this model, or a base model, which has no template."
+            f"it gave {_brief(text)!r}. Use another conversion of this model, or a base model, which has no template."
         )
-    if bos and data.get("tokenizer.ggml.add_bos_token", _adds_bos_by_default(data)):
+    if (bos := tokens["bos_token"]) and loadable.adds_bos(header):
         prefix = prefix.removeprefix(bos)
+    for begin, end in THOUGHTS:
+        if suffix.rstrip().endswith(begin):
+            suffix = f"{suffix.rstrip()}\n\n{end}\n\n"
+    for what, part in (("before", prefix), ("after", suffix)):
+        if len(part.encode()) > MOST_PROMPT_BYTES:
+            raise ArtifactCorrupt(
+                f"the chat template in {path} puts {len(part.encode())} bytes {what} the question, more than the "
+                f"{MOST_PROMPT_BYTES} that a mAIner keeps. Use a model with a shorter template."
+            )
     return PromptFormat(prefix, suffix)
 
 
-def _adds_bos_by_default(data: dict[str, Any]) -> bool:
-    """llama.cpp's choice for a file that does not say `add_bos_token`: SentencePiece vocabularies have it."""
-    return data.get("tokenizer.ggml.model") == "llama"
+def _special_token(path: Path, header: Header, kind: str) -> str:
+    from . import gguf_header
+
+    index, vocabulary = header.number(f"tokenizer.ggml.{TOKEN_KEYS.get(kind, kind)}_token_id"), header.texts(VOCABULARY)
+    if index is None or vocabulary is None or index >= vocabulary.length:
+        return ""
+    return gguf_header.string_at(path, vocabulary, index)
+
+
+def _rendered(path: Path, template: str, tokens: dict[str, str]) -> str:
+    """What the template makes of one user message. Its content is a text, or for templates that want it, a list of
+    parts.
+    """
+    import jinja2
+
+    from . import chat_templates
+
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    error: Exception | None = None
+    text = ""
+    for content in (USER_TEXT, [{"type": "text", "text": USER_TEXT}]):
+        try:
+            text = chat_templates.render(template, [{"role": "user", "content": content}], tokens, written)
+        except (jinja2.TemplateError, *chat_templates.FAULTS) as fault:
+            error = error or fault
+            continue
+        if USER_TEXT in text:
+            return text
+    if error:
+        raise ArtifactCorrupt(
+            f"the chat template in {path} cannot be rendered: {_brief(str(error) or type(error).__name__)}. "
+            "Use another conversion of this model, or a base model, which has no template."
+        ) from error
+    return text
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

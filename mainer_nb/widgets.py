@@ -59,7 +59,8 @@ class ModelChoice:
     """A list; `model` is what is chosen in it."""
 
     def __init__(self, name: str | Path | None) -> None:
-        names = [(name, name) for name in artifacts.model_names()]
+        unusable = artifacts.unusable_models()
+        names = [(f"{name} (cannot be used)" if name in unusable else name, name) for name in artifacts.model_names()]
         self._model = _list("model", names, str(name or artifacts.DEFAULT_MODEL))
 
     @property

@@ -179,3 +179,29 @@ def test_a_file_that_git_gave_other_line_ends_says_so_and_its_remedy_helps(
         (remedy,) = re.findall(r"Get it back with `(.+)`\.", problem)
         subprocess.run(remedy, shell=True, check=True, capture_output=True, cwd=tmp_path / "clone")
     assert [item.problem for item in artifacts.inventory() if item.problem] == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"files": 7}',
+        '{"files": [7]}',
+        '{"files": [{}]}',
+        '{"files": [{"name": "a.wasm"}]}',
+        '{"files": [{"name": 7, "size": 1, "sha256": ""}]}',
+        '{"files": [{"name": "../a.wasm", "size": 1, "sha256": ""}]}',
+        '{"files": [{"name": "a.wasm", "size": "1", "sha256": ""}]}',
+        '{"files": [{"name": "a.wasm", "size": 1, "sha256": 7}]}',
+        '{"files": [{"name": "a.wasm", "size": 1, "sha256": "", "source": 7}]}',
+        "[" * 100_000,
+        "\udcff",
+        "",
+    ],
+    ids=range(13),
+)
+def test_a_manifest_that_is_none_is_refused(project: Path, content: str) -> None:
+    path = project / "files/manifest.json"
+    path.write_text(content, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ArtifactCorrupt, match=r"manifest\.json is not a manifest"):
+        artifacts.inventory()

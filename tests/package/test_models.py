@@ -93,7 +93,7 @@ def test_every_truncation_is_noticed(write_gguf: Write, tmp_path: Path) -> None:
         with pytest.raises(ArtifactCorrupt, match=r"cut\.gguf is not a usable gguf file"):
             gguf_header.read(path)
     path.write_bytes(whole)
-    assert gguf_header.read(path).tensors == 2
+    assert len(gguf_header.read(path).tensors) == 2
 
 
 @pytest.mark.parametrize(
