@@ -85,7 +85,7 @@ def _pauses() -> Iterator[float]:
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What came back over HTTP."""
+    """What came back over HTTP: the status code and the body."""
 
     status: int
     content: bytes
@@ -100,7 +100,11 @@ class HttpResponse:
 
 
 class Client(ic.Client):
-    """ic-py's HTTP client on one pool of kept-alive connections, sending again what can be sent again."""
+    """ic-py's HTTP client, on one pool of connections that are kept alive; it sends again what is safe to send again.
+
+    Args:
+        url: the network's address, such as "http://127.0.0.1:4943".
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__(url.rstrip("/"))
@@ -110,10 +114,15 @@ class Client(ic.Client):
         self.http.clear()
 
     def post(self, path: str, data: bytes) -> HttpResponse:
-        """POST `data` (CBOR) to `path`; the answer with any status but those that mean "busy".
+        """Send `data` (CBOR) to `path`, again if need be: a request is identified by its content, nonce included.
 
-        Raises NetworkNotRunning if nothing listens there, TransportError if there is no answer after all attempts.
-        Sending again is safe: a request is identified by its content, nonce included.
+        Returns:
+            The answer, of any status but those that mean "busy".
+
+        Raises:
+            NetworkNotRunning: nothing listens there.
+            TransportError: there is no answer after all attempts.
+            urllib3.exceptions.ReadTimeoutError: it was sent, and no answer came in time.
         """
         last = ""
         pauses = _pauses()
@@ -140,9 +149,11 @@ class Client(ic.Client):
         raise TransportError(f"no answer from {self.url}{path} after {ATTEMPTS} attempts: {last}")
 
     def get_status(self) -> dict[str, Any]:
-        """The decoded answer of `/api/v2/status`.
+        """The decoded answer of `/api/v2/status` (section "Request: Status endpoint"), such as `root_key`: DER.
 
-        Raises NetworkNotRunning or TransportError.
+        Raises:
+            NetworkNotRunning: nothing listens there.
+            TransportError: what answers is no Internet Computer.
         """
         path = "/api/v2/status"
         try:
@@ -156,7 +167,7 @@ class Client(ic.Client):
         return _decoded(answer.content, self.url + path)
 
     def default_effective_canister_id(self) -> bytes:
-        """Where to send calls that are about no canister yet, such as creating one.
+        """Where to send calls that are about no canister yet, such as creating one: a principal.
 
         Networks of several subnets (those of dfx and icp-cli, made by PocketIC) name an id in their topology; elsewhere
         it is the management canister.
@@ -170,13 +181,16 @@ class Client(ic.Client):
         return base64.b64decode(encoded)
 
     def query(self, canister_id: PrincipalLike, data: bytes) -> bytes:
+        """The answer to a signed query, CBOR; errors as of `post`, and TransportError for an HTTP error."""
         return self._checked(f"/api/v2/canister/{_text_form(canister_id)}/query", data).content
 
     def call(self, canister_id: PrincipalLike, req_id: bytes, data: bytes) -> bytes:
+        """Hand in a signed call, whose answer is not waited for; its id. Errors as of `query`."""
         self._checked(f"/api/v2/canister/{_text_form(canister_id)}/call", data)
         return req_id
 
     def read_state(self, canister_id: PrincipalLike, data: bytes) -> bytes:
+        """The answer to a signed read_state request, CBOR; errors as of `query`."""
         return self._checked(f"/api/v2/canister/{_text_form(canister_id)}/read_state", data).content
 
     def _checked(self, path: str, data: bytes) -> HttpResponse:
@@ -189,15 +203,19 @@ class Client(ic.Client):
         return answer
 
     def _request(self, method: str, path: str, data: bytes | None = None) -> HttpResponse:
-        """One attempt. Raises urllib3's HTTPError."""
+        """One attempt.
+
+        Raises:
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
         headers = {"Content-Type": "application/cbor"} if data is not None else {}
         answer = self.http.request(method, self.url + path, body=data, headers=headers, retries=False, redirect=False)
         return HttpResponse(answer.status, answer.data)
 
 
 def _connections(url: str) -> urllib3.PoolManager:
-    """A pool of connections to the host of `url`, through the proxy set in the environment if there is one. Loopback is
-    not of the outer web, which proxies are for.
+    """A pool of connections to the host of `url`: through the proxy that the environment names, if it names one, but
+    directly to this machine.
     """
     parts = urlsplit(url)
     proxy = None
@@ -211,7 +229,10 @@ def _connections(url: str) -> urllib3.PoolManager:
 class Agent(IcPyMethods):
     """Calls canisters for one identity on one network.
 
-    `identity`: ours or any ic-py identity; `root_key`: DER bytes, by default mainnet's.
+    Args:
+        identity: ours or any of ic-py's.
+        url: the network's address.
+        root_key: the network's public key, DER; by default mainnet's.
     """
 
     def __init__(self, identity: ic.Identity, url: str, root_key: bytes = IC_ROOT_KEY) -> None:
@@ -228,9 +249,21 @@ class Agent(IcPyMethods):
     def query_bytes(
         self, canister_id: PrincipalLike, method: str, arg: bytes, effective_canister_id: PrincipalLike | None = None
     ) -> bytes:
-        """The Candid reply of a query.
+        """The reply of a query (section "Request: Query call"). It is not certified.
 
-        Raises RejectError, TransportError, NetworkNotRunning.
+        Args:
+            canister_id: what is called.
+            arg: Candid.
+            effective_canister_id: the canister whose subnet is asked, if it is another one.
+
+        Returns:
+            Candid.
+
+        Raises:
+            ArgumentError: a canister id is malformed.
+            RejectError: the network or the canister rejected it.
+            TransportError: there is no usable answer.
+            NetworkNotRunning: nothing listens at the address.
         """
         _, envelope = self._signed("query", canister_id, method, arg)
         answer = _decoded(
@@ -248,9 +281,14 @@ class Agent(IcPyMethods):
         effective_canister_id: PrincipalLike | None = None,
         timeout: float = UPDATE_TIMEOUT,
     ) -> bytes:
-        """The Candid reply of an update, certified by the network; waits `timeout` seconds for it.
+        """The certified reply of an update (section "Request: Call"); arguments and further errors as of `query_bytes`.
 
-        Raises RejectError, CallTimeout, CertificateError, TransportError, NetworkNotRunning.
+        Args:
+            timeout: how long to wait for it, in seconds.
+
+        Raises:
+            CallTimeout: there is no reply yet; the call may still be carried out.
+            CertificateError: the network's root key does not vouch for the answer.
         """
         deadline = time.monotonic() + timeout
         effective = to_principal(canister_id if effective_canister_id is None else effective_canister_id, "canister id")
@@ -279,7 +317,7 @@ class Agent(IcPyMethods):
             state = self._read_state(effective, [[b"request_status", request_id]])
 
     def read_certificate(self, canister_id: PrincipalLike, paths: Sequence[Sequence[bytes]]) -> bytes:
-        """The verified certificate, CBOR, that shows these paths of the state tree.
+        """The verified certificate, CBOR, that shows these paths of the state tree (section "Request: Read state").
 
         Raises:
             CertificateError: the network's root key does not vouch for it.
@@ -291,8 +329,13 @@ class Agent(IcPyMethods):
         return encoded
 
     def read_canister(self, canister_id: PrincipalLike, name: str) -> bytes | None:
-        """A certified fact of a canister that everybody may read: `module_hash` (32 bytes) or `controllers` (CBOR);
-        None if the canister does not exist or has no such thing.
+        """A certified fact of a canister that everybody may read; errors as of `read_certificate`.
+
+        Args:
+            name: `module_hash` (32 bytes) or `controllers` (CBOR).
+
+        Returns:
+            None if the canister does not exist or has no such thing.
         """
         effective = to_principal(canister_id)
         path = [b"canister", effective, name.encode()]
@@ -322,7 +365,11 @@ class Agent(IcPyMethods):
         return request_id, cbor2.dumps(envelope)
 
     def _submit(self, effective: bytes, envelope: bytes) -> dict[str, Any] | None:
-        """Hand a call in; what the network said at once, None if it has to be asked later."""
+        """Hand a call in.
+
+        Returns:
+            What the network answered at once; None if it has to be asked later.
+        """
         for version in (3, 2) if self._synchronous else (2,):
             path = f"/api/v{version}/canister/{principal.to_text(effective)}/call"
             try:

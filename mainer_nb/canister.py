@@ -25,15 +25,20 @@ _read_interface = lru_cache(maxsize=32)(did.parse)
 
 
 def case(value: Any) -> str:
-    """The case of a variant: "Own" of {"Own": None}, of "Own" too."""
+    """The name of a variant's case: "Own" for {"Own": None}, and for "Own"."""
     return value if isinstance(value, str) else str(next(iter(value)))
 
 
 class Canister:
-    """A canister on the agent's network.
+    """A canister on the agent's network, called through its interface.
 
-    `interface`: the text of a .did or the path of a file with one; `name`: what to call it in errors.
-    Raises ArgumentError for a malformed canister id or interface.
+    Args:
+        interface: the text of a .did, or the path of a file with one.
+        name: what to call the canister in errors.
+
+    Raises:
+        ArgumentError: the canister id or the interface is malformed.
+        ArtifactMissing: the interface's file cannot be read.
     """
 
     def __init__(self, agent: Agent, canister_id: PrincipalLike, interface: str | Path, name: str = "") -> None:
@@ -77,9 +82,20 @@ class CanisterMethod:
     def __call__(
         self, *args: Any, timeout: float = UPDATE_TIMEOUT, effective_canister_id: PrincipalLike | None = None
     ) -> Any:
-        """Call it: one Python value for each argument; an update's answer is awaited for `timeout` seconds.
+        """Call the method.
 
-        Raises ArgumentError (naming the argument), CanisterError (for Err), RejectError and the other CallErrors.
+        Args:
+            args: a Python value for each argument.
+            timeout: how long to wait for the answer of an update, in seconds.
+            effective_canister_id: the canister whose subnet is asked, if it is another one.
+
+        Returns:
+            The result; a tuple of several; None if there is none; of a result `variant { Ok; Err }` what is in Ok.
+
+        Raises:
+            ArgumentError: an argument does not fit; the error names it.
+            CanisterError: the canister answered Err.
+            CallError: the call went wrong; see `agent.Agent.update_bytes`.
         """
         canister, method = self.canister, self.method
         try:

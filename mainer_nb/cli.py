@@ -128,7 +128,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{notebook.name:<12} {notebook.status:<8} {notebook.seconds:6.1f} s")
     where = result.summary["network"]
     if where["name"] == network.LOCAL and where["url"]:
-        print(f"network local goes on at {where['url']}, with what is on it; `{sys.argv[0]} net stop` stops it")
+        print(f"network local still runs at {where['url']}; its state is kept. Stop it with `{sys.argv[0]} net stop`")
     print(f"report: {result.folder / run.REPORT}")
     if not result.ok:
         print(f"mainer-nb: {result.failure}", file=sys.stderr)

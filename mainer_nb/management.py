@@ -86,8 +86,15 @@ service : {
 
 @dataclass(frozen=True)
 class CanisterStatus:
-    """`status`: running, stopping or stopped; `module_hash`: hex, None if empty; `memory`: bytes; `cycles`: the
-    balance.
+    """A canister as its controllers may see it.
+
+    Attributes:
+        status: "running", "stopping" or "stopped".
+        module_hash: the sha256 of its module as hex; None if it is empty.
+        memory: bytes.
+        cycles: its balance.
+        cycles_per_day: what it uses up without being called.
+        freezing_threshold: seconds.
     """
 
     canister_id: str
@@ -101,9 +108,16 @@ class CanisterStatus:
 
 
 def create_canister(agent: Agent, cycles: int, controllers: Sequence[PrincipalLike] | None = None) -> str:
-    """Create an empty canister with `cycles` out of nothing (development networks only); its id.
+    """Create an empty canister with `cycles` out of nothing (development networks only).
 
-    `controllers`: the caller alone unless given. Raises RejectError where cycles are not given away.
+    Args:
+        controllers: None: the caller alone.
+
+    Returns:
+        Its id.
+
+    Raises:
+        RejectError: the network gives no cycles away.
     """
     settings = {"controllers": _principals(controllers)} if controllers else None
     create = _management(agent).provisional_create_canister_with_cycles
@@ -113,7 +127,7 @@ def create_canister(agent: Agent, cycles: int, controllers: Sequence[PrincipalLi
 
 
 def top_up(agent: Agent, canister_id: PrincipalLike, cycles: int) -> None:
-    """Give a canister `cycles` out of nothing (development networks only)."""
+    """Give a canister `cycles` out of nothing (development networks only); errors as of `create_canister`."""
     _call(agent, "provisional_top_up_canister", canister_id, amount=cycles)
 
 
@@ -123,7 +137,9 @@ def install_code(
     """Install `wasm` with the Candid `arg`; in chunks if it does not fit into a message.
 
     An upgrade of a Motoko canister with enhanced orthogonal persistence keeps its main memory.
-    Raises RejectError, for example if the code traps; the canister is then as it was.
+
+    Raises:
+        RejectError: for example, the code traps; the canister is then as it was.
     """
     settings = {mode: _upgrade_options(wasm) if mode == "upgrade" else None}
     if len(wasm) <= LARGEST_MESSAGE:
@@ -146,7 +162,11 @@ def install_code(
 
 
 def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatus:
-    """What the network says of a canister; for its controllers. Raises RejectError for others."""
+    """What the network says of a canister.
+
+    Raises:
+        RejectError: the caller is not a controller of it, or there is none.
+    """
     answer = _call(agent, "canister_status", canister_id)
     module_hash = answer["module_hash"]
     return CanisterStatus(

@@ -15,7 +15,7 @@ with one node, so there is no consensus: a message is final when the network's d
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
                             composite    composite queries, with the queries that they call
                             scheduler    who runs when: queues, call contexts, callbacks, timers
-                            pool         threads for messages and queries, of which nobody knows how long they take
+                            pool         threads for messages and queries
                             outcalls     HTTP requests that canisters make, if it is asked for
                             management   the management canister, a module a concern (its interface: management.did)
                             keys         development keys that canisters sign with
@@ -30,7 +30,7 @@ with one node, so there is no consensus: a message is final when the network's d
     what stays              state        the state as plain data
                             store        the database in the network's folder
                             journal      changes of memory files, atomically
-                            cache        what can be made again, bounded in size
+                            cache        cache folders of bounded size
     common to all           errors
     as a library            sandbox      a fresh network for a test, canisters whose methods are Python methods
     as a program            server       a background process per state folder (`python -m mainer_nb.localnet serve`)

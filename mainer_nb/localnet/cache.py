@@ -1,4 +1,4 @@
-"""Folders of things that can be made again: bounded in size, what was used longest ago goes first.
+"""Cache folders of bounded size: what was used least recently is removed first.
 
 All are below one folder: MAINER_NB_CACHE, else `mainer-nb` in the user's cache directory. Where that cannot be written
 (a read-only home, a user without one) it is a folder of this user in the system's temporary directory, with a warning.
@@ -20,17 +20,17 @@ _NAME = "mainer-nb"
 
 
 class CacheWarning(UserWarning):
-    """A cache cannot be used as it should be; what was kept there is made anew."""
+    """A cache cannot be used; what it would keep is made again."""
 
 
 def chosen() -> Path:
-    """The folder that was chosen for everything that can be made again, whether or not it can be written."""
+    """The folder chosen for all caches, whether or not it can be written."""
     given = os.environ.get("MAINER_NB_CACHE")
     return Path(given).absolute() if given else _of_user()
 
 
 def folder() -> Path:
-    """The folder for everything that can be made again: `chosen` if it can be written, else a temporary one."""
+    """The folder of all caches: `chosen` if it can be written, else a temporary one."""
     wanted = chosen()
     if writable(wanted):
         return wanted

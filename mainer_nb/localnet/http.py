@@ -84,7 +84,7 @@ async def set_up(served: web.Application, **options: Any) -> web.AppRunner:
 async def _quotable(
     handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
 ) -> web.StreamResponse:
-    """aiohttp answers some requests by itself and quotes them, which it cannot if what it quotes is no text."""
+    """Answers 400 where aiohttp fails: when it echoes a header that is not UTF-8."""
     try:
         return await handler(request)
     except UnicodeEncodeError:

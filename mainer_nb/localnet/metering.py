@@ -25,7 +25,7 @@ COMPILE_INSTRUCTION = 6_000
 RECOMPILE_INSTRUCTION = COMPILE_INSTRUCTION // 100
 #: Limit of one function. An instruction adds at least 1 to its complexity: it has no more instructions either.
 MAX_FUNCTION_COMPLEXITY = 1_000_000
-#: To be raised when `weigh` comes to give other modules: compiled ones are kept under this number.
+#: Increase it when the output of `weigh` changes: it is part of the key of cached compiled modules.
 VERSION = 1
 
 _LEB = rb"[\x80-\xff]*[\x00-\x7f]"

@@ -42,7 +42,7 @@ _LONG_ARGUMENT = 64 * 1024
 #: Queries that may run at once, however long they take, and those of one canister (as mainnet's nodes have it).
 MOST_QUERIES = 200
 QUERIES_OF_A_CANISTER = 2
-#: Who composite queries take their turns as: one at a time runs anyway.
+#: The owner in the pool that all composite queries share: only one of them runs at a time.
 _COMPOSITE = b"composite"
 _T = TypeVar("_T")
 

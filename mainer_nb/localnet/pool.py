@@ -1,9 +1,9 @@
-"""Threads for jobs of which nobody knows how long they take.
+"""Threads for jobs of unknown duration.
 
-As many jobs run at a time as there are processors. A job that takes long, of which an honest canister with a large
-model has as good a reason as a hostile one that loops, does not count any more after `PATIENCE`: another job gets a
-thread beside it, and the system shares the processors among them. So no job waits for the end of another one, up to
-`most` threads. Jobs have owners; the owners take turns, and each has a limited number of jobs running.
+As many jobs run at a time as there are processors. A job may take long: the canister has a large model, or it loops.
+After `PATIENCE` such a job does not count any more: another job gets a thread beside it, and the system shares the
+processors among them. So no job waits for the end of another one, up to `most` threads. Jobs have owners; the owners
+take turns, and each has a limited number of jobs running.
 """
 
 from __future__ import annotations

@@ -298,7 +298,7 @@ class Scheduler:
             self.make_ready(canister)
 
     def make_ready(self, who: Canister | Subnet) -> None:
-        """Has a thread execute what waits for `who`, if anything does and none is at it. With the lock held."""
+        """Schedules `who` if it has work and is idle. With the lock held."""
         if self._queue_up(who):
             self._submit()
 
@@ -330,7 +330,7 @@ class Scheduler:
     # Worker threads.
 
     def _run_some(self) -> None:
-        """Executes a message, and another one as long as each leaves one to do, but not so long as to be in the way.
+        """Executes ready messages for one time slice.
 
         Changing threads between two short messages would take about as long as one of them.
         """

@@ -14,7 +14,7 @@ from .methods import Answer, Handler, method, reply
 if TYPE_CHECKING:
     from ..scheduler import Scheduler
 
-#: Methods for whose ingress messages nobody pays.
+#: Methods whose ingress messages are free.
 FREE_FOR_USERS = frozenset({"provisional_create_canister_with_cycles", "provisional_top_up_canister"})
 
 
