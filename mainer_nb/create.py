@@ -119,7 +119,7 @@ def mainers(net: Network) -> list[Mainer]:
 
 def name(net: Network, controller_id: str) -> str:
     """What to call the mAIner with this controller; the id itself, if the creator did not make it."""
-    return next((one.name for one in mainers(net) if one.controller_id == controller_id), controller_id)
+    return next((mainer.name for mainer in mainers(net) if mainer.controller_id == controller_id), controller_id)
 
 
 def required(net: Network, *kinds: Kind) -> list[Mainer]:
@@ -128,7 +128,7 @@ def required(net: Network, *kinds: Kind) -> list[Mainer]:
     Raises PreconditionError if there is none, saying what to run.
     """
     found = mainers(net)
-    missing = [kind for kind in kinds if kind not in {one.kind for one in found}]
+    missing = [kind for kind in kinds if kind not in {mainer.kind for mainer in found}]
     if missing or not found:
         what = " and no ".join(f"mAIner of type {kind}" for kind in missing) or "mAIner"
         raise PreconditionError(f"no {what} on network {net.name}: run {CREATE_STEP} first")
@@ -138,10 +138,10 @@ def required(net: Network, *kinds: Kind) -> list[Mainer]:
 def mainer(net: Network, controller_id: str) -> Mainer:
     """The mAIner with this controller. Raises ArgumentError if the creator did not make it."""
     known = mainers(net)
-    for one in known:
-        if one.controller_id == controller_id:
-            return one
-    ids = ", ".join(f"{one.controller_id} ({one.name})" for one in known)
+    for mainer in known:
+        if mainer.controller_id == controller_id:
+            return mainer
+    ids = ", ".join(f"{mainer.controller_id} ({mainer.name})" for mainer in known)
     raise ArgumentError(f"no mAIner {controller_id} on network {net.name}; there are: {ids or 'none'}")
 
 
@@ -156,7 +156,7 @@ def ensure(net: Network, plan: Plan, progress: Progress | None = None) -> list[M
     existing = mainers(net)
 
     def of_kind(kind: Kind, count: int, services: Sequence[str] = ()) -> list[str]:
-        found = [one.controller_id for one in existing if one.kind == kind][:count]
+        found = [mainer.controller_id for mainer in existing if mainer.kind == kind][:count]
         while len(found) < count:
             service = services[len(found) % len(services)] if services else None
             found.append(create_mainer(net, kind, service, progress).controller_id)
@@ -165,10 +165,11 @@ def ensure(net: Network, plan: Plan, progress: Progress | None = None) -> list[M
     own, services = of_kind("Own", plan.own), of_kind("ShareService", plan.services)
     agents = of_kind("ShareAgent", plan.agents, services)
     llms = {**dict.fromkeys(own, plan.llms_per_own), **dict.fromkeys(services, plan.llms_per_service)}
-    known = {one.controller_id: one for one in mainers(net)}
-    _add_llms(net, [one for one, count in llms.items() for _ in range(count - len(known[one].llm_ids))], progress)
-    known = {one.controller_id: one for one in mainers(net)}
-    return [known[one] for one in (*own, *services, *agents)]
+    known = {mainer.controller_id: mainer for mainer in mainers(net)}
+    missing = {controller_id: count - len(known[controller_id].llm_ids) for controller_id, count in llms.items()}
+    _add_llms(net, [controller_id for controller_id, count in missing.items() for _ in range(count)], progress)
+    known = {mainer.controller_id: mainer for mainer in mainers(net)}
+    return [known[controller_id] for controller_id in (*own, *services, *agents)]
 
 
 def _add_llms(net: Network, controller_ids: Sequence[str], progress: Progress | None) -> None:
@@ -182,6 +183,6 @@ def _add_llms(net: Network, controller_ids: Sequence[str], progress: Progress | 
 def _creator(net: Network, target: str) -> Canister:
     """The creator, once it has what is needed of this upload target."""
     creator = net.canister(CREATOR)
-    if not any(one.target == target for one in upload.stored(net)):
+    if not any(file.target == target for file in upload.stored(net)):
         raise PreconditionError(f"the creator on network {net.name} has no {target} yet: run {UPLOAD_STEP} first")
     return creator

@@ -75,7 +75,7 @@ class Header:
     @property
     def parameters(self) -> int:
         """How many numbers all tensors have."""
-        return sum(math.prod(one.shape) for one in self.tensors)
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
 
     def text(self, key: str) -> str | None:
         """The text at `key`; None if there is none, or something else."""

@@ -197,7 +197,7 @@ def known() -> list[Known]:
 def _folders(path: Path) -> list[Path]:
     """The folders in a folder; none of one that is not there or may not be read, such as another user's."""
     try:
-        return sorted(one for one in path.iterdir() if one.is_dir())
+        return sorted(folder for folder in path.iterdir() if folder.is_dir())
     except OSError:
         return []
 

@@ -170,7 +170,7 @@ def _unusable_tensors(header: Header, own_build: bool) -> Iterator[str]:
                 f"its tensor {tensor.name!r} is of the type {tensor.kind.name}, with which the LLM canister cannot "
                 "compute. Get the model in another quantization, such as Q4_K_M or Q8_0"
             )
-    names = {one.name: one for one in header.tensors}
+    names = {tensor.name: tensor for tensor in header.tensors}
     embedding = names.get("token_embd.weight")
     if embedding is None:
         yield "it has no tensor token_embd.weight, so it is no language model. Get the model itself"

@@ -2,7 +2,7 @@
 
     challenge = operate.open_challenge(net, "geography", "What is the capital of France?")
     operate.trigger(net, own.controller_id)
-    [one.answer for one in operate.submissions(net)]
+    [submission.answer for submission in operate.submissions(net)]
     operate.start_timers(net, own.controller_id)
     operate.wait_for_submission(net, own.controller_id, known=operate.submission_ids(net))
 
@@ -157,17 +157,17 @@ def challenges(net: Network) -> list[Challenge]:
 
 def submissions(net: Network) -> list[Submission]:
     """All submissions that the Game State has."""
-    return [_submission(one) for one in net.canister(GAME_STATE).getSubmissionsAdmin()]
+    return [_submission(record) for record in net.canister(GAME_STATE).getSubmissionsAdmin()]
 
 
 def submission_ids(net: Network) -> set[str]:
     """The ids of all submissions that the Game State has."""
-    return {one.submission_id for one in submissions(net)}
+    return {submission.submission_id for submission in submissions(net)}
 
 
 def new_submissions(net: Network, known: Collection[str]) -> list[Submission]:
     """The submissions that the Game State has and that are not among the `known` ids."""
-    return [one for one in submissions(net) if one.submission_id not in known]
+    return [submission for submission in submissions(net) if submission.submission_id not in known]
 
 
 def judge_next(net: Network, score: int) -> Submission | None:
@@ -200,7 +200,8 @@ def make_room(net: Network, challenges: int, submissions: int) -> Thresholds:
     fitting = replace(
         limits,
         max_open_challenges=max(
-            limits.max_open_challenges, challenges + sum(one.status == "Open" for one in _challenges(game_state))
+            limits.max_open_challenges,
+            challenges + sum(challenge.status == "Open" for challenge in _challenges(game_state)),
         ),
         max_open_submissions=max(limits.max_open_submissions, submissions + game_state.getNumOpenSubmissionsAdmin()),
     )
@@ -225,10 +226,10 @@ def team(net: Network, mainers: Sequence[Mainer]) -> Team:
 
     Raises PreconditionError if a type, an LLM or the tie between ShareAgent and ShareService is missing.
     """
-    able = [one for one in mainers if one.llm_ids]
+    able = [mainer for mainer in mainers if mainer.llm_ids]
     for own in able:
         for service in able:
-            agents = tuple(one for one in mainers if one.share_service_id == service.controller_id)
+            agents = tuple(agent for agent in mainers if agent.share_service_id == service.controller_id)
             if (own.kind, service.kind) == ("Own", "ShareService") and agents:
                 return Team(own, service, agents)
     raise PreconditionError(
@@ -242,7 +243,8 @@ def fund(net: Network, mainers: Iterable[Mainer], minimum: int = TRILLION) -> di
     cycles given, by canister id. On mainnet, where cycles cost money, nothing is done.
     """
     given = {}
-    for canister_id in () if net.mainnet else [one for each in mainers for one in (each.controller_id, *each.llm_ids)]:
+    canisters = [canister_id for mainer in mainers for canister_id in (mainer.controller_id, *mainer.llm_ids)]
+    for canister_id in () if net.mainnet else canisters:
         balance = management.status(net.agent, canister_id).cycles
         if balance < minimum:
             given[canister_id] = top_up(net, canister_id, 2 * minimum - balance)
@@ -284,8 +286,8 @@ def work_off(net: Network, service_id: str, progress: Progress | None = None) ->
 
 def settle(net: Network, team: Team, progress: Progress | None = None) -> None:
     """Stop the timers of a team and work off what waits in its ShareService."""
-    for one in team.members:
-        stop_timers(net, one.controller_id)
+    for mainer in team.members:
+        stop_timers(net, mainer.controller_id)
     work_off(net, team.service.controller_id, progress)
 
 
@@ -323,17 +325,17 @@ def queues(net: Network, controller_ids: Iterable[str]) -> dict[str, list[Queued
 
 def queue(net: Network, controller_id: str) -> list[Queued]:
     """The challenges waiting in a mAIner, oldest first."""
-    return [_queued(one) for one in mainer_canister(net, controller_id).getChallengeQueueAdmin()]
+    return [_queued(record) for record in mainer_canister(net, controller_id).getChallengeQueueAdmin()]
 
 
 def submitted(net: Network, controller_id: str) -> list[Submission]:
     """The answers that a mAIner keeps as submitted."""
-    return [_submission(one) for one in mainer_canister(net, controller_id).getSubmittedResponsesAdmin()]
+    return [_submission(record) for record in mainer_canister(net, controller_id).getSubmittedResponsesAdmin()]
 
 
 def failures(net: Network, controller_id: str) -> list[MainerFailure]:
     """What went wrong in a mAIner recently, oldest first."""
-    return [_failure(one) for one in mainer_canister(net, controller_id).getRecentFailuresAdmin()]
+    return [_failure(record) for record in mainer_canister(net, controller_id).getRecentFailuresAdmin()]
 
 
 def statistics(net: Network, controller_id: str) -> Statistics:
@@ -359,9 +361,9 @@ def wait_for_submission(
     with (progress or Silent()).task(f"wait for a submission by {_called(net, controller_id)}") as task:
         while True:
             found = submissions(net)
-            for one in found:
-                if one.submission_id not in known and controller_id in (None, one.submitted_by):
-                    return one
+            for submission in found:
+                if submission.submission_id not in known and controller_id in (None, submission.submitted_by):
+                    return submission
             if time.monotonic() >= deadline:
                 raise WaitTimeout(_nothing_came(net, controller_id, found, timeout))
             task.advance(0)
@@ -400,7 +402,7 @@ def _nothing_came(net: Network, controller_id: str | None, found: list[Submissio
         parts.append(f"the mAIner has {len(queue(net, controller_id))} queued and {numbers.cycle_balance:,} cycles")
         if numbers.low_cycle_balance:
             parts.append("it paused for lack of cycles: operate.top_up(net, controller_id, cycles)")
-        parts += [f"{one.action}: {one.reason}" for one in failures(net, controller_id)[-3:]]
+        parts += [f"{failure.action}: {failure.reason}" for failure in failures(net, controller_id)[-3:]]
     return "; ".join(parts)
 
 
@@ -408,7 +410,7 @@ def _nothing_came(net: Network, controller_id: str | None, found: list[Submissio
 
 
 def _challenges(game_state: Canister) -> list[Challenge]:
-    return [_challenge(one) for one in game_state.getCurrentChallengesAdmin()]
+    return [_challenge(record) for record in game_state.getCurrentChallengesAdmin()]
 
 
 def _time(nanoseconds: int) -> datetime:

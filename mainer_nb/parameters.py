@@ -58,7 +58,7 @@ class Parameter:
         if value is None:
             return self.optional
         if self.type is list:
-            return isinstance(value, list | tuple) and bool(value) and all(_is_pair(one) for one in value)
+            return isinstance(value, list | tuple) and bool(value) and all(_is_pair(pair) for pair in value)
         if self.type is str:
             return _is_line(value) and (not self.choices or value in self.choices)
         if isinstance(value, bool) or not isinstance(value, int if self.type is int else int | float):
@@ -70,7 +70,7 @@ def _is_pair(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) == 2
-        and all(isinstance(one, str) and one.strip() for one in value)
+        and all(isinstance(word, str) and word.strip() for word in value)
     )
 
 
@@ -78,7 +78,7 @@ def _is_line(value: Any) -> bool:
     """Whether it is text of one line that can be shown and sent: no control characters, and nothing but Unicode."""
     if not isinstance(value, str) or not value.strip():
         return False
-    return not any(unicodedata.category(one) in ("Cc", "Cs") for one in value)
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
 
 
 def _count(sentence: str) -> Parameter:
@@ -125,9 +125,9 @@ def check(**values: Any) -> None:
     Raises ArgumentError with a line for each that is wrong: its name and value, what it must be, and its sentence.
     """
     wrong = [
-        f"parameter {name} is {_shown(values[name])}, but must be {one.expected} ({one.sentence})"
-        for name, one in DECLARED.items()
-        if name in values and not one.takes(values[name])
+        f"parameter {name} is {_shown(values[name])}, but must be {parameter.expected} ({parameter.sentence})"
+        for name, parameter in DECLARED.items()
+        if name in values and not parameter.takes(values[name])
     ]
     wrong = wrong or [text for names, problem in TOGETHER if values.keys() >= names and (text := problem(values))]
     if wrong:

@@ -124,18 +124,18 @@ class Picture(Figure):
 @mpl.rc_context(STYLE)
 def uploads(uploaded: Sequence[Uploaded]) -> Picture:
     """The seconds that each file took to reach the creator, with its bytes."""
-    sent = [one for one in uploaded if not one.skipped]
-    total = amount(sum(one.sent for one in sent), "B")
-    seconds = sum(one.seconds for one in sent)
+    sent = [file for file in uploaded if not file.skipped]
+    total = amount(sum(file.sent for file in sent), "B")
+    seconds = sum(file.seconds for file in sent)
     title = f"{total} reached the creator in {seconds:.1f} s" if sent else "All files were there already"
     labels = [
-        f"{amount(one.size, 'B')}, was there already"
-        if one.skipped
-        else f"{amount(one.sent, 'B')} in {one.seconds:.1f} s"
-        for one in uploaded
+        f"{amount(file.size, 'B')}, was there already"
+        if file.skipped
+        else f"{amount(file.sent, 'B')} in {file.seconds:.1f} s"
+        for file in uploaded
     ]
-    files = [one.file for one in uploaded]
-    picture, axes = _bars(title, files, [0 if one.skipped else one.seconds for one in uploaded], labels)
+    files = [file.file for file in uploaded]
+    picture, axes = _bars(title, files, [0 if file.skipped else file.seconds for file in uploaded], labels)
     axes.set_xlabel("seconds, verification by the creator included")
     return picture
 
@@ -171,7 +171,7 @@ def cycles(
 
 def mainer_cycles(balances: Mapping[str, int], mainers: Sequence[Mainer]) -> Picture:
     """Cycle balances of mAIners, given by controller id, and the minimum at which a mAIner pauses."""
-    called, kinds = names(mainers), {one.controller_id: one.kind for one in mainers}
+    called, kinds = names(mainers), {mainer.controller_id: mainer.kind for mainer in mainers}
     return cycles(
         {called[address]: balance for address, balance in balances.items()},
         {called[address]: COLOURS[kinds[address]] for address in balances},
@@ -182,8 +182,8 @@ def mainer_cycles(balances: Mapping[str, int], mainers: Sequence[Mainer]) -> Pic
 @mpl.rc_context(STYLE)
 def budget(items: Sequence[Budget], usd_per_xdr: float) -> Picture:
     """What whole things cost on mainnet in US dollars: what is spent, and what stays a balance."""
-    spent = [usd(one.spent, usd_per_xdr) for one in items]
-    kept = [usd(one.kept, usd_per_xdr) for one in items]
+    spent = [usd(item.spent, usd_per_xdr) for item in items]
+    kept = [usd(item.kept, usd_per_xdr) for item in items]
     dearest = max(range(len(items)), key=lambda row: spent[row] + kept[row])
     title = f"The dearest on mainnet: {items[dearest].what}, {dollars(spent[dearest] + kept[dearest])}"
     labels = [
@@ -191,7 +191,7 @@ def budget(items: Sequence[Budget], usd_per_xdr: float) -> Picture:
         for used, left in zip(spent, kept, strict=True)
     ]
     ends = [used + left for used, left in zip(spent, kept, strict=True)]
-    picture, axes = _bars(title, [fill(one.what, 32) for one in items], ends, labels, [COLOURS["LLM"]] * len(items))
+    picture, axes = _bars(title, [fill(item.what, 32) for item in items], ends, labels, [COLOURS["LLM"]] * len(items))
     axes.barh(range(len(items)), spent, color=PLAIN, height=0.6)
     axes.set_xlabel("US dollars")
     return picture
@@ -201,20 +201,20 @@ def budget(items: Sequence[Budget], usd_per_xdr: float) -> Picture:
 def relations(mainers: Sequence[Mainer]) -> Picture:
     """Who uses whom: ShareAgents their ShareService, Own and ShareService their LLMs."""
     called = names(mainers)
-    workers = [one for one in mainers if one.kind != "ShareAgent"]
-    agents = [one for one in mainers if one.kind == "ShareAgent"]
-    llms = [(llm, one) for one in workers for llm in one.llm_ids]
+    workers = [mainer for mainer in mainers if mainer.kind != "ShareAgent"]
+    agents = [mainer for mainer in mainers if mainer.kind == "ShareAgent"]
+    llms = [(llm, mainer) for mainer in workers for llm in mainer.llm_ids]
     height: dict[str, float] = {llm: row for row, (llm, _) in enumerate(llms)}
-    height |= _beside([(one.controller_id, one.llm_ids) for one in workers], height)
-    sharing = Counter(one.share_service_id for one in agents)
-    raised = {one.controller_id: (sharing[one.share_service_id] - 1) / 2 for one in agents}
-    height |= _beside([(one.controller_id, (one.share_service_id or "",)) for one in agents], height, raised)
+    height |= _beside([(mainer.controller_id, mainer.llm_ids) for mainer in workers], height)
+    sharing = Counter(mainer.share_service_id for mainer in agents)
+    raised = {mainer.controller_id: (sharing[mainer.share_service_id] - 1) / 2 for mainer in agents}
+    height |= _beside([(mainer.controller_id, (mainer.share_service_id or "",)) for mainer in agents], height, raised)
 
     rows = max(height.values(), default=0) + 1
     parts = ((len(workers), "mAIner"), (len(llms), "LLM"), (len(agents), "ShareAgent"))
     title = "{} with {}, asked by {}".format(*(_count(number, noun) for number, noun in parts))
-    described = [f"{one.name} has {_count(len(one.llm_ids), 'LLM')}" for one in workers]
-    described += [f"{one.name} asks {called.get(one.share_service_id or '', 'nobody here')}" for one in agents]
+    described = [f"{mainer.name} has {_count(len(mainer.llm_ids), 'LLM')}" for mainer in workers]
+    described += [f"{mainer.name} asks {called.get(mainer.share_service_id or '', 'nobody here')}" for mainer in agents]
     picture = Picture(0.72 * rows + 0.5, title, described)
     axes = picture.add_subplot()
     axes.set_xlim(-0.5, 2.5)
@@ -222,37 +222,37 @@ def relations(mainers: Sequence[Mainer]) -> Picture:
     axes.axis("off")
     for column, heading in enumerate(("ask a ShareService", "answer challenges", "hold the model")):
         axes.text(column, -0.65, heading, ha="center", va="center", color=GREY)
-    for llm, one in llms:
-        _arrow(axes, (1, height[one.controller_id]), (2, height[llm]))
+    for llm, mainer in llms:
+        _arrow(axes, (1, height[mainer.controller_id]), (2, height[llm]))
         _box(axes, 2, height[llm], "LLM", llm, COLOURS["LLM"])
-    for one in agents:
-        if one.share_service_id in height:
-            _arrow(axes, (0, height[one.controller_id]), (1, height[one.share_service_id]))
-        _box(axes, 0, height[one.controller_id], one.name, one.controller_id, COLOURS[one.kind])
-    for one in workers:
-        _box(axes, 1, height[one.controller_id], one.name, one.controller_id, COLOURS[one.kind])
+    for mainer in agents:
+        if mainer.share_service_id in height:
+            _arrow(axes, (0, height[mainer.controller_id]), (1, height[mainer.share_service_id]))
+        _box(axes, 0, height[mainer.controller_id], mainer.name, mainer.controller_id, COLOURS[mainer.kind])
+    for mainer in workers:
+        _box(axes, 1, height[mainer.controller_id], mainer.name, mainer.controller_id, COLOURS[mainer.kind])
     return picture
 
 
 @mpl.rc_context(STYLE)
 def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequence[Mainer]) -> Picture:
     """How many challenges wait in each mAIner, a step for each stage: `{stage: {controller id: queue}}`."""
-    shown = [one for one in mainers if any(one.controller_id in found for found in stages.values())]
-    lengths = {one.name: [len(found.get(one.controller_id, ())) for found in stages.values()] for one in shown}
+    shown = [mainer for mainer in mainers if any(mainer.controller_id in found for found in stages.values())]
+    lengths = {mainer.name: [len(found.get(mainer.controller_id, ())) for found in stages.values()] for mainer in shown}
     most = max((max(counts) for counts in lengths.values() if counts), default=0)
     holders = [name for name, counts in lengths.items() if counts and max(counts) == most]
     title = f"At most {_count(most, 'challenge')} waited, in {_list(holders)}" if most else "No challenge waited"
     described = [f"{name}: {', then '.join(map(str, counts))}" for name, counts in lengths.items()]
     picture = Picture(0.6 * max(len(shown), 1) + 0.6, title, described)
     rows = picture.subplots(max(len(shown), 1), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, one in zip(rows, shown, strict=False):
-        counts = lengths[one.name]
-        axes.stairs(counts, range(len(counts) + 1), baseline=0, color=COLOURS[one.kind], linewidth=2.5)
+    for axes, mainer in zip(rows, shown, strict=False):
+        counts = lengths[mainer.name]
+        axes.stairs(counts, range(len(counts) + 1), baseline=0, color=COLOURS[mainer.kind], linewidth=2.5)
         for number, count in enumerate(counts):
             axes.annotate(str(count), (number + 0.5, count), (0, 3), textcoords="offset points", ha="center")
         axes.set_ylim(0, max(most, 1) * 1.6)
         axes.set_yticks([])
-        axes.set_ylabel(one.name, rotation=0, ha="right", va="center")
+        axes.set_ylabel(mainer.name, rotation=0, ha="right", va="center")
     for axes in rows:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="x", length=0)
@@ -265,32 +265,35 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
     """The last submissions, a line each from the taking of the challenge to the submission of its answer. What was
     taken long before the first of these answers begins at the left edge, with an arrow.
     """
-    called, kinds = names(mainers), {one.controller_id: one.kind for one in mainers}
-    shown = sorted(submissions, key=lambda one: one.submitted)[-MOST_LINES:]
-    took = {one.submission_id: (one.submitted - one.queued).total_seconds() for one in shown}
+    called, kinds = names(mainers), {mainer.controller_id: mainer.kind for mainer in mainers}
+    shown = sorted(submissions, key=lambda submission: submission.submitted)[-MOST_LINES:]
+    took = {
+        submission.submission_id: (submission.submitted - submission.queued).total_seconds() for submission in shown
+    }
     title = "No answer was submitted"
     if shown:
-        start = max(min(one.queued for one in shown), shown[0].submitted - LONG_BEFORE)
+        start = max(min(submission.queued for submission in shown), shown[0].submitted - LONG_BEFORE)
         title = f"{_count(len(shown), 'answer')}, from taking the challenge to submitting: {_range(took.values())}"
     described = [
-        f"{called.get(one.submitted_by, 'another mAIner')} answered {_shortened(one.question, 70)!r} "
-        f"in {took[one.submission_id]:.1f} s"
-        for one in shown
+        f"{called.get(submission.submitted_by, 'another mAIner')} answered {_shortened(submission.question, 70)!r} "
+        f"in {took[submission.submission_id]:.1f} s"
+        for submission in shown
     ]
     picture = Picture(0.58 * max(len(shown), 1) + 0.7, title, described)
     axes = picture.add_subplot()
     last = 1.0
-    for row, one in enumerate(shown):
-        begun, last = max(0.0, (one.queued - start).total_seconds()), (one.submitted - start).total_seconds()
-        colour = COLOURS.get(kinds.get(one.submitted_by, ""), GREY)
+    for row, submission in enumerate(shown):
+        begun = max(0.0, (submission.queued - start).total_seconds())
+        last = (submission.submitted - start).total_seconds()
+        colour = COLOURS.get(kinds.get(submission.submitted_by, ""), GREY)
         axes.plot([begun, last], [row, row], color=colour, linewidth=2.5, solid_capstyle="round")
         axes.plot([last], [row], "o", color=colour)
-        if one.queued < start:
+        if submission.queued < start:
             axes.plot([begun], [row], "<", color=colour)
-        axes.text(begun, row - 0.16, _shortened(one.question, 64), va="bottom", fontsize=9, color=GREY)
-        answer = _shortened(one.answer, 30)
+        axes.text(begun, row - 0.16, _shortened(submission.question, 64), va="bottom", fontsize=9, color=GREY)
+        answer = _shortened(submission.answer, 30)
         axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center", parse_math=False)
-    axes.set_yticks(range(len(shown)), [called.get(one.submitted_by, "another mAIner") for one in shown])
+    axes.set_yticks(range(len(shown)), [called.get(submission.submitted_by, "another mAIner") for submission in shown])
     axes.set_ylim(len(shown) - 0.5, -0.8)
     axes.set_xlim(-0.02 * last, last * 1.5)
     axes.set_xlabel("seconds since the first of these challenges was taken")

@@ -45,13 +45,14 @@ def page(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
 def _opening(summary: Mapping[str, Any]) -> str:
     """The page's head: what ran, with links to it, and what failed."""
     rows, failures = "", ""
-    for one in summary["notebooks"]:
-        name, status = escape(one["name"]), escape(one["status"])
+    for notebook in summary["notebooks"]:
+        name, status = escape(notebook["name"]), escape(notebook["status"])
         link = f'<a href="#{name}">{name}</a>' if status != "not run" else name
-        rows += f"<tr><td>{link}</td><td>{status}</td><td>{one['seconds']} s</td></tr>"
+        rows += f"<tr><td>{link}</td><td>{status}</td><td>{notebook['seconds']} s</td></tr>"
         if status == "failed":
             failures += (
-                f"<p><strong>{link} failed in {escape(one['cell'])}</strong></p><pre>{escape(one['error'])}</pre>"
+                f"<p><strong>{link} failed in {escape(notebook['cell'])}</strong></p>"
+                f"<pre>{escape(notebook['error'])}</pre>"
             )
     net, model = summary["network"], summary["model"] or {}
     where = f"Network {net['name']} at {net['url']}" if net["url"] else f"Network {net['name']}, which is not running"

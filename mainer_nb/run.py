@@ -66,14 +66,14 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        return all(one.status == "ok" for one in self.notebooks)
+        return all(notebook.status == "ok" for notebook in self.notebooks)
 
     @property
     def failure(self) -> str:
         """Which notebook failed in which cell, and why; "" if none did."""
-        for one in self.notebooks:
-            if one.status == "failed":
-                return f"{one.name} failed in {one.cell}:\n{one.error}"
+        for notebook in self.notebooks:
+            if notebook.status == "failed":
+                return f"{notebook.name} failed in {notebook.cell}:\n{notebook.error}"
         return ""
 
 
@@ -106,7 +106,7 @@ def run(
         if any("network" in known[path] for path in paths):
             _start_network(given)
         for path in paths:
-            if any(one.status == "failed" for one in done):
+            if any(notebook.status == "failed" for notebook in done):
                 done.append(NotebookRun(path.stem, "not run"))
             else:
                 chosen = {name: value for name, value in given.items() if name in known[path]}
@@ -126,10 +126,10 @@ def run(
 def _defaults(path: Path) -> dict[str, Any]:
     """The parameters of a notebook with their values."""
     values: dict[str, Any] = {}
-    for name, one in papermill.inspect_notebook(str(path)).items():
+    for name, parameter in papermill.inspect_notebook(str(path)).items():
         with suppress(ValueError, SyntaxError):  # of somebody's own notebook: computed
             values[name] = None
-            values[name] = ast.literal_eval(one["default"])
+            values[name] = ast.literal_eval(parameter["default"])
     return values
 
 
@@ -306,16 +306,16 @@ def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[s
     name, caller = _network_name(parameters), parameters.get("identity")
     net = ask(lambda: network.connect(name, caller, start=False))
     return {
-        "status": "ok" if all(one.status == "ok" for one in done) else "failed",
+        "status": "ok" if all(notebook.status == "ok" for notebook in done) else "failed",
         "started": begun.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "seconds": round((datetime.now(UTC) - begun).total_seconds(), 1),
         "parameters": {key: value if _is_plain(value) else str(value) for key, value in parameters.items()},
-        "notebooks": [_notebook_entry(one) for one in done],
+        "notebooks": [_notebook_entry(notebook) for notebook in done],
         "network": {"name": name, "url": net and net.url},
         "canisters": net and canister_ids(),
         "model": net and ask(lambda: _model(net, parameters.get("model"))),
-        "mainers": net and ask(lambda: [_mainer_entry(one) for one in create.mainers(net)]),
-        "submissions": net and ask(lambda: [_submission_entry(one) for one in operate.submissions(net)]),
+        "mainers": net and ask(lambda: [_mainer_entry(mainer) for mainer in create.mainers(net)]),
+        "submissions": net and ask(lambda: [_submission_entry(submission) for submission in operate.submissions(net)]),
         "problems": list(dict.fromkeys(problems)),
     }
 
@@ -324,17 +324,17 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool | list | dict)
 
 
-def _notebook_entry(one: NotebookRun) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": one.name, "status": one.status, "seconds": round(one.seconds, 1)}
-    return entry | ({"cell": one.cell, "error": one.error} if one.status == "failed" else {})
+def _notebook_entry(notebook: NotebookRun) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": notebook.name, "status": notebook.status, "seconds": round(notebook.seconds, 1)}
+    return entry | ({"cell": notebook.cell, "error": notebook.error} if notebook.status == "failed" else {})
 
 
 def _model(net: network.Network, chosen: str | None) -> dict[str, Any] | None:
     """The model that the creator got last; the network knows its sha256, the files here its name."""
-    models = [one for one in upload.stored(net) if one.target == "LlmModel"]
+    models = [model for model in upload.stored(net) if model.target == "LlmModel"]
     if not models:
         return None
-    last = max(models, key=lambda one: one.created_at)
+    last = max(models, key=lambda model: model.created_at)
     for name in dict.fromkeys([chosen, *artifacts.model_names()]):
         try:
             file = artifacts.model(name)
@@ -345,15 +345,15 @@ def _model(net: network.Network, chosen: str | None) -> dict[str, Any] | None:
     return {"file": None, "size": last.size, "sha256": last.sha256}
 
 
-def _mainer_entry(one: create.Mainer) -> dict[str, Any]:
-    return {"type": one.kind, "controller_id": one.controller_id, "llm_ids": list(one.llm_ids)}
+def _mainer_entry(mainer: create.Mainer) -> dict[str, Any]:
+    return {"type": mainer.kind, "controller_id": mainer.controller_id, "llm_ids": list(mainer.llm_ids)}
 
 
-def _submission_entry(one: operate.Submission) -> dict[str, Any]:
+def _submission_entry(submission: operate.Submission) -> dict[str, Any]:
     return {
-        "submissionId": one.submission_id,
-        "submittedBy": one.submitted_by,
-        "challengeId": one.challenge_id,
-        "challenge": one.question,
-        "answer": one.answer,
+        "submissionId": submission.submission_id,
+        "submittedBy": submission.submitted_by,
+        "challengeId": submission.challenge_id,
+        "challenge": submission.question,
+        "answer": submission.answer,
     }

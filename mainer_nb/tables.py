@@ -90,7 +90,7 @@ class Table:
 
 def names(mainers: Iterable[Mainer]) -> dict[str, str]:
     """What to call each mAIner, by controller id."""
-    return {one.controller_id: one.name for one in mainers}
+    return {mainer.controller_id: mainer.name for mainer in mainers}
 
 
 def trillions(cycles: float, digits: int = 3) -> str:
@@ -103,12 +103,12 @@ def networks(configs: Iterable[network.Config] | None = None) -> Table:
     found = network.known() if configs is None else configs
     rows = [
         {
-            "network": one.name,
-            "known from": one.source,
-            "address": one.url or "127.0.0.1, any free port",
-            "cycles": "cost money" if one.mainnet else "free",
+            "network": config.name,
+            "known from": config.source,
+            "address": config.url or "127.0.0.1, any free port",
+            "cycles": "cost money" if config.mainnet else "free",
         }
-        for one in found
+        for config in found
     ]
     return Table(rows)
 
@@ -116,8 +116,8 @@ def networks(configs: Iterable[network.Config] | None = None) -> Table:
 def identities() -> Table:
     """The identities that can be chosen."""
     return Table(
-        {"identity": one.name, "kept by": one.tool, "usable": "yes" if one.path else "not in a plain file"}
-        for one in identity.known()
+        {"identity": entry.name, "kept by": entry.tool, "usable": "yes" if entry.path else "not in a plain file"}
+        for entry in identity.known()
     )
 
 
@@ -130,13 +130,13 @@ def files(items: Iterable[InventoryItem]) -> Table:
     """What lies in files/."""
     return Table(
         {
-            "file": one.name,
-            "size": amount(one.size, "B"),
-            "sha256": _hash(one.sha256),
-            "from": one.origin,
-            "problem": one.problem or "none",
+            "file": item.name,
+            "size": amount(item.size, "B"),
+            "sha256": _hash(item.sha256),
+            "from": item.origin,
+            "problem": item.problem or "none",
         }
-        for one in items
+        for item in items
     )
 
 
@@ -144,15 +144,15 @@ def canisters(deployed: Iterable[Deployed]) -> Table:
     """The protocol's canisters as they are."""
     return Table(
         {
-            "canister": one.role,
-            "id": _id(one.canister_id),
-            "done": one.action,
-            "health": one.health,
-            "balance": trillions(one.cycles),
-            "memory": amount(one.memory, "B"),
-            "module": _hash(one.module_hash),
+            "canister": canister.role,
+            "id": _id(canister.canister_id),
+            "done": canister.action,
+            "health": canister.health,
+            "balance": trillions(canister.cycles),
+            "memory": amount(canister.memory, "B"),
+            "module": _hash(canister.module_hash),
         }
-        for one in deployed
+        for canister in deployed
     )
 
 
@@ -177,14 +177,14 @@ def uploads(uploaded: Iterable[Uploaded]) -> Table:
     """What was sent to the creator and verified by it."""
     return Table(
         {
-            "file": one.file,
-            "as": f"{one.target} {one.model}".strip(),
-            "size": amount(one.size, "B"),
-            "sent now": "nothing, it was there" if one.skipped else amount(one.sent, "B"),
-            "seconds": f"{one.seconds:.1f}",
-            "sha256, computed by the creator": _hash(one.sha256),
+            "file": file.file,
+            "as": f"{file.target} {file.model}".strip(),
+            "size": amount(file.size, "B"),
+            "sent now": "nothing, it was there" if file.skipped else amount(file.sent, "B"),
+            "seconds": f"{file.seconds:.1f}",
+            "sha256, computed by the creator": _hash(file.sha256),
         }
-        for one in uploaded
+        for file in uploaded
     )
 
 
@@ -192,13 +192,13 @@ def stored(found: Iterable[StoredFile]) -> Table:
     """What the creator has to make mAIners of."""
     return Table(
         {
-            "artefact": one.target,
-            "model": one.model,
-            "size": amount(one.size, "B"),
-            "sha256": _hash(one.sha256),
-            "finished": _time(datetime.fromtimestamp(one.created_at / 1e9, UTC)),
+            "artefact": file.target,
+            "model": file.model,
+            "size": amount(file.size, "B"),
+            "sha256": _hash(file.sha256),
+            "finished": _time(datetime.fromtimestamp(file.created_at / 1e9, UTC)),
         }
-        for one in found
+        for file in found
     )
 
 
@@ -207,12 +207,12 @@ def mainers(found: Sequence[Mainer]) -> Table:
     called = names(found)
     return Table(
         {
-            "mAIner": one.name,
-            "controller": _id(one.controller_id),
-            "LLMs": _lines(_id(llm) for llm in one.llm_ids) or "none",
-            "uses": called.get(one.share_service_id or "", one.share_service_id or ""),
+            "mAIner": mainer.name,
+            "controller": _id(mainer.controller_id),
+            "LLMs": _lines(_id(llm) for llm in mainer.llm_ids) or "none",
+            "uses": called.get(mainer.share_service_id or "", mainer.share_service_id or ""),
         }
-        for one in found
+        for mainer in found
     )
 
 
@@ -220,11 +220,11 @@ def checks(checked: Sequence[Check]) -> Table:
     """What every mAIner's helper endpoints answered."""
     return Table(
         {
-            "mAIner": one.mainer.name,
-            "controller": _id(one.mainer.controller_id),
-            **{name: _mark(one.answers[name].ok, one.answers[name].text) for name in ENDPOINTS},
+            "mAIner": check.mainer.name,
+            "controller": _id(check.mainer.controller_id),
+            **{name: _mark(check.answers[name].ok, check.answers[name].text) for name in ENDPOINTS},
         }
-        for one in checked
+        for check in checked
     )
 
 
@@ -232,14 +232,14 @@ def challenges(found: Iterable[Challenge]) -> Table:
     """Challenges of the Game State."""
     return Table(
         {
-            "challenge": _number(one.challenge_id),
-            "topic": one.topic,
-            "question": one.question,
-            "status": one.status,
-            "costs an answer": trillions(one.cycles_required),
-            "opened": _time(one.created),
+            "challenge": _number(challenge.challenge_id),
+            "topic": challenge.topic,
+            "question": challenge.question,
+            "status": challenge.status,
+            "costs an answer": trillions(challenge.cycles_required),
+            "opened": _time(challenge.created),
         }
-        for one in found
+        for challenge in found
     )
 
 
@@ -248,13 +248,13 @@ def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> 
     called = names(mainers)
     return Table(
         {
-            "mAIner": one.name,
-            "queued": len(found[one.controller_id]),
-            "questions": _lines(_breakable(entry.question) for entry in found[one.controller_id]),
-            "queued by": _lines(called.get(entry.queued_by, entry.queued_by) for entry in found[one.controller_id]),
+            "mAIner": mainer.name,
+            "queued": len(found[mainer.controller_id]),
+            "questions": _lines(_breakable(entry.question) for entry in found[mainer.controller_id]),
+            "queued by": _lines(called.get(entry.queued_by, entry.queued_by) for entry in found[mainer.controller_id]),
         }
-        for one in mainers
-        if one.controller_id in found
+        for mainer in mainers
+        if mainer.controller_id in found
     )
 
 
@@ -263,14 +263,14 @@ def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table
     called = names(mainers)
     return Table(
         {
-            "mAIner": called.get(one.submitted_by, one.submitted_by),
-            "question": one.question,
-            "answer": one.answer,
-            "status": one.status,
-            "submitted": _time(one.submitted),
-            "submission": _number(one.submission_id),
+            "mAIner": called.get(submission.submitted_by, submission.submitted_by),
+            "question": submission.question,
+            "answer": submission.answer,
+            "status": submission.status,
+            "submitted": _time(submission.submitted),
+            "submission": _number(submission.submission_id),
         }
-        for one in sorted(found, key=lambda one: one.submitted)
+        for submission in sorted(found, key=lambda submission: submission.submitted)
     )
 
 
@@ -280,11 +280,11 @@ def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> T
     return Table(
         {
             "mAIner": called[address],
-            "spent on the protocol": trillions(one.cycles_burnt),
-            "balance": trillions(one.cycle_balance),
-            "paused for lack of cycles": "yes" if one.low_cycle_balance else "no",
+            "spent on the protocol": trillions(row.cycles_burnt),
+            "balance": trillions(row.cycle_balance),
+            "paused for lack of cycles": "yes" if row.low_cycle_balance else "no",
         }
-        for address, one in statistics.items()
+        for address, row in statistics.items()
     )
 
 
@@ -292,14 +292,14 @@ def costs(measured: Costs, usd_per_xdr: float) -> Table:
     """What each unit costs, here and in US dollars on mainnet."""
     return Table(
         {
-            "one": one.unit,
-            "instructions": "" if one.instructions is None else f"{one.instructions / 1e6:,.0f} M",
-            "cycles spent": trillions(one.cycles, 6),
-            "on mainnet": dollars(usd(one.cycles, usd_per_xdr)),
-            "stays its balance": trillions(one.kept) if one.kept else "",
-            "what": one.note,
+            "one": entry.unit,
+            "instructions": "" if entry.instructions is None else f"{entry.instructions / 1e6:,.0f} M",
+            "cycles spent": trillions(entry.cycles, 6),
+            "on mainnet": dollars(usd(entry.cycles, usd_per_xdr)),
+            "stays its balance": trillions(entry.kept) if entry.kept else "",
+            "what": entry.note,
         }
-        for one in measured.entries
+        for entry in measured.entries
     )
 
 
@@ -307,12 +307,12 @@ def budget(items: Iterable[Budget], usd_per_xdr: float) -> Table:
     """What whole things cost, here and in US dollars on mainnet."""
     return Table(
         {
-            "what": one.what,
-            "cycles spent": trillions(one.spent),
-            "stays a balance": trillions(one.kept) if one.kept else "",
-            "on mainnet": dollars(usd(one.spent + one.kept, usd_per_xdr)),
+            "what": item.what,
+            "cycles spent": trillions(item.spent),
+            "stays a balance": trillions(item.kept) if item.kept else "",
+            "on mainnet": dollars(usd(item.spent + item.kept, usd_per_xdr)),
         }
-        for one in items
+        for item in items
     )
 
 
