@@ -30,7 +30,7 @@ lab: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(TEST)
 
-check: $(VENV)/installed-test
+check: $(VENV)/installed-tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -62,14 +62,17 @@ clean:
 	@if [ -x $(BIN)/mainer-nb ]; then $(BIN)/mainer-nb net reset; fi
 	rm -rf $(VENV) runs .localnet build
 
-# What is needed to run: the package. What is needed to test: the tools, the sources that the LLM canister is built from,
-# and the LLM canister itself, so that the tests need no network and do not wait for a compiler.
+# What is needed to run: the package. What is needed to check: the tools. What is needed to test, beside them: the sources
+# that the LLM canister is built from and the LLM canister itself, so that the tests need no network and wait for no compiler.
 $(VENV)/installed: $(VENV)/created pyproject.toml
 	@$(INSTALL) "the workbench into $(VENV)" -e .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-tools: $(VENV)/installed
 	@$(INSTALL) "the tests' tools into $(VENV)" -e ".[test]"
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed-tools
 	@$(BIN)/python -m mainer_nb.llm_build --fetch
 	@$(BIN)/python -c "from mainer_nb import artifacts, progress; artifacts.llm_wasm(progress.auto())"
 	@touch $@

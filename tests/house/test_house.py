@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import needed
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,3 +74,48 @@ def test_on_other_days(): ...
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "2 tests need Abacus. To have them tested: `apt-get install abacus`." in done.stdout
     assert "Monday" not in done.stdout
+
+
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+CHECKS = {"check", "rebuild-check", "clients", "test"}  # what a change must pass
+
+
+def targets(commands: str) -> set[str]:
+    return set(re.findall(r"\bmake ([\w-]+)", commands))
+
+
+def test_the_workflow_is_as_github_wants_it() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_workflow_that_is_wrong_is_found(tmp_path: Path) -> None:
+    wrong = tmp_path / "ci.yml"
+    wrong.write_text(WORKFLOW.read_text(encoding="utf-8").replace("runs-on:", "runs-at:"), encoding="utf-8")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(wrong)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+
+
+def test_workflow_hook_and_ci_script_call_the_same_commands() -> None:
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    commands = "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+    assert targets(commands) >= CHECKS
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert targets(re.sub(r"#.*", "", script)) == CHECKS
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [(repo["repo"], hook["language"], hook["entry"]) for repo in hooks for hook in repo["hooks"]] == [
+        ("local", "system", "make check")
+    ]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in targets(commands) | CHECKS:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_workflow_tests_every_python_from_the_first_that_is_supported() -> None:
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    (versions,) = [job["strategy"]["matrix"]["python"] for job in jobs.values() if "strategy" in job]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == f">={versions[0]}"
+    named = [found[1] for text in project["classifiers"] if (found := re.search(r"Python :: (3\.\d+)$", text))]
+    assert versions == named
