@@ -15,12 +15,13 @@ from measure import BENCH
 
 from mainer_nb import identity, network
 from mainer_nb.agent import Agent
+from mainer_nb.localnet.canister import UPDATE_LIMIT, Outcome
 from mainer_nb.localnet.canister import Canister as EngineCanister
-from mainer_nb.localnet.canister import Outcome
+from mainer_nb.localnet.messages import Executor
 from mainer_nb.localnet.network import Network as Engine
 from mainer_nb.localnet.runtime import Instance
-from mainer_nb.localnet.scheduler import Scheduler
-from mainer_nb.localnet.system_api import Execution
+from mainer_nb.localnet.subnet import Step
+from mainer_nb.localnet.system_api import EntryPoint, Execution, Input
 from mainer_nb.network import Network
 from mainer_nb.protocol import principal
 
@@ -37,7 +38,7 @@ class Inside:
 
     def canister(self, canister_id: str) -> EngineCanister:
         """A canister as the engine has it."""
-        return self.engine.scheduler.canisters[principal.from_text(canister_id)]
+        return self.engine.subnet.canisters[principal.from_text(canister_id)]
 
 
 @contextlib.contextmanager
@@ -58,17 +59,16 @@ def bare_call(inside: Inside, canister_id: str, export: str, arg: bytes, entry: 
     """A call of an exported function of a canister and nothing else: no HTTP, signature, certificate or commit; the
     changes it makes are dropped.
     """
-    canister, around = inside.canister(canister_id), inside.engine.scheduler.around
-    caller = inside.net.agent.get_principal().bytes
-    limit = 40_000_000_000
+    canister, subnet = inside.canister(canister_id), inside.engine.subnet
+    given = Input(inside.net.agent.get_principal().bytes, export.split()[-1], arg)
 
     def call() -> None:
         instance = canister.instance()
-        execution = canister.execution(entry, around, time.time_ns(), instance, limit)
-        execution.caller, execution.arg, execution.method = caller, arg, export.split()[-1]
-        outcome = canister.run(execution, lambda: instance.call_export(export, execution, limit))
+        view = canister.view(subnet.info, time.time_ns(), instance.compiled.info.memory64, UPDATE_LIMIT)
+        execution = canister.execution(EntryPoint(entry), given, view, instance)
+        outcome = canister.run(execution, lambda: instance.call_export(export, execution))
         assert outcome.trap is None, outcome.trap
-        canister.rollback(execution.stable_touched)
+        canister.rollback(execution.stable.touched)
 
     return call
 
@@ -117,7 +117,7 @@ def messages() -> Iterator[list[Message]]:
 
     def noted(self: EngineCanister, execution: Execution, call: Callable[[], None]) -> Outcome:
         outcome = original(self, execution, call)
-        if execution.entry != "RQ":
+        if execution.entry is not EntryPoint.REPLICATED_QUERY:
             seen.append(Message(execution.entry, outcome.instructions))
         return outcome
 
@@ -140,24 +140,24 @@ class Rounds:
 def rounds() -> Iterator[Rounds]:
     """While it lasts, every message gets the round it would be executed in, were each executed at once."""
     seen, current = Rounds(), threading.local()
-    enqueue, execute = Scheduler._put, Scheduler._execute
+    enqueue, execute = Step.put, Executor.execute
 
-    def put(self: Scheduler, number: int, target: bytes, is_management: bool, message: Any) -> None:
+    def put(self: Step, number: int, target: bytes, is_management: bool, message: Any) -> None:
         depth = getattr(current, "depth", 0) + 1
         seen.depth[number] = depth
         if method := getattr(message, "method", ""):
             seen.by_method.setdefault(method, []).append(depth)
         enqueue(self, number, target, is_management, message)
 
-    def run(self: Scheduler, who: Any, number: int, message: Any) -> None:
+    def run(self: Executor, canister: EngineCanister | None, number: int, message: Any) -> None:
         current.depth = seen.depth.get(number, 0)
         try:
-            execute(self, who, number, message)
+            execute(self, canister, number, message)
         finally:
             current.depth = 0
 
-    Scheduler._put, Scheduler._execute = put, run  # type: ignore[method-assign]
+    Step.put, Executor.execute = put, run  # type: ignore[method-assign]
     try:
         yield seen
     finally:
-        Scheduler._put, Scheduler._execute = enqueue, execute  # type: ignore[method-assign]
+        Step.put, Executor.execute = enqueue, execute  # type: ignore[method-assign]

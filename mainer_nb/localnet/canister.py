@@ -21,29 +21,17 @@ from . import cycles, journal, rejections, system_api
 from .errors import CanisterTrap, Failure, Reject, RejectCode, StateError
 from .memory import WASM_PAGE, CowMemory, Pages
 from .runtime import Compiled, Instance, Runtime
-from .state import CallMessage, CanisterState, Message
+from .state import CallMessage, CanisterState, CanisterStatus, Message
 from .store import LogRecord, check_file
-from .system_api import Execution
+from .system_api import EntryPoint, Execution, Input, Stable, SubnetInfo, View
 
-STATUS_CODES = {"running": 1, "stopping": 2, "stopped": 3}
+_STATUS_CODES = {CanisterStatus.RUNNING: 1, CanisterStatus.STOPPING: 2, CanisterStatus.STOPPED: 3}
 
 #: Instruction limits per message (IC: "Resource limits").
 UPDATE_LIMIT = 40_000_000_000
 QUERY_LIMIT = 5_000_000_000
 INSTALL_LIMIT = 300_000_000_000
 INSPECT_LIMIT = 200_000_000
-#: Bytes of heap, and of stable memory, that a message may write to, an installation or upgrade, a replicated query.
-WRITE_LIMIT = 2 * 1024**3
-INSTALL_WRITE_LIMIT = 8 * 1024**3
-QUERY_WRITE_LIMIT = 1024**3
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every execution on a network sees of it."""
-
-    subnet_id: bytes
-    root_key: bytes
 
 
 @dataclass
@@ -55,8 +43,42 @@ class Outcome:
     instructions: int
 
 
+class Inbox:
+    """The messages that wait for a canister, each with its number; messages are executed one at a time.
+
+    Args:
+        owner: the canister; None for calls of the management canister that concern no existing canister.
+
+    Attributes:
+        messages: calls, responses and tasks for the canister.
+        management: calls of the management canister about it; they come first.
+        busy: a message is being executed.
+        scheduled: a thread will execute the next message.
+    """
+
+    def __init__(self, owner: Canister | None) -> None:
+        self.owner = owner
+        self.messages: deque[tuple[int, Message]] = deque()
+        self.management: deque[tuple[int, CallMessage]] = deque()
+        self.busy = False
+        self.scheduled = False
+
+    def is_waiting(self) -> bool:
+        """Whether there are messages that nobody executes yet."""
+        return not self.busy and not self.scheduled and bool(self.messages or self.management)
+
+    def take(self) -> tuple[int, Message]:
+        """The next message, which is executed now."""
+        self.scheduled, self.busy = False, True
+        return self.management.popleft() if self.management else self.messages.popleft()
+
+    def holds(self, message: Message) -> bool:
+        """Whether such a message waits already."""
+        return any(waiting == message for _, waiting in self.messages)
+
+
 class Canister:
-    """A canister of a running network. Its `state` is changed by the scheduler alone."""
+    """A canister of a running network. Its `state` changes in steps of its subnet only."""
 
     def __init__(self, runtime: Runtime, folder: Path, state: CanisterState, compiled: Compiled | None) -> None:
         self.state = state
@@ -64,9 +86,7 @@ class Canister:
         self.name = principal.to_text(state.id)
         self.compiled = compiled
         self.memory_lock = threading.RLock()
-        self.busy = False
-        self.queue: deque[tuple[int, Message]] = deque()
-        self.management: deque[tuple[int, CallMessage]] = deque()
+        self.inbox = Inbox(self)
         self.logs: list[LogRecord] = []
         self._runtime = runtime
         self._folder = folder
@@ -101,29 +121,30 @@ class Canister:
 
     # The view of the System API.
 
-    def execution(self, entry: str, around: Surroundings, now: int, instance: Instance, limit: int) -> Execution:
-        """An `Execution` for entry point `entry` that sees the committed state."""
+    def view(self, subnet: SubnetInfo, now: int, memory64: bool, limit: int, open_calls: Sequence[bytes] = ()) -> View:
+        """What a message sees of the canister, in its committed state.
+
+        Args:
+            memory64: whether the module to be executed has a 64-bit memory.
+            limit: instructions that the message may execute.
+            open_calls: callees of the calls that count when the message makes further calls.
+        """
         state = self.state
-        return Execution(
-            entry=entry,
-            machine=instance,
+        return View(
             canister_id=state.id,
-            subnet_id=around.subnet_id,
-            root_key=around.root_key,
+            subnet=subnet,
             time=now,
             balance=state.cycles,
             reserve=max(0, self.freezing_threshold() - state.reserved),
             version=state.version,
-            status=STATUS_CODES[state.status],
+            status=_STATUS_CODES[state.status],
             controllers=frozenset(state.settings.controllers),
-            environment=tuple((name, value) for name, value in state.settings.environment_variables),
-            instruction_limit=limit,
-            write_limit=_write_limit(entry),
-            log_limit=state.settings.log_memory_limit,
-            memory64=instance.compiled.info.memory64,
-            stable_pages=state.stable_pages,
-            certified_data=state.certified_data,
+            variables=tuple((name, value) for name, value in state.settings.environment_variables),
+            memory64=memory64,
             global_timer=state.global_timer,
+            log_limit=state.settings.log_memory_limit,
+            instruction_limit=limit,
+            open_calls=open_calls,
         )
 
     def freezing_threshold(self, size: int | None = None) -> int:
@@ -154,43 +175,49 @@ class Canister:
             self._instance.reset(state.heap_pages, state.globals)
         return self._instance
 
+    def execution(
+        self, entry: EntryPoint, given: Input, view: View, instance: Instance, stable_pages: int | None = None
+    ) -> Execution:
+        """An execution on `instance` and on the canister's stable memory.
+
+        Args:
+            stable_pages: size of the stable memory if an uncommitted execution before has changed it.
+        """
+        pages = self.state.stable_pages if stable_pages is None else stable_pages
+        allocation, heap = self.state.settings.memory_allocation, instance.heap
+        # A memory allocation is also the most that the canister may use: growing beyond it fails.
+        free = max(0, allocation - self.state.memory_size())
+        if heap is not None:
+            heap.limit = heap.size + free if allocation else heap.capacity
+        most = (
+            min(system_api.MAX_STABLE_PAGES, pages + free // WASM_PAGE) if allocation else system_api.MAX_STABLE_PAGES
+        )
+        return Execution(entry, given, view, instance, Stable(pages, self._grow_stable, most))
+
     def run(self, execution: Execution, call: Callable[[], None]) -> Outcome:
-        """Runs `call`, which enters the instance of `execution`, with the canister's stable memory at hand."""
-        if execution.stable_pages:
-            execution.stable = self._grow_stable(execution.stable_pages)
-        execution.grow_stable = self._grow_stable
-        self._limit_growth(execution)
+        """Runs `call`, which enters the instance of `execution`."""
         outcome = _run(execution, call)
         outcome.instructions += execution.dirty_heap_price()
         if outcome.trap is None:
             outcome.trap = self._beyond_limits(execution, outcome.instructions)
         return outcome
 
-    def _limit_growth(self, execution: Execution) -> None:
-        """A memory allocation is also the most that the canister may use: growing beyond it fails."""
-        allocation, heap = self.state.settings.memory_allocation, execution.machine.heap
-        free = max(0, allocation - self.state.memory_size())
-        if heap is not None:
-            heap.limit = heap.size + free if allocation else heap.capacity
-        if allocation:
-            execution.max_stable_pages = min(system_api.MAX_STABLE_PAGES, execution.stable_pages + free // WASM_PAGE)
-
     def _beyond_limits(self, execution: Execution, instructions: int) -> CanisterTrap | None:
         """The trap of an execution that went beyond what the settings, the cycles or the network allow."""
         settings, heap = self.state.settings, execution.machine.heap
         heap_size = heap.size if heap is not None else 0
-        if execution.entry in ("U", "I") and 0 < settings.wasm_memory_limit < heap_size:
+        if execution.entry in (EntryPoint.UPDATE, EntryPoint.INIT) and 0 < settings.wasm_memory_limit < heap_size:
             return rejections.heap_too_large(settings.wasm_memory_limit, heap_size)
-        limit = _write_limit(execution.entry)
+        limit = execution.write_limit
         if heap_size > limit and execution.machine.written() > limit:
             return rejections.too_much_written("main", limit)
-        grown = heap_size + (execution.stable_pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
-        if grown <= 0 or execution.entry == "RQ":
+        grown = heap_size + (execution.stable.pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
+        if grown <= 0 or execution.entry is EntryPoint.REPLICATED_QUERY:
             return None
         size = self.state.memory_size() + grown
         if 0 < settings.memory_allocation < size:
             return rejections.out_of_memory()
-        left = execution.balance + self.state.reserved - cycles.execution(instructions, execution.memory64)
+        left = execution.balance + self.state.reserved - cycles.execution(instructions, execution.view.memory64)
         missing = self.freezing_threshold(size) - left
         return rejections.cannot_pay_growth(grown, missing) if missing > 0 else None
 
@@ -252,8 +279,8 @@ class Canister:
         if instance.heap is not None and (heap_ranges or instance.heap_pages() != state.heap_pages):
             heap = instance.heap
             changes.append(journal.FileChange(heap.base, heap.size, heap_ranges, heap.views(heap_ranges)))
-        size = execution.stable_pages * WASM_PAGE
-        stable_ranges = execution.stable_touched.ranges(size)
+        size = execution.stable.pages * WASM_PAGE
+        stable_ranges = execution.stable.touched.ranges(size)
         if self._stable is not None and stable_ranges:
             changes.append(
                 journal.FileChange(self._stable.base, size, stable_ranges, self._stable.views(stable_ranges))
@@ -346,12 +373,8 @@ class Canister:
 
     # Queries. Any thread; one at a time by `memory_lock`.
 
-    def query(
-        self, entry: str, around: Surroundings, now: int, limit: int, export: str, prepare: Callable[[Execution], None]
-    ) -> Outcome:
+    def query(self, entry: EntryPoint, export: str, given: Input, subnet: SubnetInfo, now: int, limit: int) -> Outcome:
         """Runs the exported function `export` on the committed state and forgets all its changes.
-
-        `prepare` fills in what the execution should see (caller, argument, …).
 
         Raises:
             Failure: the canister does not have the function (any more).
@@ -360,7 +383,7 @@ class Canister:
             state = self.state
             if self._half_written:
                 text = f"the memory in {self._folder} cannot be written"
-                raise Failure(Reject(int(RejectCode.SYS_TRANSIENT), text))
+                raise Failure(Reject(RejectCode.SYS_TRANSIENT, text))
             if self.compiled is None or export not in self.compiled.info.exports:
                 # It was there when the caller looked, but an installation or deletion came first.
                 raise Failure(rejections.no_method(self.name, "query", export.partition(" ")[2] or export))
@@ -373,14 +396,11 @@ class Canister:
                 )
                 self._query_instance.reset(state.heap_pages, state.globals)
             instance = self._query_instance
-            execution = self.execution(entry, around, now, instance, limit)
-            if state.stable_pages:
-                execution.stable = self._grow_query_stable(state.stable_pages)
-            execution.grow_stable = self._grow_query_stable
-            prepare(execution)
-            outcome = _run(execution, lambda: instance.call_export(export, execution, limit))
+            view = self.view(subnet, now, self.compiled.info.memory64, limit)
+            execution = Execution(entry, given, view, instance, Stable(state.stable_pages, self._grow_query_stable))
+            outcome = _run(execution, lambda: instance.call_export(export, execution))
             if self._query_stable is not None:
-                self._query_stable.discard(execution.stable_touched.ranges(self._query_stable.size))
+                self._query_stable.discard(execution.stable.touched.ranges(self._query_stable.size))
             return outcome
 
     def _grow_query_stable(self, pages: int) -> CowMemory:
@@ -478,15 +498,15 @@ class QuerySession:
         instance.reset(heap_pages, globals_)
         return instance
 
+    def execution(self, entry: EntryPoint, given: Input, view: View) -> Execution:
+        """An execution on the session's memories."""
+        return Execution(entry, given, view, self.instance, Stable(self._stable_pages, self._grow_stable))
+
     def run(self, execution: Execution, call: Callable[[], None]) -> Outcome:
-        """Runs `call`, which enters the instance, with the session's stable memory at hand."""
-        execution.stable_pages = self._stable_pages
-        if self._stable_pages:
-            execution.stable = self._grow_stable(self._stable_pages)
-        execution.grow_stable = self._grow_stable
+        """Runs `call`, which enters the instance of `execution`; the session keeps what it changed."""
         outcome = _run(execution, call)
-        self._stable_pages = execution.stable_pages
-        self._touched |= execution.stable_touched
+        self._stable_pages = execution.stable.pages
+        self._touched |= execution.stable.touched
         return outcome
 
     def _grow_stable(self, pages: int) -> CowMemory:
@@ -540,10 +560,3 @@ def _run(execution: Execution, call: Callable[[], None]) -> Outcome:
     except CanisterTrap as error:
         trap = error
     return Outcome(execution, trap, execution.machine.instructions() + execution.charged)
-
-
-def _write_limit(entry: str) -> int:
-    """Bytes of a memory that an entry point may write to."""
-    if entry in ("I", "G", "s"):
-        return INSTALL_WRITE_LIMIT
-    return WRITE_LIMIT if entry in ("U", "Ry", "Rt", "C", "T") else QUERY_WRITE_LIMIT

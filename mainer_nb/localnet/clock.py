@@ -8,14 +8,18 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Nanoseconds since the epoch; never goes backwards. `changed` is called when the time is moved by hand."""
+    """Nanoseconds since the epoch; never goes backwards.
 
-    def __init__(self) -> None:
+    Args:
+        moved: called when the time is moved by hand.
+    """
+
+    def __init__(self, moved: Callable[[], None]) -> None:
         self._lock = threading.Lock()
         self._last = 0
         self._offset = 0
         self._held: int | None = None
-        self.changed: Callable[[], None] = lambda: None
+        self._moved = moved
 
     def now(self) -> int:
         """The current time; strictly increasing while it runs."""
@@ -41,7 +45,7 @@ class Clock:
             raise ValueError(f"time {at} is before the network's time {now}: time never goes backwards")
         with self._lock:
             self._held = self._last = now if at is None else at
-        self.changed()
+        self._moved()
 
     def advance(self, nanoseconds: int) -> None:
         """Moves the time forward, whether it stands still or not."""
@@ -53,7 +57,7 @@ class Clock:
                 self._last = self._held
             else:
                 self._offset += nanoseconds
-        self.changed()
+        self._moved()
 
     def release(self) -> None:
         """Lets the time run on from where it stands."""
@@ -61,4 +65,4 @@ class Clock:
             if self._held is not None:
                 self._offset = self._held - time.time_ns()
                 self._held = None
-        self.changed()
+        self._moved()

@@ -10,18 +10,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ..protocol import principal
 from . import canister as limits
-from . import rejections
+from . import queries, rejections
 from .canister import Canister, Outcome, QuerySession
 from .envelope import Query
-from .errors import CanisterTrap, Failure, Reject, Reply, Response, shortened
-from .system_api import Execution, OutgoingCall
-
-if TYPE_CHECKING:
-    from .scheduler import Scheduler
+from .errors import Failure, Reject, Reply, Response, shortened
+from .subnet import Subnet
+from .system_api import EntryPoint, Execution, Input, OutgoingCall
 
 #: Calls below the first query (mainnet: 6), and seconds that the whole evaluation may take (mainnet: 10).
 MAX_DEPTH = 6
@@ -40,21 +37,13 @@ class Evaluation:
     """The evaluation of one query call.
 
     Args:
-        network: the canisters.
-        refusal: why a canister does not execute a query method, or None.
         certificate: gives the certificate of the data of the canister that the user calls.
     """
 
-    def __init__(
-        self,
-        network: Scheduler,
-        refusal: Callable[[bytes, str], Reject | None],
-        certificate: Callable[[], bytes],
-    ) -> None:
-        self._network = network
-        self._refusal = refusal
+    def __init__(self, subnet: Subnet, certificate: Callable[[], bytes]) -> None:
+        self._subnet = subnet
         self._certificate = certificate
-        self._now = network.clock.now()
+        self._now = subnet.clock.now()
         self._left = limits.QUERY_LIMIT
         self._until = time.monotonic() + MAX_SECONDS
 
@@ -67,11 +56,11 @@ class Evaluation:
 
     def _evaluate(self, callee: bytes, method: str, arg: bytes, caller: bytes, depth: int) -> Response:
         self._check_limits(depth)
-        refusal = self._refusal(callee, method)
+        refusal = queries.refusal(self._subnet, callee, method)
         if refusal is not None:
             return refusal
         try:
-            canister = self._network.canisters[callee]
+            canister = self._subnet.canisters[callee]
             with canister.query_session() as session:
                 return _Conversation(self, canister, session, caller, depth).run(method, arg)
         except KeyError:  # deleted since it was looked up
@@ -100,25 +89,20 @@ class Evaluation:
         self,
         canister: Canister,
         session: QuerySession,
-        entry: str,
-        prepare: Callable[[Execution], None],
-        call: Callable[[Execution, int], None],
-        certified: bool,
+        entry: EntryPoint,
+        given: Input,
+        call: Callable[[Execution], None],
     ) -> Outcome:
         """Executes one entry point of `canister` within what is left of the evaluation's instructions."""
-        limit = self._left
-        execution = canister.execution(entry, self._network.around, self._now, session.instance, limit)
-        prepare(execution)
-        if certified:
-            execution.data_certificate = self._certificate
-        outcome = session.run(execution, lambda: call(execution, limit))
+        view = canister.view(self._subnet.info, self._now, session.compiled.info.memory64, self._left)
+        execution = session.execution(entry, given, view)
+        outcome = session.run(execution, lambda: call(execution))
         self._left -= outcome.instructions
         return outcome
 
-    def rejection(self, canister: Canister, outcome: Outcome, in_cleanup: CanisterTrap | None = None) -> Reject:
-        """What the caller of a trapping canister is told; `in_cleanup` is the trap of the cleanup callback."""
-        assert outcome.trap is not None
-        return rejections.trapped_in(canister.name, outcome.trap, in_cleanup)
+    def certificate(self, depth: int) -> Callable[[], bytes] | None:
+        """Gives the certificate that a canister sees: only the one that the user calls sees its own."""
+        return self._certificate if depth == 0 else None
 
 
 class _Conversation:
@@ -142,19 +126,16 @@ class _Conversation:
         export = f"canister_{kind} {method}"
         instance = self._session.instance
 
-        def prepare(execution: Execution) -> None:
-            execution.caller, execution.arg, execution.method = self._caller, arg, method
-
+        given = Input(self._caller, method, arg, certificate=self._evaluation.certificate(self._depth))
         outcome = self._evaluation.enter(
             self._canister,
             self._session,
-            "CQ" if kind == "composite_query" else "NRQ",
-            prepare,
-            lambda execution, limit: instance.call_export(export, execution, limit),
-            certified=self._depth == 0,
+            EntryPoint.COMPOSITE_QUERY if kind == "composite_query" else EntryPoint.QUERY,
+            given,
+            lambda execution: instance.call_export(export, execution),
         )
         if outcome.trap is not None:
-            return self._evaluation.rejection(self._canister, outcome)
+            return rejections.trapped_in(self._canister.name, outcome.trap)
         self._keep(outcome)
         trapped = None
         while self._calls and self._answer is None:
@@ -165,38 +146,33 @@ class _Conversation:
 
     def _keep(self, outcome: Outcome) -> None:
         self._instructions += outcome.instructions
-        self._answer = self._answer or outcome.execution.answer
-        self._calls += outcome.execution.calls
+        self._answer = self._answer or outcome.execution.effects.answer
+        self._calls += outcome.execution.effects.calls
 
     def _callback(self, call: OutgoingCall, response: Response) -> Reject | None:
         """Runs the callback of `call`; if it traps, undoes it, runs the cleanup and returns the rejection."""
         before = self._session.save()
-        replied = isinstance(response, Reply)
-        outcome = self._enter_table("CRy" if replied else "CRt", call.on_reply if replied else call.on_reject, response)
+        if isinstance(response, Reply):
+            outcome = self._enter_table(EntryPoint.COMPOSITE_REPLY, call.on_reply, response)
+        else:
+            outcome = self._enter_table(EntryPoint.COMPOSITE_REJECT, call.on_reject, response)
         if outcome.trap is None:
             self._keep(outcome)
             return None
         self._session.restore(before)
         in_cleanup = None
         if call.on_cleanup is not None:
-            in_cleanup = self._enter_table("CC", call.on_cleanup, response).trap
+            in_cleanup = self._enter_table(EntryPoint.COMPOSITE_CLEANUP, call.on_cleanup, response).trap
             if in_cleanup is not None:
                 self._session.restore(before)
-        return self._evaluation.rejection(self._canister, outcome, in_cleanup)
+        return rejections.trapped_in(self._canister.name, outcome.trap, in_cleanup)
 
-    def _enter_table(self, entry: str, callback: tuple[int, int], response: Response) -> Outcome:
+    def _enter_table(self, entry: EntryPoint, callback: tuple[int, int], response: Response) -> Outcome:
         function, environment = callback
-        instance = self._session.instance
-
-        def prepare(execution: Execution) -> None:
-            execution.caller, execution.response = self._caller, response
-            execution.call_instructions = self._instructions
-
         return self._evaluation.enter(
             self._canister,
             self._session,
             entry,
-            prepare,
-            lambda execution, limit: instance.call_table(function, environment, execution, limit),
-            certified=False,
+            Input(self._caller, response=response, call_instructions=self._instructions),
+            lambda execution: self._session.instance.call_table(function, environment, execution),
         )

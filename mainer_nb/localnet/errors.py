@@ -34,13 +34,12 @@ class Reject:
     """A call was rejected.
 
     Attributes:
-        code: a `RejectCode`.
         message: the text for the caller.
         error_code: mainnet's own code, e.g. ``IC0503``; empty when the canister itself rejected.
         to_canister: the text for a calling canister, where mainnet has one without error code for it.
     """
 
-    code: int
+    code: RejectCode
     message: str
     error_code: str = ""
     to_canister: str = ""

@@ -8,6 +8,7 @@ canisters), rs/execution_environment/src/query_handler (queries); the reference 
 from __future__ import annotations
 
 from .errors import CanisterTrap, Failure, Reject, RejectCode, shortened
+from .state import CanisterStatus
 
 _REFERENCE = "https://docs.internetcomputer.org/references/execution-errors#"
 _HANDLE_FAILURES = (
@@ -67,7 +68,7 @@ _TOOLCHAIN = (
     " used to create the canister."
 )
 
-RESPONSE_EXPIRED = Reject(int(RejectCode.SYS_UNKNOWN), "Call deadline has expired.")
+RESPONSE_EXPIRED = Reject(RejectCode.SYS_UNKNOWN, "Call deadline has expired.")
 
 
 def refused(error_code: str, message: str, to_canister: str = "", help: str = "") -> Reject:
@@ -78,7 +79,7 @@ def refused(error_code: str, message: str, to_canister: str = "", help: str = ""
         help: the section of the reference whose advice is added.
     """
     text = f"{message}\n{advice(help)}" if help else message
-    return Reject(int(error_code[2:]) // 100, shortened(text), error_code, to_canister)
+    return Reject(RejectCode(int(error_code[2:]) // 100), shortened(text), error_code, to_canister)
 
 
 def caller_fault(error_code: str, message: str, help: str = "") -> Failure:
@@ -104,13 +105,13 @@ def undeliverable(name: str, exists: bool) -> Reject:
     return refused("IC0301", text, to_canister=text if exists else f"No route to canister {name}")
 
 
-def not_accepting(name: str, status: str) -> Reject:
+def not_accepting(name: str, status: CanisterStatus) -> Reject:
     """A call arrives at a canister that is stopping or stopped."""
     text = f"Canister {name} is {status}"
     return refused(_STATUS_CODES[status], text, to_canister=text)
 
 
-def not_running(name: str, status: str) -> Reject:
+def not_running(name: str, status: CanisterStatus) -> Reject:
     """A call that waited is about to be executed by a canister that is stopping or stopped."""
     return refused(_STATUS_CODES[status], f"Canister {name} is not running")
 
@@ -120,7 +121,7 @@ def no_context_for_queries(name: str) -> Reject:
     return refused("IC0508", f"Canister {name} is stopped and therefore does not have a CallContextManager")
 
 
-_STATUS_CODES = {"stopping": "IC0509", "stopped": "IC0508"}
+_STATUS_CODES = {CanisterStatus.STOPPING: "IC0509", CanisterStatus.STOPPED: "IC0508"}
 
 
 def queue_full(name: str, capacity: int) -> Reject:
@@ -157,6 +158,13 @@ def too_many_query_instructions() -> Reject:
 
 def query_took_too_long() -> Reject:
     return refused("IC0528", "Composite query call exceeded the time limit.")
+
+
+def pays_too_little(name: str, minimum: int, cycles: int) -> Reject:
+    """The callee takes calls of other canisters with at least `minimum` cycles, and the call has `cycles`."""
+    return refused(
+        "IC0504", f"Canister {name} takes calls of other canisters with at least {minimum} cycles, not {cycles}"
+    )
 
 
 def out_of_cycles(name: str, missing: int) -> Reject:
@@ -220,6 +228,19 @@ def stop_cancelled(name: str) -> Reject:
 def stop_timed_out() -> Reject:
     text = "Stop canister request timed out"
     return refused("IC0206", text, to_canister=text)
+
+
+# What is this network's own: mainnet has no such errors.
+
+
+def no_room(error: Exception) -> Reject:
+    """What the message changes does not fit on the disk."""
+    text = f"the network has no room on its disk for what this message changes ({error}): free some and call again"
+    return Reject(RejectCode.SYS_TRANSIENT, text, "IC0000")
+
+
+def internal_error() -> Reject:
+    return Reject(RejectCode.SYS_FATAL, "internal error of the network; see its log", "IC0000")
 
 
 # Management calls.

@@ -342,22 +342,22 @@ class Instance:
         if left < instructions:
             raise rejections.too_many_instructions(self._fuel)
 
-    def call_export(self, name: str, execution: Execution, limit: int) -> None:
+    def call_export(self, name: str, execution: Execution) -> None:
         """Calls the exported function `name` (no parameters, no results).
 
         Raises:
-            CanisterTrap: it trapped, or used more than `limit` instructions.
+            CanisterTrap: it trapped, or used more instructions than it may.
         """
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = self._export(name).func
-        self._call(function, (), execution, limit)
+        self._call(function, (), execution)
 
-    def call_table(self, index: int, environment: int, execution: Execution, limit: int) -> None:
+    def call_table(self, index: int, environment: int, execution: Execution) -> None:
         """Calls the function at `index` of the first table with one argument, as callbacks are called.
 
         Raises:
-            CanisterTrap: there is no such function, it trapped, or used more than `limit` instructions.
+            CanisterTrap: there is no such function, it trapped, or used more instructions than it may.
         """
         value = ffi.wasmtime_val_t()
         if self._table is None or not ffi.wasmtime_table_get(
@@ -368,7 +368,7 @@ class Instance:
             raise rejections.violation("unexpected null function reference")
         if not self._takes_environment(value.of.funcref):
             raise rejections.bad_signature()
-        self._call(value.of.funcref, (environment,), execution, limit)
+        self._call(value.of.funcref, (environment,), execution)
 
     def _takes_environment(self, function: ffi.wasmtime_func_t) -> bool:
         """Whether `function` has the type of a callback: one parameter, an address, and no result."""
@@ -376,7 +376,8 @@ class Instance:
         address = wasmtime.ValType.i64() if self.compiled.info.memory64 else wasmtime.ValType.i32()
         return found.params == [address] and not found.results
 
-    def _call(self, function: ffi.wasmtime_func_t, args: tuple[int, ...], execution: Execution, limit: int) -> None:
+    def _call(self, function: ffi.wasmtime_func_t, args: tuple[int, ...], execution: Execution) -> None:
+        limit = execution.view.instruction_limit
         self._fuel, self._dirty = limit, None
         _check(ffi.wasmtime_context_set_fuel(self._context, limit))
         raw = (ffi.wasmtime_val_raw_t * max(1, len(args)))()

@@ -153,10 +153,10 @@ class Sandbox:
             TimeoutError: there is none after `timeout` seconds.
             StateError: the network's folder cannot be written.
         """
-        request = self.network.scheduler.requests[request_id]
+        request = self.network.subnet.requests[request_id]
         deadline, pause = time.monotonic() + timeout, 0.0001
         while request.response is None:
-            self.network.scheduler.check()
+            self.network.subnet.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the request is still {request.status} after {timeout} s")
             time.sleep(pause)
@@ -372,21 +372,20 @@ class SandboxCanister:
 
     @stable_memory.setter
     def stable_memory(self, data: bytes) -> None:
-        scheduler = self.sandbox.network.scheduler
-        if not scheduler.wait_until_idle(60):
+        network = self.sandbox.network
+        if not network.scheduler.wait_until_idle(60):
             raise TimeoutError(f"{self!r} is still busy after 60 s")
         canister = self._canister()
-        with canister.memory_lock, scheduler.lock:
+        with canister.memory_lock, network.subnet.step() as step:
             canister.replace_stable_memory(data)
-            scheduler.touch(canister)
-            scheduler.flush()
+            step.touch(canister)
 
     def _manage(self, method: str, sender: bytes | None) -> Any:
         return self.sandbox.management(method, {"canister_id": self.id}, sender)
 
     def _canister(self) -> Canister:
         try:
-            return self.sandbox.network.scheduler.canisters[self.id]
+            return self.sandbox.network.subnet.canisters[self.id]
         except KeyError:
             raise ValueError(f"there is no canister {principal.to_text(self.id)} any more") from None
 

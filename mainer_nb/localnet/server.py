@@ -239,8 +239,7 @@ async def _run(
     from . import http
     from .network import Network
 
-    network = Network(folder, outcalls=outcalls)
-    network.scheduler.on_failure = _end
+    network = Network(folder, outcalls=outcalls, failed=_end)
     runner = await http.set_up((application or http.application)(network), handle_signals=False)
     await web.SockSite(runner, listener).start()
     host, port = listener.getsockname()[:2]
@@ -255,14 +254,14 @@ async def _run(
     ready(info)
     await done.wait()
     (folder / "server.json").unlink(missing_ok=True)
-    with network.scheduler.lock:  # between two commits
-        network.scheduler.keep()
+    with network.subnet.lock:  # between two commits
+        network.keep()
         logging.shutdown()
         os._exit(0)
 
 
 def _end(error: StateError) -> None:
-    """The state cannot be written: nobody is told anything more. With the network's lock held."""
+    """The state cannot be written: nobody is told anything more."""
     logging.shutdown()
     os._exit(1)
 

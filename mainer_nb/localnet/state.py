@@ -8,13 +8,14 @@ runs (wasm instances, threads, memory mappings) is elsewhere.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import cbor2
 
-from .errors import Reject, Reply, Response
+from .errors import Reject, RejectCode, Reply, Response
 from .memory import WASM_PAGE
 
 DAY = 24 * 60 * 60
@@ -22,6 +23,40 @@ DAY = 24 * 60 * 60
 GLOBAL_SIZE = 8
 HISTORY_ENTRY_SIZE = 200
 CHUNK_SIZE = 1024 * 1024
+
+
+class CanisterStatus(StrEnum):
+    """Whether a canister executes messages, as ``canister_status`` names it."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class RequestStatus(StrEnum):
+    """What became of an ingress message (section "Request status"). ``done``: the response is forgotten."""
+
+    RECEIVED = "received"
+    PROCESSING = "processing"
+    REPLIED = "replied"
+    REJECTED = "rejected"
+    DONE = "done"
+
+
+class LowMemoryHook(StrEnum):
+    """Whether a canister's hook for low memory is to run (section "On Low Wasm Memory Hook")."""
+
+    NOT_SATISFIED = "condition_not_satisfied"
+    READY = "ready"
+    EXECUTED = "executed"
+
+
+class Task(StrEnum):
+    """A system task: the name of the exported function to run."""
+
+    HEARTBEAT = "canister_heartbeat"
+    GLOBAL_TIMER = "canister_global_timer"
+    LOW_MEMORY = "canister_on_low_wasm_memory"
 
 
 @dataclass
@@ -133,9 +168,9 @@ class ResponseMessage:
 
 @dataclass
 class TaskMessage:
-    """A system task: `entry` is the exported function to run (``canister_heartbeat``, ``canister_global_timer``)."""
+    """A system task for a canister."""
 
-    entry: str
+    task: Task
 
 
 Message = CallMessage | ResponseMessage | TaskMessage
@@ -151,15 +186,24 @@ class StopRequest:
 
 
 @dataclass
+class QueryStats:
+    """The query calls of a canister: how many, their instructions, bytes of their arguments and of their replies."""
+
+    calls: int = 0
+    instructions: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+
+
+@dataclass
 class CanisterState:
     """A canister, without its memories, which are files of the network's folder.
 
     Attributes:
-        status: ``running``, ``stopping`` or ``stopped``.
         cycles: balance.
         module: sha256 of the installed module, or None.
-        globals: raw values of its mutable globals, None before the first installation.
-        generation: which heap and stable files are current; a (re)installation starts new ones.
+        globals: raw values of its mutable globals.
+        heap_generation, stable_generation: which files are the current memories; a (re)installation starts new ones.
         commits: how often its memories were changed; tells whether a journal belongs to this state.
         charged_until: ns since the epoch up to which storage and compute are paid.
         history: changes as ``canister_info`` reports them, oldest first.
@@ -168,14 +212,13 @@ class CanisterState:
         chunks: how many chunks its chunk store holds.
         snapshots_size: bytes of its snapshots.
         next_snapshot, next_log: numbers of the next snapshot and the next line of its log.
-        low_memory_hook: ``condition_not_satisfied``, ``ready`` or ``executed``.
     """
 
     id: bytes
     created: int
     settings: Settings
     cycles: int = 0
-    status: str = "running"
+    status: CanisterStatus = CanisterStatus.RUNNING
     module: bytes | None = None
     globals: list[bytes] = field(default_factory=list)
     heap_pages: int = 0
@@ -194,7 +237,7 @@ class CanisterState:
     stop_requests: list[StopRequest] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     history_length: int = 0
-    query_stats: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    query_stats: QueryStats = field(default_factory=QueryStats)
     reserved: int = 0
     module_size: int = 0
     custom_size: int = 0
@@ -202,7 +245,7 @@ class CanisterState:
     snapshots_size: int = 0
     next_snapshot: int = 0
     next_log: int = 0
-    low_memory_hook: str = "condition_not_satisfied"
+    low_memory_hook: LowMemoryHook = LowMemoryHook.NOT_SATISFIED
 
     def memory_metrics(self) -> dict[str, int]:
         """Bytes of everything the canister keeps on the network, by kind (``canister_status``)."""
@@ -216,6 +259,11 @@ class CanisterState:
             "wasm_chunk_store_size": CHUNK_SIZE * self.chunks,
             "snapshots_size": self.snapshots_size,
         }
+
+    def take_id(self) -> int:
+        """An id for a new call context or callback."""
+        taken, self.next_id = self.next_id, self.next_id + 1
+        return taken
 
     def open_calls(self) -> list[bytes]:
         """The callee of each call that awaits its response."""
@@ -258,7 +306,7 @@ class Snapshot:
     chunks: list[bytes]
     certified_data: bytes
     global_timer: int | None
-    low_memory_hook: str | None
+    low_memory_hook: LowMemoryHook | None
     size: int
 
 
@@ -268,7 +316,6 @@ class Request:
 
     Attributes:
         expiry: ns since the epoch after which it is not executed any more, and its status may be forgotten.
-        status: ``received``, ``processing``, ``replied``, ``rejected``, or ``done``: the response is forgotten.
         response: None while it is received or processing, and when it is done.
         answered: when it was replied to or rejected, ns since the epoch, else 0.
         effective: the canister in the URL of the request; None if any will do.
@@ -277,7 +324,7 @@ class Request:
     sender: bytes
     canister_id: bytes
     expiry: int
-    status: str = "received"
+    status: RequestStatus = RequestStatus.RECEIVED
     response: Response | None = None
     answered: int = 0
     effective: bytes | None = None
@@ -285,7 +332,7 @@ class Request:
     @property
     def pending(self) -> bool:
         """Whether it still awaits its response."""
-        return self.status in ("received", "processing")
+        return self.status in (RequestStatus.RECEIVED, RequestStatus.PROCESSING)
 
 
 _TYPES = (
@@ -299,6 +346,7 @@ _TYPES = (
     ResponseMessage,
     TaskMessage,
     StopRequest,
+    QueryStats,
     CanisterState,
     Snapshot,
     Request,
@@ -308,6 +356,29 @@ _TYPES = (
 _MARK = "~"
 _BY_NAME = {_MARK + kind.__name__: kind for kind in _TYPES}
 _FIELDS = {kind: (_MARK + kind.__name__, [item.name for item in dataclasses.fields(kind)]) for kind in _TYPES}
+
+
+def _query_stats(value: Any) -> QueryStats:
+    """Earlier versions of this program wrote a list."""
+    return QueryStats(*value) if isinstance(value, list) else value
+
+
+#: Fields whose values are not what the decoder makes of them: class, field, and what makes the value.
+_CONVERTED: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
+    (TaskMessage, "task", Task),
+    (CanisterState, "status", CanisterStatus),
+    (CanisterState, "low_memory_hook", LowMemoryHook),
+    (CanisterState, "query_stats", _query_stats),
+    (Snapshot, "low_memory_hook", lambda value: value and LowMemoryHook(value)),
+    (Request, "status", RequestStatus),
+    (Reject, "code", RejectCode),
+)
+_CONVERSIONS = {
+    _MARK + kind.__name__: [
+        (_FIELDS[kind][1].index(name), convert) for owner, name, convert in _CONVERTED if owner is kind
+    ]
+    for kind in _TYPES
+}
 
 
 def pack(value: object) -> bytes:
@@ -330,5 +401,8 @@ def _decode(*args: Any) -> Any:
     if len(found) == 1:
         (name, fields), *_ = found.items()
         if isinstance(name, str) and name in _BY_NAME:
+            for index, convert in _CONVERSIONS[name]:
+                if index < len(fields):
+                    fields[index] = convert(fields[index])
             return _BY_NAME[name](*fields)
     return found

@@ -6,6 +6,8 @@ subtrees, so that a certificate costs what has changed since the last one, not t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..protocol import hash_tree
 from ..protocol.cbor import self_described
 from ..protocol.hash_tree import Node
@@ -13,8 +15,8 @@ from ..protocol.leb128 import leb128
 from ..protocol.principal import canister_id
 from .canister import Canister
 from .errors import Reject, Reply
-from .scheduler import Scheduler
 from .state import Request
+from .subnet import Subnet
 
 #: The canister ids of the one subnet.
 RANGE = (canister_id(0), canister_id(2**64 - 1))
@@ -24,14 +26,11 @@ class StateTree:
     """The state tree of a network, kept up to date.
 
     Args:
-        network: whose state it is; its hooks `on_change` and `on_request_done` must call `canister_changed`
-            and `request_changed`.
         subnet_id, public_key: the subnet and its key (DER).
         nodes: public keys (DER) of the nodes by node id.
     """
 
-    def __init__(self, network: Scheduler, subnet_id: bytes, public_key: bytes, nodes: dict[bytes, bytes]) -> None:
-        self._network = network
+    def __init__(self, subnet_id: bytes, public_key: bytes, nodes: dict[bytes, bytes]) -> None:
         ranges = self_described([list(RANGE)])
         self._subnet = hash_tree.tree(
             {
@@ -45,36 +44,36 @@ class StateTree:
         self._ranges = hash_tree.tree({subnet_id: {RANGE[0]: ranges}})
         self._canisters: Node = hash_tree.EMPTY
         self._requests: Node = hash_tree.EMPTY
-        self._stale_canisters = set(network.canisters)
-        self._stale_requests = set(network.requests)
+        self._stale_canisters: set[bytes] = set()
+        self._stale_requests: set[bytes] = set()
 
     def canister_changed(self, canister_id: bytes) -> None:
-        """A canister was made, changed or deleted. With the network's lock held."""
+        """A canister was made, changed or deleted."""
         self._stale_canisters.add(canister_id)
 
     def request_changed(self, request_id: bytes) -> None:
-        """The status of a request has changed, or was forgotten. With the network's lock held."""
+        """The status of a request has changed, or was forgotten."""
         self._stale_requests.add(request_id)
 
-    def current(self, time: int) -> Node:
-        """The complete tree at `time` (ns since the epoch). With the network's lock held."""
-        self._refresh()
+    def current(self, subnet: Subnet) -> Node:
+        """The complete tree of `subnet` now. It holds still meanwhile: its lock is held."""
+        self._refresh(subnet.canisters, subnet.requests)
         return hash_tree.tree(
             {
                 b"canister": self._canisters,
                 b"canister_ranges": self._ranges,
                 b"request_status": self._requests,
                 b"subnet": self._subnet,
-                b"time": leb128(time),
+                b"time": leb128(subnet.clock.now()),
             }
         )
 
-    def _refresh(self) -> None:
+    def _refresh(self, canisters: Mapping[bytes, Canister], requests: Mapping[bytes, Request]) -> None:
         for key in self._stale_canisters:
-            canister = self._network.canisters.get(key)
+            canister = canisters.get(key)
             self._canisters = _update(self._canisters, key, None if canister is None else _canister(canister))
         for key in self._stale_requests:
-            request = self._network.requests.get(key)
+            request = requests.get(key)
             self._requests = _update(self._requests, key, None if request is None else _request(request))
         self._stale_canisters.clear()
         self._stale_requests.clear()

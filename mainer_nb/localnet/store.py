@@ -111,6 +111,10 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         if self.path.stat().st_size == 0:
             raise DamagedState(self.folder, f"{self.path} is empty")
+        try:
+            self.path.open("r+b").close()  # SQLite itself reads a file that cannot be written without complaint
+        except OSError as error:
+            raise unwritable(self.folder, str(error)) from error
         with self._reading():
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             db.executescript(_SETTINGS)

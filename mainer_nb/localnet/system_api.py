@@ -2,17 +2,11 @@
 
 Laid out as the IC interface specification, section "The IC System API": one table, in the order of
 the specification, each entry with its signature and the entry points it may be called from. The
-functions act on an `Execution`, which holds everything one message may see and change; nothing
-becomes visible to anyone else before the scheduler commits it.
+functions act on an `Execution`: it is given the `Input` of a message and a `View` of the canister, and
+leaves `Effects` behind. Nobody else sees those before they are committed.
 
 Signatures use the specification's notation: ``I`` is the address type of the module's memory (i32
-or i64). Entry points are abbreviated as there:
-
-    I  canister_init, canister_post_upgrade     Ry  reply callback      F  canister_inspect_message
-    G  canister_pre_upgrade                     Rt  reject callback     T  heartbeat, timer, low memory hook
-    U  update method                            C   cleanup callback    s  (start) function
-    RQ query method called as update            NRQ query method        CQ composite query method
-    CRy, CRt, CC  the callbacks of a composite query
+or i64). Entry points are abbreviated as there, see `EntryPoint`.
 """
 
 from __future__ import annotations
@@ -22,11 +16,12 @@ import functools
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NoReturn, Protocol, cast
 
 from ..protocol import principal
 from . import cycles, memory
-from .errors import Reject, Reply, Response
+from .errors import Reject, RejectCode, Reply, Response
 from .memory import WASM_PAGE
 from .rejections import no_variable, too_much_accessed, too_much_written, trap, trapped, violation
 
@@ -49,6 +44,10 @@ MAX_TRAP_TEXT = 8 * 1024
 ACCESS_LIMIT = 2 * 1024**3
 INSTALL_ACCESS_LIMIT = 8 * 1024**3
 QUERY_ACCESS_LIMIT = 1024**3
+#: Bytes of heap, and of stable memory, that a message may write to, an installation or upgrade, a replicated query.
+WRITE_LIMIT = 2 * 1024**3
+INSTALL_WRITE_LIMIT = 8 * 1024**3
+QUERY_WRITE_LIMIT = 1024**3
 #: Nodes of the subnet, as the state tree lists them.
 NODES = 1
 #: Bytes and calls of the System API count as instructions; so many are taken from the limit at once.
@@ -79,25 +78,51 @@ _LOGGED_BYTE = 2
 DIRTY_PAGE = 1_000
 #: So many times as much is a page of a 64-bit heap.
 DIRTY_PAGE_MEMORY64_FACTOR = 4
+_MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
+
+
+class EntryPoint(StrEnum):
+    """What of a canister is executed, abbreviated as in the specification, section "Entry points"."""
+
+    INIT = "I"  # canister_init, canister_post_upgrade
+    PRE_UPGRADE = "G"
+    UPDATE = "U"
+    REPLICATED_QUERY = "RQ"  # a query method that is called as an update method
+    QUERY = "NRQ"
+    COMPOSITE_QUERY = "CQ"
+    REPLY = "Ry"
+    REJECT = "Rt"
+    COMPOSITE_REPLY = "CRy"
+    COMPOSITE_REJECT = "CRt"
+    CLEANUP = "C"
+    COMPOSITE_CLEANUP = "CC"
+    INSPECT = "F"
+    TASK = "T"  # heartbeat, global timer, low memory hook
+    START = "s"  # the module's start function
+
+
 #: What entry points are called in error messages.
 _MODES = {
-    "I": "init",
-    "G": "pre upgrade",
-    "U": "update",
-    "RQ": "replicated query",
-    "NRQ": "non replicated query",
-    "CQ": "composite query",
-    "Ry": "reply callback",
-    "Rt": "reject callback",
-    "CRy": "composite reply callback",
-    "CRt": "composite reject callback",
-    "C": "cleanup",
-    "CC": "composite cleanup",
-    "F": "inspect message",
-    "T": "system task",
-    "s": "start",
+    EntryPoint.INIT: "init",
+    EntryPoint.PRE_UPGRADE: "pre upgrade",
+    EntryPoint.UPDATE: "update",
+    EntryPoint.REPLICATED_QUERY: "replicated query",
+    EntryPoint.QUERY: "non replicated query",
+    EntryPoint.COMPOSITE_QUERY: "composite query",
+    EntryPoint.REPLY: "reply callback",
+    EntryPoint.REJECT: "reject callback",
+    EntryPoint.COMPOSITE_REPLY: "composite reply callback",
+    EntryPoint.COMPOSITE_REJECT: "composite reject callback",
+    EntryPoint.CLEANUP: "cleanup",
+    EntryPoint.COMPOSITE_CLEANUP: "composite cleanup",
+    EntryPoint.INSPECT: "inspect message",
+    EntryPoint.TASK: "system task",
+    EntryPoint.START: "start",
 }
-_MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
+#: Entry points of an installation or upgrade, and of messages whose changes are committed.
+INSTALLING = frozenset({EntryPoint.INIT, EntryPoint.PRE_UPGRADE, EntryPoint.START})
+COMMITTED = frozenset({EntryPoint.UPDATE, EntryPoint.REPLY, EntryPoint.REJECT, EntryPoint.CLEANUP, EntryPoint.TASK})
+_REPLICATED = INSTALLING | COMMITTED | {EntryPoint.REPLICATED_QUERY}
 
 
 @dataclass
@@ -118,6 +143,10 @@ class OutgoingCall:
     cycles: int = 0
     timeout: int | None = None
 
+    def size(self) -> int:
+        """Bytes that are paid for."""
+        return len(self.payload) + len(self.method)
+
 
 class Machine(Protocol):
     """What the System API needs of the instance that runs: its memory and its instruction counter."""
@@ -135,25 +164,29 @@ class Machine(Protocol):
         """Bytes, in whole pages, that the heap was written to."""
 
 
-@dataclass
-class Execution:
-    """Everything one entry point of a canister sees, and everything it wants to change.
+@dataclass(frozen=True)
+class SubnetInfo:
+    """What canisters can know of their subnet: its id, the root key (DER), whether it makes HTTPS outcalls."""
 
-    The first part is set by whoever starts the execution, the second is what it leaves behind.
-    """
-
-    entry: str
-    machine: Machine
-    canister_id: bytes
     subnet_id: bytes
     root_key: bytes
-    time: int
-    balance: int
-    reserve: int = 0
-    version: int = 0
-    status: int = 1
-    controllers: frozenset[bytes] = frozenset()
-    environment: tuple[tuple[str, str], ...] = ()
+    outcalls: bool = False
+
+
+@dataclass(frozen=True)
+class Input:
+    """What comes with a message.
+
+    Attributes:
+        deadline: ns since the epoch until which a best-effort call must be answered, else 0.
+        response: what a callback is about.
+        refunded: cycles that came back with the response.
+        available: cycles of the call that can be accepted.
+        responded: whether the call is answered already.
+        call_instructions: executed so far on behalf of the call.
+        certificate: gives the certificate of the canister's data, to queries.
+    """
+
     caller: bytes = b""
     method: str = ""
     arg: bytes = b""
@@ -163,49 +196,135 @@ class Execution:
     available: int = 0
     responded: bool = False
     call_instructions: int = 0
-    instruction_limit: int = 0
-    data_certificate: Callable[[], bytes] | None = None
-    stable: memory.CowMemory | None = None
-    stable_pages: int = 0
-    grow_stable: Callable[[int], memory.CowMemory] | None = None
-    certified_data: bytes = b""
-    global_timer: int = 0
+    certificate: Callable[[], bytes] | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A canister and its subnet as they are when a message begins.
+
+    Attributes:
+        time: ns since the epoch.
+        reserve: cycles of the balance that are frozen.
+        status: as ``ic0.canister_status`` gives it.
+        variables: the environment variables.
+        open_calls: the callee of each call that awaits its response.
+        log_limit: bytes that the canister's log keeps.
+    """
+
+    canister_id: bytes
+    subnet: SubnetInfo
+    time: int
+    balance: int
+    reserve: int
+    version: int
+    status: int
+    controllers: frozenset[bytes]
+    variables: tuple[tuple[str, str], ...]
+    memory64: bool
+    global_timer: int
+    log_limit: int
+    instruction_limit: int
     open_calls: Sequence[bytes] = ()
-    memory64: bool = False
-    max_stable_pages: int = MAX_STABLE_PAGES
-    write_limit: int = 2 * 1024**3
-    log_limit: int = 4096
+
+
+@dataclass
+class Effects:
+    """What an entry point leaves behind; if it traps, only its log counts.
+
+    Attributes:
+        answer: the reply or rejection of the call.
+        accepted, burned: cycles.
+        accepted_message: whether ``canister_inspect_message`` accepts the message.
+        calls: in the order in which they were made.
+        certified_data, global_timer: None if they were not set.
+        log: (time, text) of the lines it printed.
+    """
 
     answer: Response | None = None
-    reply_data: bytearray = field(default_factory=bytearray)
     accepted: int = 0
     burned: int = 0
     accepted_message: bool = False
     calls: list[OutgoingCall] = field(default_factory=list)
-    pending: OutgoingCall | None = None
-    stable_touched: memory.Pages = field(default_factory=memory.Pages)
-    stable_accessed: memory.Pages = field(default_factory=memory.Pages)
-    timer_set: bool = False
-    certified: bool = False
-    logs: deque[tuple[int, bytes]] = field(default_factory=deque)
-    log_size: int = 0
-    charged: int = 0
-    error: BaseException | None = None
+    certified_data: bytes | None = None
+    global_timer: int | None = None
+    log: deque[tuple[int, bytes]] = field(default_factory=deque)
+
+
+class Stable:
+    """The stable memory as an execution reads and writes it.
+
+    Args:
+        pages: its size.
+        enlarge: gives the mapped memory with at least so many pages.
+        max_pages: it cannot grow beyond.
+
+    Attributes:
+        memory: the mapped memory; None if it has no pages.
+        touched, accessed: what was written, and what was written or read.
+    """
+
+    def __init__(
+        self, pages: int, enlarge: Callable[[int], memory.CowMemory], max_pages: int = MAX_STABLE_PAGES
+    ) -> None:
+        self.pages = pages
+        self.max_pages = max_pages
+        self.memory = enlarge(pages) if pages else None
+        self.touched = memory.Pages()
+        self.accessed = memory.Pages()
+        self._enlarge = enlarge
+
+    def grow(self, more: int) -> None:
+        """Adds `more` pages."""
+        self.memory = self._enlarge(self.pages + more)
+        self.pages += more
+
+
+class Execution:
+    """An entry point of a canister that is executed: what it was given, and what it does.
+
+    Attributes:
+        entry: it changes once, from the start function to ``canister_init``.
+        balance: cycles, less what was spent so far.
+        available: cycles of the call that are not accepted yet.
+        pending: the call under construction.
+        reply_data: of the reply under construction.
+        log_size: bytes of the log.
+        charged: instructions that the machine was not told of yet.
+        error: what a function of the System API raised; wasm cannot carry it.
+    """
+
+    def __init__(self, entry: EntryPoint, given: Input, view: View, machine: Machine, stable: Stable) -> None:
+        self.entry = entry
+        self.input = given
+        self.view = view
+        self.machine = machine
+        self.stable = stable
+        self.effects = Effects()
+        self.balance = view.balance
+        self.available = given.available
+        self.pending: OutgoingCall | None = None
+        self.reply_data = bytearray()
+        self.log_size = 0
+        self.charged = 0
+        self.error: BaseException | None = None
+        self.write_limit = write_limit(entry)
 
     @property
     def replicated(self) -> bool:
-        return self.entry not in ("NRQ", "CQ", "CRy", "CRt", "CC", "F")
+        """Whether it is executed in a message that all nodes would execute."""
+        return self.entry in _REPLICATED
 
     def access_stable(self, offset: int, size: int) -> None:
         """Notes that `size` (not zero) bytes of the stable memory are read or written; traps if that makes too many."""
         limit = ACCESS_LIMIT
-        if self.entry in ("I", "G", "s"):
+        if self.entry in INSTALLING:
             limit = INSTALL_ACCESS_LIMIT
-        elif self.entry not in ("U", "Ry", "Rt", "C", "T"):
+        elif self.entry not in COMMITTED:
             limit = QUERY_ACCESS_LIMIT
         if size <= limit:
-            self.stable_accessed.add(offset, size)
-        if max(size, len(self.stable_accessed) * memory.OS_PAGE) > limit:
+            self.stable.accessed.add(offset, size)
+        if max(size, len(self.stable.accessed) * memory.OS_PAGE) > limit:
             raise too_much_accessed(ACCESS_LIMIT, QUERY_ACCESS_LIMIT)
 
     def charge(self, instructions: int) -> None:
@@ -217,7 +336,7 @@ class Execution:
 
     def cycles_available(self) -> int:
         """Cycles of the call that can still be accepted: none once it is answered."""
-        return 0 if self.responded or self.answer is not None else self.available
+        return 0 if self.input.responded or self.effects.answer is not None else self.available
 
     def read(self, address: int, size: int, price: int = 1) -> bytes:
         """`size` bytes of the heap at `address`, each counted as `price` instructions; traps beyond its end."""
@@ -247,21 +366,28 @@ class Execution:
     @functools.cached_property
     def calls_to(self) -> Counter[bytes]:
         """How many calls of the canister to each callee are open, those that it makes now included."""
-        return Counter(self.open_calls)
+        return Counter(self.view.open_calls)
 
     def may_call(self, callee: bytes) -> bool:
         """Whether one more call can be open."""
-        in_all = len(self.open_calls) + len(self.calls)
+        in_all = len(self.view.open_calls) + len(self.effects.calls)
         return in_all < MAX_OPEN_CALLS and self.calls_to[callee] < MAX_CALLS_TO_ONE
 
     def dirty_heap_price(self) -> int:
         """Instructions that the pages of the heap count as which the message has written to."""
-        factor = DIRTY_PAGE_MEMORY64_FACTOR if self.memory64 else 1
+        factor = DIRTY_PAGE_MEMORY64_FACTOR if self.view.memory64 else 1
         return self.machine.written() // memory.OS_PAGE * DIRTY_PAGE * factor
 
     def liquid(self) -> int:
         """The balance above the freezing threshold."""
-        return max(0, self.balance - self.reserve)
+        return max(0, self.balance - self.view.reserve)
+
+
+def write_limit(entry: EntryPoint) -> int:
+    """Bytes of a memory that an entry point may write to."""
+    if entry in INSTALLING:
+        return INSTALL_WRITE_LIMIT
+    return WRITE_LIMIT if entry in COMMITTED else QUERY_WRITE_LIMIT
 
 
 Function = Callable[..., int | None]
@@ -281,7 +407,7 @@ class Import:
     name: str
     params: tuple[str, ...]
     results: tuple[str, ...]
-    entries: frozenset[str]
+    entries: frozenset[EntryPoint]
     function: Function
     only32: bool
     overhead: int
@@ -315,7 +441,7 @@ _REPLIES = "U RQ NRQ CQ Ry Rt CRy CRt"
 def _api(entries: str, params: str = "", results: str = "", name: str = "") -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         key = name or function.__name__
-        allowed = frozenset(entries.replace("*", _EVERYWHERE).split())
+        allowed = frozenset(map(EntryPoint, entries.replace("*", _EVERYWHERE).split()))
         overhead = _OVERHEADS.get(key, _OVERHEAD)
         only32 = key in _ONLY_32_BIT
         IMPORTS[key] = Import(key, tuple(params.split()), tuple(results.split()), allowed, function, only32, overhead)
@@ -331,21 +457,21 @@ def _blob(name: str, entries: str, value: Callable[[Execution], bytes]) -> None:
 
 
 def _argument(x: Execution) -> bytes:
-    if x.entry in ("Ry", "CRy"):
-        assert isinstance(x.response, Reply)
-        return x.response.data
-    return x.arg
+    if x.entry in (EntryPoint.REPLY, EntryPoint.COMPOSITE_REPLY):
+        assert isinstance(x.input.response, Reply)
+        return x.input.response.data
+    return x.input.arg
 
 
 def _reject_message(x: Execution) -> bytes:
-    assert isinstance(x.response, Reject)
-    return x.response.message.encode()
+    assert isinstance(x.input.response, Reject)
+    return x.input.response.message.encode()
 
 
 # Section "Entry points": what was called, by whom, with what.
 
 _blob("msg_arg_data", "I U RQ NRQ CQ Ry CRy F", _argument)
-_blob("msg_caller", "*", lambda x: x.caller)
+_blob("msg_caller", "*", lambda x: x.input.caller)
 # Only callers that sign with a canister signature have such information; this network knows none.
 _blob("msg_caller_info_data", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: b"")
 _blob("msg_caller_info_signer", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: b"")
@@ -353,7 +479,7 @@ _blob("msg_caller_info_signer", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: b"
 
 @_api("Ry Rt CRy CRt C", "", "i32")
 def msg_reject_code(x: Execution) -> int:
-    return x.response.code if isinstance(x.response, Reject) else 0
+    return x.input.response.code if isinstance(x.input.response, Reject) else 0
 
 
 _blob("msg_reject_msg", "Rt CRt", _reject_message)
@@ -361,14 +487,14 @@ _blob("msg_reject_msg", "Rt CRt", _reject_message)
 
 @_api("U RQ NRQ CQ Ry Rt CRy CRt", "", "i64")
 def msg_deadline(x: Execution) -> int:
-    return x.deadline
+    return x.input.deadline
 
 
 # Replying and rejecting.
 
 
 def _must_not_have_responded(x: Execution, function: str) -> None:
-    if x.responded or x.answer is not None:
+    if x.input.responded or x.effects.answer is not None:
         raise violation(f"ic0.{function}: the call is already replied")
 
 
@@ -387,7 +513,7 @@ def msg_reply_data_append(x: Execution, src: int, size: int) -> None:
 @_api(_REPLIES)
 def msg_reply(x: Execution) -> None:
     _must_not_have_responded(x, "msg_reply")
-    x.answer = Reply(bytes(x.reply_data))
+    x.effects.answer = Reply(bytes(x.reply_data))
 
 
 @_api(_REPLIES, "I I")
@@ -395,7 +521,9 @@ def msg_reject(x: Execution, src: int, size: int) -> None:
     _must_not_have_responded(x, "msg_reject")
     if size > MAX_REPLY:
         raise violation(f"ic0.msg_reject: application payload size ({size}) cannot be larger than {MAX_REPLY}.", "")
-    x.answer = Reject(4, _text(x.read(src, size, _TRANSMITTED_BYTE), "msg_reject", "the message"))
+    x.effects.answer = Reject(
+        RejectCode.CANISTER_REJECT, _text(x.read(src, size, _TRANSMITTED_BYTE), "msg_reject", "the message")
+    )
 
 
 def _text(data: bytes, function: str, what: str) -> str:
@@ -411,7 +539,7 @@ def _text(data: bytes, function: str, what: str) -> str:
 def _accept(x: Execution, limit: int) -> int:
     amount = min(limit, x.cycles_available())
     x.available -= amount
-    x.accepted += amount
+    x.effects.accepted += amount
     x.balance += amount
     return amount
 
@@ -428,12 +556,12 @@ def msg_cycles_available128(x: Execution, dst: int) -> None:
 
 @_api("Rt Ry", "", "i64")
 def msg_cycles_refunded(x: Execution) -> int:
-    return _fits(x.refunded)
+    return _fits(x.input.refunded)
 
 
 @_api("Rt Ry", "I")
 def msg_cycles_refunded128(x: Execution, dst: int) -> None:
-    x.write_amount(dst, x.refunded)
+    x.write_amount(dst, x.input.refunded)
 
 
 @_api("U RQ Rt Ry", "i64", "i64")
@@ -450,13 +578,13 @@ def msg_cycles_accept128(x: Execution, high: int, low: int, dst: int) -> None:
 def cycles_burn128(x: Execution, high: int, low: int, dst: int) -> None:
     amount = min(high << 64 | low, x.liquid())
     x.balance -= amount
-    x.burned += amount
+    x.effects.burned += amount
     x.write_amount(dst, amount)
 
 
 # The canister itself.
 
-_blob("canister_self", "*", lambda x: x.canister_id)
+_blob("canister_self", "*", lambda x: x.view.canister_id)
 
 
 @_api("*", "", "i64")
@@ -476,15 +604,15 @@ def canister_liquid_cycle_balance128(x: Execution, dst: int) -> None:
 
 @_api("*", "", "i32")
 def canister_status(x: Execution) -> int:
-    return x.status
+    return x.view.status
 
 
 @_api("*", "", "i64")
 def canister_version(x: Execution) -> int:
-    return x.version
+    return x.view.version
 
 
-_blob("subnet_self", "*", lambda x: x.subnet_id)
+_blob("subnet_self", "*", lambda x: x.view.subnet.subnet_id)
 
 
 @_api("*", "", "i32")
@@ -494,14 +622,14 @@ def subnet_self_node_count(x: Execution) -> int:
 
 # Inspecting ingress messages.
 
-_blob("msg_method_name", "F", lambda x: x.method.encode())
+_blob("msg_method_name", "F", lambda x: x.input.method.encode())
 
 
 @_api("F")
 def accept_message(x: Execution) -> None:
-    if x.accepted_message:
+    if x.effects.accepted_message:
         raise violation("ic0.accept_message: the function was already called.")
-    x.accepted_message = True
+    x.effects.accepted_message = True
 
 
 # Inter-canister calls.
@@ -586,13 +714,13 @@ def call_cycles_add128(x: Execution, high: int, low: int) -> None:
 def call_perform(x: Execution) -> int:
     call = _pending(x, "call_perform")
     x.pending = None
-    price = call_price(x, len(call.payload) + len(call.method))
+    price = call_price(x, call.size())
     if not x.may_call(call.callee) or price > x.liquid():
         x.balance += call.cycles
         return 2
     x.calls_to[call.callee] += 1
     x.balance -= price
-    x.calls.append(call)
+    x.effects.calls.append(call)
     return 0
 
 
@@ -600,30 +728,29 @@ def call_price(x: Execution, size: int) -> int:
     """What sending a call costs at once, the reserve for its response included. Queries do not pay."""
     if not x.replicated:
         return 0
-    return cycles.call(size) + cycles.response_reserve(x.instruction_limit, x.memory64)
+    return cycles.call(size) + cycles.response_reserve(x.view.instruction_limit, x.view.memory64)
 
 
 # Stable memory.
 
 
 def _check_stable(x: Execution, offset: int, size: int) -> None:
-    if offset + size > x.stable_pages * WASM_PAGE:
+    if offset + size > x.stable.pages * WASM_PAGE:
         raise trap("stable memory out of bounds")
 
 
 @_api("* s", "", "i64")
 def stable64_size(x: Execution) -> int:
-    return x.stable_pages
+    return x.stable.pages
 
 
 @_api("* s", "i64", "i64")
 def stable64_grow(x: Execution, new_pages: int) -> int:
-    before = x.stable_pages
-    if before + new_pages > x.max_stable_pages or x.grow_stable is None:
+    before = x.stable.pages
+    if before + new_pages > x.stable.max_pages:
         return -1
     if new_pages:
-        x.stable = x.grow_stable(before + new_pages)
-        x.stable_pages = before + new_pages
+        x.stable.grow(new_pages)
     return before
 
 
@@ -636,12 +763,12 @@ def stable64_write(x: Execution, offset: int, src: int, size: int) -> None:
     x.charge(size)
     if size > x.write_limit:
         raise too_much_written("stable", x.write_limit)
-    if size and x.stable is not None:
-        x.charge(DIRTY_PAGE * x.stable_touched.add(offset, size))
-        if len(x.stable_touched) * memory.OS_PAGE > x.write_limit:
+    if size and x.stable.memory is not None:
+        x.charge(DIRTY_PAGE * x.stable.touched.add(offset, size))
+        if len(x.stable.touched) * memory.OS_PAGE > x.write_limit:
             raise too_much_written("stable", x.write_limit)
         x.access_stable(offset, size)
-        ctypes.memmove(x.stable.address + offset, heap.address + src, size)
+        ctypes.memmove(x.stable.memory.address + offset, heap.address + src, size)
 
 
 @_api("* s", "i64 i64 i64")
@@ -651,26 +778,26 @@ def stable64_read(x: Execution, dst: int, offset: int, size: int) -> None:
         raise violation(f"heap access out of bounds: {size} bytes at {dst}")
     _check_stable(x, offset, size)
     x.charge(size)
-    if size and x.stable is not None:
+    if size and x.stable.memory is not None:
         x.access_stable(offset, size)
-        ctypes.memmove(heap.address + dst, x.stable.address + offset, size)
+        ctypes.memmove(heap.address + dst, x.stable.memory.address + offset, size)
 
 
 def _only_small(x: Execution) -> None:
-    if x.stable_pages * WASM_PAGE > 2**32:
+    if x.stable.pages * WASM_PAGE > 2**32:
         raise trap("32 bit stable memory api used on a memory larger than 4GB")
 
 
 @_api("* s", "", "i32")
 def stable_size(x: Execution) -> int:
     _only_small(x)
-    return x.stable_pages
+    return x.stable.pages
 
 
 @_api("* s", "i32", "i32")
 def stable_grow(x: Execution, new_pages: int) -> int:
     _only_small(x)
-    if x.stable_pages + new_pages > 2**16:
+    if x.stable.pages + new_pages > 2**16:
         return -1
     return cast(int, stable64_grow(x, new_pages))
 
@@ -689,7 +816,7 @@ def stable_read(x: Execution, dst: int, offset: int, size: int) -> None:
 
 # Certified data, time, counters.
 
-_blob("root_key", "I G U RQ Ry Rt C T", lambda x: x.root_key)
+_blob("root_key", "I G U RQ Ry Rt C T", lambda x: x.view.subnet.root_key)
 
 
 @_api("I G U Ry Rt T", "I I")
@@ -700,19 +827,18 @@ def certified_data_set(x: Execution, src: int, size: int) -> None:
             f" {MAX_CERTIFIED_DATA} bytes. Found {size} bytes",
             "",
         )
-    x.certified_data = x.read(src, size)
-    x.certified = True
+    x.effects.certified_data = x.read(src, size)
 
 
 @_api("*", "", "i32")
 def data_certificate_present(x: Execution) -> int:
-    return int(x.data_certificate is not None)
+    return int(x.input.certificate is not None)
 
 
 def _certificate(x: Execution) -> bytes:
-    if x.data_certificate is None:
+    if x.input.certificate is None:
         raise violation("ic0.data_certificate_size: no certificate is present")
-    return x.data_certificate()
+    return x.input.certificate()
 
 
 _blob("data_certificate", "NRQ CQ", _certificate)
@@ -720,14 +846,13 @@ _blob("data_certificate", "NRQ CQ", _certificate)
 
 @_api("*", "", "i64")
 def time(x: Execution) -> int:
-    return x.time
+    return x.view.time
 
 
 @_api("I G U Ry Rt C T", "i64", "i64")
 def global_timer_set(x: Execution, timestamp: int) -> int:
-    before, x.global_timer = x.global_timer, timestamp
-    x.timer_set = True
-    return before
+    before, x.effects.global_timer = x.effects.global_timer, timestamp
+    return x.view.global_timer if before is None else before
 
 
 @_api("* s", "i32", "i64")
@@ -735,14 +860,14 @@ def performance_counter(x: Execution, counter: int) -> int:
     if counter not in (0, 1):
         raise violation(f"Error getting performance counter type {counter}", "")
     now = x.machine.instructions() + x.charged
-    return now if counter == 0 else x.call_instructions + now
+    return now if counter == 0 else x.input.call_instructions + now
 
 
 @_api("* s", "I I", "i32")
 def is_controller(x: Execution, src: int, size: int) -> int:
     if size > 29:
         raise violation(f"ic0.is_controller: a principal has at most 29 bytes, not {size}")
-    return int(x.read(src, size) in x.controllers)
+    return int(x.read(src, size) in x.view.controllers)
 
 
 @_api("* s", "", "i32")
@@ -755,7 +880,7 @@ def in_replicated_execution(x: Execution) -> int:
 
 @_api("* s", "i64 i64 I")
 def cost_call(x: Execution, name_size: int, payload_size: int, dst: int) -> None:
-    price = cycles.call(name_size + payload_size) + cycles.response_reserve(x.instruction_limit, x.memory64)
+    price = cycles.call(name_size + payload_size) + cycles.response_reserve(x.view.instruction_limit, x.view.memory64)
     x.write_amount(dst, price)
 
 
@@ -801,17 +926,17 @@ def _variable_name(x: Execution, src: int, size: int) -> str:
 
 
 def _variable(x: Execution, index: int) -> bytes:
-    if index >= len(x.environment):
+    if index >= len(x.view.variables):
         raise no_variable(
             f"Environment variable index {index} is out of bounds. The number of environment variables is"
-            f" {len(x.environment)}."
+            f" {len(x.view.variables)}."
         )
-    return x.environment[index][0].encode()
+    return x.view.variables[index][0].encode()
 
 
 def _value(x: Execution, src: int, size: int) -> bytes:
     name = _variable_name(x, src, size)
-    for key, value in x.environment:
+    for key, value in x.view.variables:
         if key == name:
             return value.encode()
     raise no_variable(f"Environment variable {name} not found.")
@@ -819,7 +944,7 @@ def _value(x: Execution, src: int, size: int) -> bytes:
 
 @_api("*", "", "I")
 def env_var_count(x: Execution) -> int:
-    return len(x.environment)
+    return len(x.view.variables)
 
 
 @_api("*", "I", "I")
@@ -835,7 +960,7 @@ def env_var_name_copy(x: Execution, index: int, dst: int, offset: int, size: int
 @_api("*", "I I", "i32")
 def env_var_name_exists(x: Execution, src: int, size: int) -> int:
     name = _variable_name(x, src, size)
-    return int(any(key == name for key, _ in x.environment))
+    return int(any(key == name for key, _ in x.view.variables))
 
 
 @_api("*", "I I", "I")
@@ -859,16 +984,16 @@ def debug_print(x: Execution, src: int, size: int) -> None:
         line = b"(debug_print message out of memory bounds)"
     else:
         line = x.read(src, min(size, MAX_LOG_LINE), 0)
-    x.logs.append((x.time, line))
+    x.effects.log.append((x.view.time, line))
     x.log_size += len(line)
     while x.log_size > MAX_LOG:
-        x.log_size -= len(x.logs.popleft()[1])
+        x.log_size -= len(x.effects.log.popleft()[1])
 
 
 def _charge_log(x: Execution, size: int) -> None:
     """Counts the bytes of a line that the log has room for, and those that this message may still send there."""
-    left = max(0, x.log_limit - x.log_size)
-    x.charge(_LOGGED_BYTE * min(size, x.log_limit) + _TRANSMITTED_BYTE * min(size, left))
+    left = max(0, x.view.log_limit - x.log_size)
+    x.charge(_LOGGED_BYTE * min(size, x.view.log_limit) + _TRANSMITTED_BYTE * min(size, left))
 
 
 @_api("* s", "I I", name="trap")

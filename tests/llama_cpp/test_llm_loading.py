@@ -66,7 +66,7 @@ def value(llm: SandboxCanister, method: str, response: Response) -> Any:
 
 def at_once(llm: SandboxCanister, *calls: tuple[Any, ...]) -> list[Response]:
     """Sends all calls before the first one is executed; their answers."""
-    with llm.sandbox.network.scheduler.lock:
+    with llm.sandbox.network.subnet.lock:
         requests = [submit(llm, *call) for call in calls]
     return [llm.sandbox.response(request) for request in requests]
 

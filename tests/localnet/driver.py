@@ -92,7 +92,7 @@ class Driver(Sandbox):
 
     def number(self, canister_id: bytes, method: str, arg: bytes = b"") -> int:
         """The number that a method replies with: of an update method by an update call, else by a query call."""
-        canister = self.network.scheduler.canisters[canister_id]
+        canister = self.network.subnet.canisters[canister_id]
         assert canister.compiled is not None
         is_update = canister.compiled.info.method_kind(method) == "update"
         response = self.update(canister_id, method, arg) if is_update else self.query(canister_id, method, arg)
@@ -134,15 +134,15 @@ class Driver(Sandbox):
     def hold(self, canister_id: bytes) -> None:
         """Keeps a canister from executing anything until `go_on`."""
         assert self.network.scheduler.wait_until_idle(30)
-        self.network.scheduler.canisters[canister_id].busy = True
+        self.network.subnet.canisters[canister_id].inbox.busy = True
 
     def go_on(self, canister_id: bytes) -> None:
         """Lets a canister that was held execute what waits for it."""
-        with self.network.scheduler.lock:
-            canister = self.network.scheduler.canisters[canister_id]
-            canister.busy = False
-            self.network.scheduler.make_ready(canister)
+        with self.network.subnet.step() as step:
+            inbox = self.network.subnet.canisters[canister_id].inbox
+            inbox.busy = False
+            step.wake(inbox)
 
     def cycles(self, canister_id: bytes) -> int:
         """The balance of a canister."""
-        return self.network.scheduler.canisters[canister_id].state.cycles
+        return self.network.subnet.canisters[canister_id].state.cycles

@@ -128,7 +128,7 @@ def test_a_call_that_was_answered_early_is_not_answered_again(ic: Driver) -> Non
     assert ic.update(caller, "answer_twice", echo) == Reply((5).to_bytes(8, "little"))
     assert ic.network.scheduler.wait_until_idle(10)
     assert ic.number(caller, "environment") == 0  # the second reply trapped, so its callback left nothing
-    assert not ic.network.scheduler.canisters[caller].state.contexts
+    assert not ic.network.subnet.canisters[caller].state.contexts
 
 
 def test_stopping_waits_for_open_calls(ic: Driver) -> None:
@@ -136,7 +136,7 @@ def test_stopping_waits_for_open_calls(ic: Driver) -> None:
     ic.hold(slow)
     request = ic.submit(caller, "go", slow)
     assert isinstance(request, bytes)
-    state = ic.network.scheduler.canisters[caller].state
+    state = ic.network.subnet.canisters[caller].state
     eventually(lambda: state.callbacks)
     assert ic.network.scheduler.wait_until_idle(30)
     assert dict(ic.network.store.requests())[request].pending  # written with the calls made on its behalf

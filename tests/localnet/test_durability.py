@@ -215,7 +215,7 @@ def test_memory_that_was_never_written_is_no_damage(ic: Driver) -> None:
     grown = module('(func (export "canister_init") (drop (call $stable_grow (i64.const 5))))', "(memory 3)")
     canister = ic.create(grown)
     ic.restart()
-    state = ic.network.scheduler.canisters[canister].state
+    state = ic.network.subnet.canisters[canister].state
     assert (state.heap_pages, state.stable_pages) == (3, 5)
 
 
@@ -374,7 +374,7 @@ def test_memory_that_cannot_be_written_is_written_after_a_restart(folder: Path, 
     with files_of_at_most(20 * MIB):
         with contextlib.suppress(StateError):  # it was committed when it turned out that the heap cannot be written
             ic.update(CANISTER, "touch", word(far))
-        eventually(lambda: ic.network.scheduler.failure)
+        eventually(lambda: ic.network.subnet.failure)
         with pytest.raises(StateError, match="cannot be written"):
             ic.number(CANISTER, "add")
         ic.close()

@@ -114,10 +114,10 @@ def test_a_canister_that_runs_for_long_does_not_hold_up_others_nor_its_own_queri
     busy, other = ic.create(COUNTER), ic.create(COUNTER)
     request = ic.submit(busy, "endless")
     assert isinstance(request, bytes)
-    eventually(lambda: ic.network.scheduler.requests[request].status == "processing")
+    eventually(lambda: ic.network.subnet.requests[request].status == "processing")
     assert ic.number(other, "inc") == 2
     assert ic.number(busy, "read") == 1
-    assert ic.network.scheduler.requests[request].response is None
+    assert ic.network.subnet.requests[request].response is None
 
 
 def test_the_caller_is_seen(ic: Driver) -> None:

@@ -84,7 +84,7 @@ def test_another_version_is_upgraded_and_keeps_what_it_holds(system: System) -> 
     system_canisters.install(system.ic.folder)
     system.ic.network = Sandbox(system.ic.folder, system.ic.cache).network
     assert system.balance(system.cycles, ALICE) == 5 * TRILLION
-    state = system.ic.network.scheduler.canisters[system_canisters.CYCLES_LEDGER].state
+    state = system.ic.network.subnet.canisters[system_canisters.CYCLES_LEDGER].state
     assert state.module != hashlib.sha256(other).digest()
 
 

@@ -24,20 +24,6 @@ LAYERS = (
 #: Rooms that may import these only.
 ALONE = {"protocol": {"protocol"}, "localnet": {"protocol", "localnet"}}
 
-#: Files that still import each other in a circle; the set goes once the management canister stands below the scheduler.
-KNOWN_CIRCLE = {
-    "localnet.management",
-    *(
-        f"localnet.management.{name}"
-        for name in (
-            *("chunks", "code", "creation", "http_request", "info", "lifecycle"),
-            *("methods", "settings", "signing", "snapshots", "system"),
-        )
-    ),
-    "localnet.outcalls",
-    "localnet.scheduler",
-}
-
 Graph = Mapping[str, set[str]]
 
 
@@ -115,7 +101,7 @@ def test_layers_import_downwards_only() -> None:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    assert circles(graph_of(PACKAGE)) == {frozenset(KNOWN_CIRCLE)}
+    assert circles(graph_of(PACKAGE)) == set()
 
 
 @pytest.mark.parametrize(

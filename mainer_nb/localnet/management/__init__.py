@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from . import chunks, code, creation, http_request, info, lifecycle, settings, signing, snapshots, system
 from .code import uninstall, uninstallation
-from .lifecycle import complete_stop
 from .methods import INTERFACE, METHODS, Answer, check_ingress, handle, named_canister, target
 from .system import FREE_FOR_USERS
 
@@ -32,7 +31,6 @@ __all__ = [
     "check_ingress",
     "chunks",
     "code",
-    "complete_stop",
     "creation",
     "handle",
     "http_request",

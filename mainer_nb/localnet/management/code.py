@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from ...protocol import candid, principal
 from .. import canister as limits
-from .. import metering, rejections, wasm
+from .. import effects, metering, rejections, wasm
 from ..canister import Canister, Outcome
+from ..charging import charge_storage, out_of_cycles
 from ..errors import CanisterTrap, Failure
 from ..memory import Pages
 from ..rejections import caller_fault
 from ..runtime import Compiled, Instance
-from ..state import CallMessage, FromSystem
+from ..state import CallMessage, FromSystem, LowMemoryHook
+from ..subnet import Step, Subnet
+from ..system_api import EntryPoint, Execution, Input
 from .chunks import chunk_error
-from .lifecycle import complete_stop
-from .methods import INTERFACE, Answer, check_growth, method, only_controllers, record, reply
+from .methods import (
+    INTERFACE,
+    Answer,
+    Callers,
+    canister_method,
+    check_growth,
+    only_controllers,
+    record,
+    reply,
+)
 
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
 
-
-@method("controllers")
-def install_code(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
-    _install(network, canister, message, args, args["wasm_module"])
+@canister_method(Callers.CONTROLLERS)
+def install_code(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    _install(subnet, canister, message, args, args["wasm_module"])
     return reply(message)
 
 
-@method("controllers", target="target_canister")
-def install_chunked_code(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.CONTROLLERS, target="target_canister")
+def install_chunked_code(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     store_id = args["store_canister"] or canister.state.id
-    holder = network.canisters.get(store_id)
+    holder = subnet.canisters.get(store_id)
     if holder is None:
         raise Failure(rejections.not_found(principal.to_text(store_id)))
     if message.caller != store_id:
         only_controllers(holder, message.caller)
     module = bytearray()
     for item in args["chunk_hashes_list"]:
-        chunk = network.store.chunk(store_id, item["hash"])
+        chunk = subnet.store.chunk(store_id, item["hash"])
         if chunk is None:
             raise chunk_error(f"Chunk {item['hash'].hex()} was not found")
         module += chunk
@@ -51,11 +59,11 @@ def install_chunked_code(network: Scheduler, canister: Canister | None, message:
     if actual != args["wasm_module_hash"]:
         given = args["wasm_module_hash"].hex()
         raise chunk_error(f"Wasm module hash {actual.hex()} does not match given hash {given}")
-    _install(network, canister, message, args, bytes(module))
+    _install(subnet, canister, message, args, bytes(module))
     return reply(message)
 
 
-def _install(network: Scheduler, canister: Canister, message: CallMessage, args: dict[str, Any], module: bytes) -> None:
+def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dict[str, Any], module: bytes) -> None:
     """Installs `module` as ``install_code`` and ``install_chunked_code`` do, whose arguments are `args`.
 
     Raises:
@@ -72,114 +80,163 @@ def _install(network: Scheduler, canister: Canister, message: CallMessage, args:
         )
     if kind == "upgrade" and canister.compiled is None:
         raise caller_fault("IC0537", f"Canister {name} cannot be upgraded because the canister is empty")
-    with network.lock:
-        network.charge(canister)
-    refusal = network.out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
+    with subnet.step(write=False) as step:
+        charge_storage(step, canister)
+    refusal = out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT))
     if refusal is not None:
         text = f"Canister installation failed with `{refusal.message}`."
         raise caller_fault(refusal.error_code, text, "install-code-not-enough-cycles")
-    compiled = compile_module(network, module)
-    with network.lock:
-        check_growth(network, canister, len(module) - canister.state.module_size)
-    compiling = _compilation(network, compiled, module)
+    compiled = compile_module(subnet, module)
+    check_growth(canister, len(module) - canister.state.module_size)
+    compiling = _compilation(subnet, compiled, module)
+    installation = _Installation(subnet, canister, message, args, kind, compiled, module, compiling)
     if kind == "upgrade":
-        _upgrade(network, canister, message, args, compiled, module, options or {}, compiling)
+        installation.upgrade(options or {})
     else:
-        _install_fresh(network, canister, message, args, compiled, module, kind, compiling)
+        installation.install()
 
 
-def _compilation(network: Scheduler, compiled: Compiled, module: bytes) -> int:
+def _compilation(subnet: Subnet, compiled: Compiled, module: bytes) -> int:
     """What compiling `module` counts as, in instructions: little if the network has a canister with it."""
-    known = network.store.has_module(compiled.sha256)
+    known = subnet.store.has_module(compiled.sha256)
     each = metering.RECOMPILE_INSTRUCTION if known else metering.COMPILE_INSTRUCTION
-    return each * network.runtime.instructions(compiled, module)
+    return each * subnet.runtime.instructions(compiled, module)
 
 
-def compile_module(network: Scheduler, module: bytes) -> Compiled:
+def compile_module(subnet: Subnet, module: bytes) -> Compiled:
     """The compiled form of a module.
 
     Raises:
         Failure: it is not a canister module.
     """
     try:
-        return network.runtime.compile(module)
+        return subnet.runtime.compile(module)
     except wasm.InvalidModule as error:
         raise caller_fault("IC0505", f"Canister's Wasm module is not valid: {error}") from error
 
 
-def _install_fresh(
-    network: Scheduler,
-    canister: Canister,
-    message: CallMessage,
-    args: dict[str, Any],
-    compiled: Compiled,
-    module: bytes,
-    kind: str,
-    compiling: int,
-) -> None:
-    """Modes install and reinstall: empty memories, then ``(start)`` and ``canister_init``."""
-    instance = _instantiate(network, canister, compiled, keep_heap=False)
-    canister.start_stable_afresh()
-    outcome = _enter(network, canister, instance, message, args["arg"], "canister_init", fresh=True)
-    outcome.instructions += compiling
-    if outcome.trap is not None:
-        canister.rollback(Pages(), instance)
-        raise _trapped(network, canister, outcome)
-    _commit(network, canister, message, args, instance, compiled, module, outcome, kind, fresh_stable=True)
+@dataclass(frozen=True)
+class _Installation:
+    """An installation under way.
 
+    Attributes:
+        args: of ``install_code`` or ``install_chunked_code``.
+        kind: ``install``, ``reinstall`` or ``upgrade``.
+        module: the module of `compiled` as it was uploaded.
+        compiling: what compiling it counts as, in instructions.
+    """
 
-def _upgrade(
-    network: Scheduler,
-    canister: Canister,
-    message: CallMessage,
-    args: dict[str, Any],
-    compiled: Compiled,
-    module: bytes,
-    options: dict[str, Any],
-    compiling: int,
-) -> None:
-    """Mode upgrade: ``canister_pre_upgrade`` of the old module, then ``canister_post_upgrade`` of the new one."""
-    persistence = options.get("wasm_memory_persistence")
-    keep = persistence == {"keep": None}
-    _check_persistence(canister, compiled, persistence)
-    before = canister.instance()
-    execution = canister.execution("G", network.around, network.clock.now(), before, limits.INSTALL_LIMIT)
-    execution.caller = message.caller
-    spent = compiling
-    if before.has("canister_pre_upgrade") and not options.get("skip_pre_upgrade"):
-        outcome = canister.run(
-            execution, lambda: before.call_export("canister_pre_upgrade", execution, limits.INSTALL_LIMIT)
-        )
-        spent += outcome.instructions
+    subnet: Subnet
+    canister: Canister
+    message: CallMessage
+    args: dict[str, Any]
+    kind: str
+    compiled: Compiled
+    module: bytes
+    compiling: int
+
+    def install(self) -> None:
+        """Modes install and reinstall: empty memories, then ``(start)`` and ``canister_init``."""
+        instance = self._instantiate(keep_heap=False)
+        self.canister.start_stable_afresh()
+        outcome = self._enter(instance, "canister_init", stable_pages=0)
+        outcome.instructions += self.compiling
         if outcome.trap is not None:
-            canister.rollback(execution.stable_touched)
-            raise _trapped(network, canister, outcome)
-    try:
-        instance = _instantiate(network, canister, compiled, keep_heap=keep)
-    except Failure:
-        canister.rollback(execution.stable_touched)
-        raise
-    outcome = _enter(
-        network,
-        canister,
-        instance,
-        message,
-        args["arg"],
-        "canister_post_upgrade",
-        stable_pages=execution.stable_pages,
-    )
-    outcome.execution.stable_touched |= execution.stable_touched
-    outcome.instructions += spent
-    if not outcome.execution.certified:
-        outcome.execution.certified_data = execution.certified_data
-    if outcome.trap is not None:
-        canister.rollback(outcome.execution.stable_touched, instance)
-        raise _trapped(network, canister, outcome)
-    _commit(network, canister, message, args, instance, compiled, module, outcome, "upgrade")
+            self.canister.rollback(Pages(), instance)
+            raise self._trapped(outcome, outcome.trap)
+        self._commit(instance, outcome, fresh_stable=True)
+
+    def upgrade(self, options: dict[str, Any]) -> None:
+        """Mode upgrade: ``canister_pre_upgrade`` of the old module, then ``canister_post_upgrade`` of the new one."""
+        canister, persistence = self.canister, options.get("wasm_memory_persistence")
+        _check_persistence(canister, self.compiled, persistence)
+        before = canister.instance()
+        execution = self._execution(EntryPoint.PRE_UPGRADE, before, Input(self.message.caller))
+        spent = self.compiling
+        if before.has("canister_pre_upgrade") and not options.get("skip_pre_upgrade"):
+            outcome = canister.run(execution, lambda: before.call_export("canister_pre_upgrade", execution))
+            spent += outcome.instructions
+            if outcome.trap is not None:
+                canister.rollback(execution.stable.touched)
+                raise self._trapped(outcome, outcome.trap)
+        try:
+            instance = self._instantiate(keep_heap=persistence == {"keep": None})
+        except Failure:
+            canister.rollback(execution.stable.touched)
+            raise
+        outcome = self._enter(instance, "canister_post_upgrade", execution.stable.pages)
+        outcome.execution.stable.touched |= execution.stable.touched
+        outcome.instructions += spent
+        if outcome.execution.effects.certified_data is None:
+            outcome.execution.effects.certified_data = execution.effects.certified_data
+        if outcome.trap is not None:
+            canister.rollback(outcome.execution.stable.touched, instance)
+            raise self._trapped(outcome, outcome.trap)
+        self._commit(instance, outcome, fresh_stable=False)
+
+    def _instantiate(self, keep_heap: bool) -> Instance:
+        try:
+            return self.canister.install(self.compiled, keep_heap)
+        except CanisterTrap as trap:
+            raise Failure(rejections.trapped_in(self.canister.name, trap)) from trap
+
+    def _execution(
+        self, entry: EntryPoint, instance: Instance, given: Input, stable_pages: int | None = None
+    ) -> Execution:
+        subnet, memory64 = self.subnet, instance.compiled.info.memory64
+        view = self.canister.view(subnet.info, subnet.clock.now(), memory64, limits.INSTALL_LIMIT)
+        if entry is EntryPoint.START:
+            view = dataclasses.replace(view, version=view.version + 1, global_timer=0)
+        return self.canister.execution(entry, given, view, instance, stable_pages)
+
+    def _enter(self, instance: Instance, hook: str, stable_pages: int) -> Outcome:
+        """Runs ``(start)`` and then `hook`, as far as the module has them, as one execution.
+
+        Args:
+            stable_pages: size of the stable memory that they find.
+        """
+        given = Input(self.message.caller, arg=self.args["arg"])
+        execution = self._execution(EntryPoint.START, instance, given, stable_pages)
+
+        def call() -> None:
+            if instance.compiled.info.start is not None:
+                instance.call_export(wasm.EXPORT_START, execution)
+            execution.entry = EntryPoint.INIT
+            if instance.has(hook):
+                instance.call_export(hook, execution)
+
+        return self.canister.run(execution, call)
+
+    def _commit(self, instance: Instance, outcome: Outcome, fresh_stable: bool) -> None:
+        canister, state, compiled = self.canister, self.canister.state, self.compiled
+        self.subnet.store.put_module(compiled.sha256, self.module)  # here it may fail; below nothing may
+        fresh_heap = self.kind != "upgrade" or not _same_heap(canister, instance)
+
+        def save(commit: int, globals_: list[bytes]) -> None:
+            with self.subnet.step() as step:
+                step.change_module(canister, compiled, self.module)
+                if self.kind == "reinstall":
+                    drop_logs(step, canister)
+                if self.kind != "upgrade":
+                    state.certified_data = b""
+                effects.keep(step, canister, instance, outcome, commit, globals_)
+                state.heap_generation += fresh_heap
+                state.stable_generation += fresh_stable
+                step.set_timer(canister, outcome.execution.effects.global_timer or 0)
+                details = {"code_deployment": {"mode": {self.kind: None}, "module_hash": compiled.sha256}}
+                record(step, canister, self.message, details, self.args["sender_canister_version"])
+
+        canister.commit(instance, outcome.execution, save, fresh_stable)
+
+    def _trapped(self, outcome: Outcome, trap: CanisterTrap) -> Failure:
+        """The rejection of an installation that trapped, which is paid for."""
+        with self.subnet.step() as step:
+            effects.pay_trapped(step, self.canister, outcome)
+        return Failure(rejections.trapped_in(self.canister.name, trap))
 
 
 def _check_persistence(canister: Canister, compiled: Compiled, persistence: dict[str, None] | None) -> None:
-    """Motoko's enhanced orthogonal persistence keeps the heap: forgetting to say so would lose all data."""
+    """Motoko's enhanced orthogonal persistence keeps the heap: an upgrade without it would lose all data."""
     assert canister.compiled is not None
     marker = "enhanced-orthogonal-persistence"
     if persistence is None and marker in canister.compiled.info.metadata():
@@ -196,138 +253,59 @@ def _check_persistence(canister: Canister, compiled: Compiled, persistence: dict
         )
 
 
-def _instantiate(network: Scheduler, canister: Canister, compiled: Compiled, keep_heap: bool) -> Instance:
-    try:
-        return canister.install(compiled, keep_heap)
-    except CanisterTrap as trap:
-        raise Failure(rejections.trapped_in(canister.name, trap)) from trap
-
-
-def _enter(
-    network: Scheduler,
-    canister: Canister,
-    instance: Instance,
-    message: CallMessage,
-    arg: bytes,
-    hook: str,
-    fresh: bool = False,
-    stable_pages: int | None = None,
-) -> Outcome:
-    """Runs ``(start)`` and then `hook`, as far as the module has them, as one execution."""
-    execution = canister.execution("s", network.around, network.clock.now(), instance, limits.INSTALL_LIMIT)
-    execution.caller, execution.arg = message.caller, arg
-    execution.version += 1
-    execution.global_timer = 0
-    if fresh:
-        execution.stable_pages, execution.certified_data = 0, b""
-    elif stable_pages is not None:
-        execution.stable_pages = stable_pages
-
-    def call() -> None:
-        if instance.compiled.info.start is not None:
-            instance.call_export(wasm.EXPORT_START, execution, limits.INSTALL_LIMIT)
-        execution.entry = "I"
-        if instance.has(hook):
-            instance.call_export(hook, execution, limits.INSTALL_LIMIT)
-
-    return canister.run(execution, call)
-
-
-def _commit(
-    network: Scheduler,
-    canister: Canister,
-    message: CallMessage,
-    args: dict[str, Any],
-    instance: Instance,
-    compiled: Compiled,
-    module: bytes,
-    outcome: Outcome,
-    kind: str,
-    fresh_stable: bool = False,
-) -> None:
-    state, execution = canister.state, outcome.execution
-    network.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
-    fresh_heap = kind != "upgrade" or not _same_heap(canister, instance)
-
-    def save(commit: int, globals_: list[bytes]) -> None:
-        with network.lock:
-            network.change_module(canister, compiled, module)
-            if kind == "reinstall":
-                drop_logs(network, canister)
-            network.keep_code(canister, instance, outcome, commit, globals_)
-            state.heap_generation += fresh_heap
-            state.stable_generation += fresh_stable
-            network.set_timer(canister, execution.global_timer)
-            details = {"code_deployment": {"mode": {kind: None}, "module_hash": compiled.sha256}}
-            record(network, canister, message, details, args["sender_canister_version"])
-            network.flush()
-
-    canister.commit(instance, execution, save, fresh_stable)
-
-
 def _same_heap(canister: Canister, instance: Instance) -> bool:
     return instance.heap is None or instance.heap.base == canister.heap_file()
 
 
-def _trapped(network: Scheduler, canister: Canister, outcome: Outcome) -> Failure:
-    with network.lock:
-        reject = network.trap(canister, outcome)
-        network.pay(canister, outcome)
-        network.flush()
-    return Failure(reject)
-
-
-@method("controllers")
-def uninstall_code(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
-    uninstall(network, canister, message, args["sender_canister_version"])
+@canister_method(Callers.CONTROLLERS)
+def uninstall_code(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    uninstall(subnet, canister, message, args["sender_canister_version"])
     return reply(message)
 
 
-def uninstall(network: Scheduler, canister: Canister, message: CallMessage, version: int | None) -> None:
+def uninstall(subnet: Subnet, canister: Canister, message: CallMessage, version: int | None) -> None:
     """Removes code and memories; with the system as caller (out of cycles) also history, snapshots and allocations."""
     state = canister.state
-    out_of_cycles = isinstance(message.origin, FromSystem)
-    with canister.memory_lock, network.lock:  # in this order: a commit takes them so
+    by_system = isinstance(message.origin, FromSystem)
+    with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so
         for context in state.contexts.values():
             if not context.responded:
-                network.respond(context.origin, rejections.uninstalled(), context.available)
+                step.respond(context.origin, rejections.uninstalled(), context.available)
         state.contexts.clear()
-        network.change_module(canister, None)
+        step.change_module(canister, None)
         state.globals, state.chunks = [], 0
         state.heap_pages = state.stable_pages = 0
         state.heap_generation += 1
         state.stable_generation += 1
         state.certified_data, state.global_timer = b"", 0
-        state.low_memory_hook = "condition_not_satisfied"
+        state.low_memory_hook = LowMemoryHook.NOT_SATISFIED
         state.version += 1
-        network.store.clear_chunks(state.id)
-        drop_logs(network, canister)
-        if out_of_cycles:
-            _forget_everything(network, canister)
+        subnet.store.clear_chunks(state.id)
+        drop_logs(step, canister)
+        if by_system:
+            _forget_everything(step, canister)
         else:
-            record(network, canister, message, {"code_uninstall": None}, version)
-        network.touch(canister)
-        complete_stop(network, canister)
-        network.flush()
+            record(step, canister, message, {"code_uninstall": None}, version)
+        step.touch(canister)
+        step.complete_stop(canister)
     canister.uninstall()
-    if out_of_cycles:
-        shutil.rmtree(network.store.folder / "snapshots" / principal.to_text(state.id), ignore_errors=True)
+    if by_system:
+        shutil.rmtree(subnet.store.folder / "snapshots" / principal.to_text(state.id), ignore_errors=True)
 
 
-def _forget_everything(network: Scheduler, canister: Canister) -> None:
+def _forget_everything(step: Step, canister: Canister) -> None:
     state = canister.state
     state.history.clear()
     state.settings.compute_allocation = state.settings.memory_allocation = 0
     state.snapshots_size = 0
-    for snapshot in network.store.snapshots(state.id):
-        network.changes.snapshots[snapshot.id] = None
+    for snapshot in step.subnet.store.snapshots(state.id):
+        step.changes.snapshots[snapshot.id] = None
 
 
-def drop_logs(network: Scheduler, canister: Canister) -> None:
-    """Forgets what the canister printed. With the lock held."""
+def drop_logs(step: Step, canister: Canister) -> None:
+    """Forgets what the canister printed."""
     canister.logs = []
-    network.changes.logs[canister.state.id] = canister.logs
+    step.changes.logs[canister.state.id] = canister.logs
 
 
 def uninstallation(canister_id: bytes) -> CallMessage:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...protocol import principal
 from ..canister import Canister
 from ..rejections import caller_fault
-from ..state import CallMessage
-from .methods import Answer, method, only_controllers, reply
+from ..state import CallMessage, CanisterStatus
+from ..subnet import Subnet
+from .methods import Answer, Callers, canister_method, only_controllers, reply, subnet_method
 from .settings import BOUNDS, VISIBILITIES
 
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
 
-
-@method("controllers or itself", visibility="status_visibility")
-def canister_status(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.CONTROLLERS_OR_ITSELF, visibility="status_visibility")
+def canister_status(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     state, settings = canister.state, canister.state.settings
-    calls, instructions, received, sent = state.query_stats
+    is_idle = not canister.inbox.messages and not state.callbacks
     result = {
         "status": {state.status: None},
-        "ready_for_migration": state.status == "stopped" and not canister.queue and not state.callbacks,
+        "ready_for_migration": state.status is CanisterStatus.STOPPED and is_idle,
         "version": state.version,
         "settings": {
             **{name: getattr(settings, name) for name in BOUNDS},
@@ -37,18 +34,17 @@ def canister_status(network: Scheduler, canister: Canister | None, message: Call
         "reserved_cycles": state.reserved,
         "idle_cycles_burned_per_day": canister.idle_cycles_per_day(),
         "query_stats": {
-            "num_calls_total": calls,
-            "num_instructions_total": instructions,
-            "request_payload_bytes_total": received,
-            "response_payload_bytes_total": sent,
+            "num_calls_total": state.query_stats.calls,
+            "num_instructions_total": state.query_stats.instructions,
+            "request_payload_bytes_total": state.query_stats.request_bytes,
+            "response_payload_bytes_total": state.query_stats.response_bytes,
         },
     }
     return reply(message, result)
 
 
-@method("canisters")
-def canister_info(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.CANISTERS)
+def canister_info(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
     wanted = args["num_requested_changes"] or 0
     result = {
@@ -60,9 +56,8 @@ def canister_info(network: Scheduler, canister: Canister | None, message: CallMe
     return reply(message, result)
 
 
-@method("canisters")
-def canister_metadata(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.CANISTERS)
+def canister_metadata(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     text, name = principal.to_text(canister.state.id), args["name"]
     if canister.compiled is None:
         message_text = f"The canister {text} has no Wasm module and hence no metadata is available."
@@ -76,19 +71,18 @@ def canister_metadata(network: Scheduler, canister: Canister | None, message: Ca
     return reply(message, {"value": content})
 
 
-@method("users by query")
-def fetch_canister_logs(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.USERS_BY_QUERY)
+def fetch_canister_logs(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     if not canister.state.settings.shows("log_visibility", message.caller):
         only_controllers(canister, message.caller)
-    with network.lock:
+    with subnet.lock:
         logs = list(canister.logs)
     records = [{"idx": number, "timestamp_nanos": time, "content": text} for number, time, text in logs]
     return reply(message, {"canister_log_records": records})
 
 
-@method("canisters", target=None)
-def subnet_info(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
-    if args["subnet_id"] != network.around.subnet_id:
+@subnet_method(Callers.CANISTERS)
+def subnet_info(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
+    if args["subnet_id"] != subnet.info.subnet_id:
         raise caller_fault("IC0406", f"Subnet {principal.to_text(args['subnet_id'])} does not exist on this network")
     return reply(message, {"replica_version": "mainer-nb", "registry_version": 1})

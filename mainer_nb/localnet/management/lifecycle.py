@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...protocol import candid
 from .. import rejections
 from ..canister import Canister
-from ..errors import Reply
-from ..state import CallMessage, StopRequest
-from .methods import Answer, method, reply
-
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
+from ..state import CallMessage, CanisterStatus, StopRequest
+from ..subnet import Subnet
+from .methods import Answer, Callers, canister_method, reply
 
 
-@method("controllers")
-def start_canister(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.CONTROLLERS)
+def start_canister(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
-    with network.lock:
+    with subnet.step() as step:
         for waiting in state.stop_requests:
-            network.respond(waiting.origin, rejections.stop_cancelled(canister.name), waiting.cycles)
+            step.respond(waiting.origin, rejections.stop_cancelled(canister.name), waiting.cycles)
         state.stop_requests.clear()
-        if state.status != "running":
-            state.status = "running"
+        if state.status is not CanisterStatus.RUNNING:
+            state.status = CanisterStatus.RUNNING
             state.version += 1
-        network.check_low_memory(canister)
-        network.flush()
+        step.check_low_memory(canister)
     return reply(message)
 
 
-@method("controllers")
-def stop_canister(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer | None:
-    assert canister is not None
+@canister_method(Callers.CONTROLLERS)
+def stop_canister(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer | None:
     state = canister.state
-    with network.lock:
-        if state.status == "stopped":
+    with subnet.step() as step:
+        if state.status is CanisterStatus.STOPPED:
             return reply(message)
-        if state.status == "running":
-            state.status = "stopping"
+        if state.status is CanisterStatus.RUNNING:
+            state.status = CanisterStatus.STOPPING
             state.version += 1
-        state.stop_requests.append(StopRequest(message.origin, message.cycles, network.clock.now()))
-        network.touch(canister)
-        complete_stop(network, canister)
-        network.flush()
+        state.stop_requests.append(StopRequest(message.origin, message.cycles, subnet.clock.now()))
+        step.touch(canister)
+        step.complete_stop(canister)
     return None
-
-
-def complete_stop(network: Scheduler, canister: Canister) -> None:
-    """A stopping canister without open call contexts is stopped; who asked for it is told. With the lock held."""
-    state = canister.state
-    if state.status != "stopping" or state.contexts:
-        return
-    state.status = "stopped"
-    state.version += 1
-    data = candid.encode((), ())
-    for waiting in state.stop_requests:
-        network.respond(waiting.origin, Reply(data), waiting.cycles)
-    state.stop_requests.clear()
-    network.touch(canister)

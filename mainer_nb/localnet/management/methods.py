@@ -1,29 +1,39 @@
 """What the methods of the management canister have in common: their interface, their table, who may call them.
 
-A handler gets the network, the canister that the call is about (None if it is about none), the call and
-its decoded argument. It runs on a worker thread with that canister to itself, raises `Failure` for a
-rejection, and changes nothing before everything is checked.
+A handler gets the subnet, the canister that the call is about if it is about one, the call and its decoded
+argument. It runs on a worker thread with that canister to itself, raises `Failure` for a rejection, and
+changes nothing before everything is checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...protocol import candid, did, principal
 from .. import cycles, rejections
 from ..canister import Canister
+from ..charging import burn, out_of_cycles
 from ..errors import Failure, Reply, Response
+from ..outcalls import HttpRequest
 from ..rejections import caller_fault
 from ..state import CallMessage, FromSystem, FromUser
-
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
-    from .http_request import HttpRequest
+from ..subnet import Step, Subnet
 
 INTERFACE = did.parse((Path(__file__).parent / "management.did").read_text(encoding="utf-8"), "management.did")
+
+
+class Callers(Enum):
+    """Who may call a method of the management canister."""
+
+    CONTROLLERS = auto()
+    CONTROLLERS_OR_ITSELF = auto()
+    CANISTERS = auto()
+    ANYONE = auto()
+    USERS_BY_QUERY = auto()
 
 
 @dataclass(frozen=True)
@@ -34,40 +44,64 @@ class Answer:
     refund: int
 
 
-Handler = Callable[["Scheduler", Canister | None, CallMessage, Any], "Answer | HttpRequest | None"]
+#: An answer; a request that is to be made before the call is answered; None if the answer comes later.
+Result = Answer | HttpRequest | None
+SubnetHandler = Callable[[Subnet, CallMessage, Any], Result]
+CanisterHandler = Callable[[Subnet, Canister, CallMessage, Any], Result]
 
 
 @dataclass(frozen=True)
-class ManagementMethod:
-    """A method: what executes it, and who may call it.
+class UntargetedMethod:
+    """A method that is about no canister."""
+
+    handler: SubnetHandler
+    callers: Callers
+
+
+@dataclass(frozen=True)
+class TargetedMethod:
+    """A method that is about a canister.
 
     Attributes:
-        callers: ``"controllers"`` of the canister; ``"controllers or itself"``; ``"canisters"``; ``"anyone"``;
-            ``"users by query"``.
-        target: the field of the argument that names the canister the call is about; None if it is about none.
+        target: the field of the argument that names the canister.
         visibility: the setting of the canister that may let in further callers.
     """
 
-    handler: Handler
-    callers: str
-    target: str | None
+    handler: CanisterHandler
+    callers: Callers
+    target: str
     visibility: str | None
+
+    @property
+    def for_controllers(self) -> bool:
+        """Whether only controllers may call it, and those whom the canister's settings name."""
+        return self.callers in (Callers.CONTROLLERS, Callers.CONTROLLERS_OR_ITSELF)
 
     def shows(self, canister: Canister, caller: bytes) -> bool:
         """Whether the canister's settings let somebody in who is no controller."""
         return self.visibility is not None and canister.state.settings.shows(self.visibility, caller)
 
 
-METHODS: dict[str, ManagementMethod] = {}
+METHODS: dict[str, UntargetedMethod | TargetedMethod] = {}
 
 
-def method(
-    callers: str, target: str | None = "canister_id", visibility: str | None = None
-) -> Callable[[Handler], Handler]:
+def subnet_method(callers: Callers) -> Callable[[SubnetHandler], SubnetHandler]:
     """Adds a handler, named as its method, to the table."""
 
-    def register(handler: Handler) -> Handler:
-        METHODS[handler.__name__] = ManagementMethod(handler, callers, target, visibility)
+    def register(handler: SubnetHandler) -> SubnetHandler:
+        METHODS[handler.__name__] = UntargetedMethod(handler, callers)
+        return handler
+
+    return register
+
+
+def canister_method(
+    callers: Callers, target: str = "canister_id", visibility: str | None = None
+) -> Callable[[CanisterHandler], CanisterHandler]:
+    """Adds a handler, named as its method, to the table. For `target` and `visibility` see `TargetedMethod`."""
+
+    def register(handler: CanisterHandler) -> CanisterHandler:
+        METHODS[handler.__name__] = TargetedMethod(handler, callers, target, visibility)
         return handler
 
     return register
@@ -101,13 +135,14 @@ def named_canister(name: str, arg: bytes) -> bytes | None:
     Raises:
         Failure: as `decode`.
     """
-    args = decode(name, arg)
-    field = METHODS[name].target
-    found: bytes | None = args[field] if field is not None else None
-    return found
+    args, found = decode(name, arg), METHODS[name]
+    if isinstance(found, UntargetedMethod):
+        return None
+    canister_id: bytes = args[found.target]
+    return canister_id
 
 
-def target(network: Scheduler, message: CallMessage) -> bytes:
+def target(subnet: Subnet, message: CallMessage) -> bytes:
     """The canister a call is about; the management canister's own id for calls about no existing canister.
 
     Raises:
@@ -116,60 +151,69 @@ def target(network: Scheduler, message: CallMessage) -> bytes:
     canister_id = named_canister(message.method, message.arg)
     if canister_id is None:
         return principal.MANAGEMENT
-    if canister_id not in network.canisters:
+    return _canister(subnet, canister_id).state.id
+
+
+def _canister(subnet: Subnet, canister_id: bytes) -> Canister:
+    canister = subnet.canisters.get(canister_id)
+    if canister is None:
         raise Failure(rejections.not_found(principal.to_text(canister_id)))
-    return canister_id
+    return canister
 
 
-def check_ingress(network: Scheduler, sender: bytes, name: str, arg: bytes) -> Canister | None:
+def check_ingress(subnet: Subnet, sender: bytes, name: str, arg: bytes) -> Canister | None:
     """Whether an ingress message to the management canister is let in; the canister it is about.
 
     Raises:
         Failure: why it is not.
     """
-    args = decode(name, arg)
-    found = METHODS[name]
-    if found.callers == "canisters":
-        raise caller_fault("IC0406", f"Only canisters can call ic00 method {name}")
-    if found.callers == "users by query":
-        raise caller_fault("IC0406", f"{name} API is only accessible to end users in non-replicated mode")
-    if found.target is None:
+    args, found = decode(name, arg), METHODS[name]
+    if found.callers is Callers.CANISTERS:
+        raise _only_canisters(name)
+    if found.callers is Callers.USERS_BY_QUERY:
+        raise _only_users_by_query(name)
+    if isinstance(found, UntargetedMethod):
         return None
-    canister = network.canisters.get(args[found.target])
-    if canister is None:
-        raise Failure(rejections.not_found(principal.to_text(args[found.target])))
+    canister = _canister(subnet, args[found.target])
     known = sender in canister.state.settings.controllers or found.shows(canister, sender)
-    if found.callers.startswith("controllers") and not known:
+    if found.for_controllers and not known:
         text = principal.to_text(canister.state.id)
         raise caller_fault("IC0512", f"Only controllers of canister {text} can call ic00 method {name}")
     return canister
 
 
-def handle(network: Scheduler, canister: Canister | None, message: CallMessage) -> Answer | HttpRequest | None:
-    """Executes a call. The answer comes later if there is none, or a request is to be made first.
+def handle(subnet: Subnet, message: CallMessage) -> Result:
+    """Executes a call, while nothing else is executed on the canister that it is about.
 
     Raises:
         Failure: the call is rejected; its cycles go back to the caller.
     """
-    args = decode(message.method, message.arg)
-    found = METHODS[message.method]
-    _check_caller(found, canister, message)
-    return found.handler(network, canister, message, args)
-
-
-def _check_caller(found: ManagementMethod, canister: Canister | None, message: CallMessage) -> None:
-    if isinstance(message.origin, FromSystem):
-        return
-    if found.callers == "canisters" and isinstance(message.origin, FromUser):
-        raise caller_fault("IC0406", f"Only canisters can call ic00 method {message.method}")
-    if found.callers == "users by query" and not isinstance(message.origin, FromUser):
-        text = f"{message.method} API is only accessible to end users in non-replicated mode"
-        raise caller_fault("IC0406", text)
-    if found.callers.startswith("controllers"):
-        assert canister is not None
-        or_itself = found.callers == "controllers or itself"
-        if not (or_itself and message.caller == canister.state.id) and not found.shows(canister, message.caller):
+    args, found = decode(message.method, message.arg), METHODS[message.method]
+    _check_kind_of_caller(found.callers, message)
+    if isinstance(found, UntargetedMethod):
+        return found.handler(subnet, message, args)
+    canister = _canister(subnet, args[found.target])
+    if found.for_controllers and not isinstance(message.origin, FromSystem):
+        is_itself = found.callers is Callers.CONTROLLERS_OR_ITSELF and message.caller == canister.state.id
+        if not is_itself and not found.shows(canister, message.caller):
             only_controllers(canister, message.caller)
+    return found.handler(subnet, canister, message, args)
+
+
+def _check_kind_of_caller(callers: Callers, message: CallMessage) -> None:
+    by_user = isinstance(message.origin, FromUser)
+    if callers is Callers.CANISTERS and by_user:
+        raise _only_canisters(message.method)
+    if callers is Callers.USERS_BY_QUERY and not by_user:
+        raise _only_users_by_query(message.method)
+
+
+def _only_canisters(name: str) -> Failure:
+    return caller_fault("IC0406", f"Only canisters can call ic00 method {name}")
+
+
+def _only_users_by_query(name: str) -> Failure:
+    return caller_fault("IC0406", f"{name} API is only accessible to end users in non-replicated mode")
 
 
 def only_controllers(canister: Canister, caller: bytes) -> None:
@@ -188,10 +232,8 @@ def only_controllers(canister: Canister, caller: bytes) -> None:
         )
 
 
-def record(
-    network: Scheduler, canister: Canister, message: CallMessage, details: dict[str, Any], version: int | None
-) -> None:
-    """Adds to the history of a canister. With the lock held.
+def record(step: Step, canister: Canister, message: CallMessage, details: dict[str, Any], version: int | None) -> None:
+    """Adds to the history of a canister.
 
     Args:
         version: the caller's canister version, as far as it gave it (``sender_canister_version``).
@@ -202,7 +244,7 @@ def record(
     else:
         origin = {"from_user": {"user_id": message.caller}}
     change = {
-        "timestamp_nanos": network.clock.now(),
+        "timestamp_nanos": step.subnet.clock.now(),
         "canister_version": state.version,
         "origin": origin,
         "details": details,
@@ -210,27 +252,27 @@ def record(
     state.history.append(change)
     del state.history[:-MAX_HISTORY]
     state.history_length += 1
-    network.touch(canister)
+    step.touch(canister)
 
 
 #: Changes that a canister's history keeps.
 MAX_HISTORY = 20
 
 
-def charge_work(network: Scheduler, canister: Canister, instructions: int) -> None:
-    """Takes the price of work that is accounted as `instructions` of the canister. With the lock held.
+def charge_work(step: Step, canister: Canister, instructions: int) -> None:
+    """Takes the price of work that is accounted as `instructions` of the canister.
 
     Raises:
         Failure: it would freeze the canister.
     """
-    refusal = network.out_of_cycles(canister, cycles.execution(instructions))
+    refusal = out_of_cycles(canister, cycles.execution(instructions))
     if refusal is not None:
         raise Failure(refusal)
-    network.burn(canister, cycles.execution(instructions))
+    burn(step, canister, cycles.execution(instructions))
 
 
-def check_growth(network: Scheduler, canister: Canister, more: int) -> None:
-    """Whether a canister may keep `more` bytes. With the lock held.
+def check_growth(canister: Canister, more: int) -> None:
+    """Whether a canister may keep `more` bytes.
 
     Raises:
         Failure: its memory allocation or its cycles do not suffice.

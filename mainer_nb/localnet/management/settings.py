@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...protocol import candid
 from ...protocol.request_id import hash_of_map
@@ -11,10 +11,8 @@ from .. import cycles, rejections
 from ..canister import Canister
 from ..rejections import caller_fault
 from ..state import CallMessage, Settings
-from .methods import Answer, method, record, reply
-
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
+from ..subnet import Step, Subnet
+from .methods import Answer, Callers, canister_method, record, reply
 
 MAX_CONTROLLERS = 10
 MAX_VIEWERS = 10
@@ -40,22 +38,20 @@ BOUNDS = {
 VISIBILITIES = ("log_visibility", "snapshot_visibility", "status_visibility")
 
 
-@method("controllers")
-def update_settings(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.CONTROLLERS)
+def update_settings(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     state, changes = canister.state, args["settings"]
     wanted = changed(state.settings, changes)
-    with network.lock:
-        reserved = _afford(network, canister, wanted)
+    with subnet.step() as step:
+        reserved = _afford(step, canister, wanted)
         state.settings = wanted
         state.reserved += reserved
         state.cycles -= reserved
         state.version += 1
         details = _history_entry(changes, wanted)
         if details is not None:
-            record(network, canister, message, details, args["sender_canister_version"])
-        network.check_low_memory(canister)
-        network.flush()
+            record(step, canister, message, details, args["sender_canister_version"])
+        step.check_low_memory(canister)
     return reply(message)
 
 
@@ -119,8 +115,8 @@ def _history_entry(changes: dict[str, Any], after: Settings) -> dict[str, Any] |
     return None if controllers is None else {"controllers_change": {"controllers": controllers}}
 
 
-def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
-    """Checks that the network and the canister can bear `wanted`; the cycles to set aside for it. With the lock held.
+def _afford(step: Step, canister: Canister, wanted: Settings) -> int:
+    """Checks that the network and the canister can bear `wanted`; the cycles to set aside for it.
 
     Raises:
         Failure: memory, compute, balance or reserved cycles limit do not suffice.
@@ -139,9 +135,9 @@ def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
             f"Cannot set the reserved cycles limit {wanted.reserved_cycles_limit} below the reserved cycles balance of"
             f" the canister {state.reserved}.",
         )
-    check_compute(network, before.compute_allocation, wanted.compute_allocation)
+    check_compute(step, before.compute_allocation, wanted.compute_allocation)
     more = max(used, wanted.memory_allocation) - max(used, before.memory_allocation)
-    reserved = reserve(network, canister, wanted, more) if more > 0 else 0
+    reserved = reserve(step, canister, wanted, more) if more > 0 else 0
     threshold = cycles.freezing_threshold(
         max(used, wanted.memory_allocation), wanted.compute_allocation, wanted.freezing_threshold
     )
@@ -153,8 +149,8 @@ def _afford(network: Scheduler, canister: Canister, wanted: Settings) -> int:
     return reserved
 
 
-def check_compute(network: Scheduler, before: int, wanted: int) -> None:
-    """Whether the subnet can give a canister a compute allocation of `wanted` percent. With the lock held.
+def check_compute(step: Step, before: int, wanted: int) -> None:
+    """Whether the subnet can give a canister a compute allocation of `wanted` percent.
 
     Args:
         before: what it has; less of it can be had always.
@@ -162,7 +158,7 @@ def check_compute(network: Scheduler, before: int, wanted: int) -> None:
     Raises:
         Failure: the allocations of all canisters would be more than the subnet gives away.
     """
-    others = sum(canister.state.settings.compute_allocation for canister in network.canisters.values()) - before
+    others = sum(canister.state.settings.compute_allocation for canister in step.subnet.canisters.values()) - before
     available = max(0, SUBNET_COMPUTE_CAPACITY - others - 1)
     if wanted > max(before, available):
         raise caller_fault(
@@ -173,13 +169,13 @@ def check_compute(network: Scheduler, before: int, wanted: int) -> None:
         )
 
 
-def reserve(network: Scheduler, canister: Canister, wanted: Settings, more: int) -> int:
-    """The cycles to set aside for `more` bytes of memory allocation. With the lock held.
+def reserve(step: Step, canister: Canister, wanted: Settings, more: int) -> int:
+    """The cycles to set aside for `more` bytes of memory allocation.
 
     Raises:
         Failure: the subnet has not so much memory, or the canister may not, or cannot, set so many cycles aside.
     """
-    in_use, state = network.memory_in_use(), canister.state
+    in_use, state = step.subnet.memory_in_use(), canister.state
     if in_use + more > cycles.SUBNET_MEMORY_CAPACITY:
         left = cycles.SUBNET_MEMORY_CAPACITY - in_use
         raise caller_fault(

@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import cycles, keys
-from ..canister import Canister
 from ..rejections import caller_fault
 from ..state import CallMessage
-from .methods import Answer, method, reply
-
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
+from ..subnet import Subnet
+from .methods import Answer, Callers, reply, subnet_method
 
 MAX_PATH = 255
 
 
-@method("canisters", target=None)
-def ecdsa_public_key(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
-    key = _ecdsa_key(network, args, args["canister_id"] or message.caller)
+@subnet_method(Callers.CANISTERS)
+def ecdsa_public_key(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
+    key = _ecdsa_key(subnet, args, args["canister_id"] or message.caller)
     return reply(message, {"public_key": key.public_key, "chain_code": key.chain_code})
 
 
-@method("canisters", target=None)
-def sign_with_ecdsa(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
-    key = _ecdsa_key(network, args, message.caller)
+@subnet_method(Callers.CANISTERS)
+def sign_with_ecdsa(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
+    key = _ecdsa_key(subnet, args, message.caller)
     if len(args["message_hash"]) != 32:
         raise caller_fault("IC0406", f"message_hash must be 32 bytes, not {len(args['message_hash'])}")
     left = _paid(message, args)
     return reply(message, {"signature": key.sign_ecdsa(args["message_hash"])}, refund=left)
 
 
-@method("canisters", target=None)
-def schnorr_public_key(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
-    key = _schnorr_key(network, args, args["canister_id"] or message.caller)
+@subnet_method(Callers.CANISTERS)
+def schnorr_public_key(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
+    key = _schnorr_key(subnet, args, args["canister_id"] or message.caller)
     return reply(message, {"public_key": key.public_key, "chain_code": key.chain_code})
 
 
-@method("canisters", target=None)
-def sign_with_schnorr(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
-    key = _schnorr_key(network, args, message.caller)
+@subnet_method(Callers.CANISTERS)
+def sign_with_schnorr(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
+    key = _schnorr_key(subnet, args, message.caller)
     root = args["aux"]["bip341"]["merkle_root_hash"] if args["aux"] is not None else None
     if root is not None and isinstance(key, keys.Ed25519Key):
         raise caller_fault("IC0406", "Auxiliary input bip341 can be used with bip340secp256k1 keys only")
@@ -54,15 +51,15 @@ def sign_with_schnorr(network: Scheduler, _: Canister | None, message: CallMessa
     return reply(message, {"signature": signature}, refund=left)
 
 
-@method("canisters", target=None)
-def vetkd_public_key(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
-    key = _vetkd_key(network, args, args["canister_id"] or message.caller)
+@subnet_method(Callers.CANISTERS)
+def vetkd_public_key(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
+    key = _vetkd_key(subnet, args, args["canister_id"] or message.caller)
     return reply(message, {"public_key": key.public_key})
 
 
-@method("canisters", target=None)
-def vetkd_derive_key(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
-    key = _vetkd_key(network, args, message.caller)
+@subnet_method(Callers.CANISTERS)
+def vetkd_derive_key(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
+    key = _vetkd_key(subnet, args, message.caller)
     left = _paid(message, args)
     try:
         encrypted = key.encrypted(args["input"], args["transport_public_key"])
@@ -71,28 +68,28 @@ def vetkd_derive_key(network: Scheduler, _: Canister | None, message: CallMessag
     return reply(message, {"encrypted_key": encrypted}, refund=left)
 
 
-def _ecdsa_key(network: Scheduler, args: Any, canister_id: bytes) -> keys.Secp256k1Key:
+def _ecdsa_key(subnet: Subnet, args: Any, canister_id: bytes) -> keys.Secp256k1Key:
     name = _name(args, "ecdsa:Secp256k1")
-    return keys.Secp256k1Key.master(_seed(network), f"ecdsa/{name}").derive(_path(args, canister_id))
+    return keys.Secp256k1Key.master(_seed(subnet), f"ecdsa/{name}").derive(_path(args, canister_id))
 
 
-def _schnorr_key(network: Scheduler, args: Any, canister_id: bytes) -> keys.Secp256k1Key | keys.Ed25519Key:
+def _schnorr_key(subnet: Subnet, args: Any, canister_id: bytes) -> keys.Secp256k1Key | keys.Ed25519Key:
     if "ed25519" in args["key_id"]["algorithm"]:
         name = _name(args, "schnorr:Ed25519")
-        return keys.Ed25519Key.master(_seed(network), f"ed25519/{name}").derive(_path(args, canister_id))
+        return keys.Ed25519Key.master(_seed(subnet), f"ed25519/{name}").derive(_path(args, canister_id))
     name = _name(args, "schnorr:Bip340Secp256k1")
-    return keys.Secp256k1Key.master(_seed(network), f"bip340/{name}").derive(_path(args, canister_id))
+    return keys.Secp256k1Key.master(_seed(subnet), f"bip340/{name}").derive(_path(args, canister_id))
 
 
-def _vetkd_key(network: Scheduler, args: Any, canister_id: bytes) -> keys.VetKey:
+def _vetkd_key(subnet: Subnet, args: Any, canister_id: bytes) -> keys.VetKey:
     name = _name(args, "vetkd:Bls12_381_G2")
-    return keys.VetKey.master(_seed(network), f"vetkd/{name}").derive(canister_id, args["context"])
+    return keys.VetKey.master(_seed(subnet), f"vetkd/{name}").derive(canister_id, args["context"])
 
 
 def _name(args: Any, scheme: str) -> str:
     name: str = args["key_id"]["name"]
     if name not in keys.NAMES:
-        existing = ", ".join(f"{scheme}:{name}" for name in keys.NAMES)
+        existing = ", ".join(f"{scheme}:{known}" for known in keys.NAMES)
         raise caller_fault("IC0406", f"Requested unknown threshold key: {scheme}:{name}, existing keys: [{existing}]")
     return name
 
@@ -113,11 +110,11 @@ def _paid(message: CallMessage, args: Any) -> int:
     return message.cycles - fee
 
 
-def _seed(network: Scheduler) -> bytes:
+def _seed(subnet: Subnet) -> bytes:
     """The secret that all development keys of the network come from; made when it is first needed."""
-    with network.lock:
-        seed: bytes | None = network.store.meta("signing seed")
+    with subnet.step() as step:
+        seed: bytes | None = subnet.store.meta("signing seed")
         if seed is None:
             seed = os.urandom(keys.SEED_LENGTH)
-            network.store.set_meta("signing seed", seed)
+            step.changes.meta["signing seed"] = seed
     return seed

@@ -1,4 +1,4 @@
-"""Snapshots of canisters: taking, loading, listing, deleting, and moving them out of and into the network.
+"""Snapshots of canisters: taking, loading, listing, deleting, and moving them out of and into the subnet.
 
 The module and the memories of a snapshot are files in its own folder, complete before the database
 knows of the snapshot. A snapshot that is uploaded has files that are written piece by piece.
@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...protocol import principal
 from .. import cycles, runtime, wasm
@@ -19,14 +19,12 @@ from ..errors import Failure
 from ..memory import WASM_PAGE
 from ..rejections import caller_fault
 from ..runtime import Compiled
-from ..state import CHUNK_SIZE, GLOBAL_SIZE, CallMessage, Snapshot
+from ..state import CHUNK_SIZE, GLOBAL_SIZE, CallMessage, LowMemoryHook, Snapshot
+from ..subnet import Step, Subnet
 from ..system_api import MAX_CERTIFIED_DATA, MAX_STABLE_PAGES
 from .chunks import MAX_CHUNKS
 from .code import compile_module
-from .methods import Answer, charge_work, check_growth, method, record, reply
-
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
+from .methods import Answer, Callers, canister_method, charge_work, check_growth, record, reply
 
 MAX_SNAPSHOTS = 10
 #: Bytes that one read or upload of snapshot data may have.
@@ -34,65 +32,63 @@ MAX_SLICE = 2_000_000
 _MODULE, _HEAP, _STABLE = "module", "heap", "stable"
 
 
-@method("controllers")
-def take_canister_snapshot(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
+@canister_method(Callers.CONTROLLERS)
+def take_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
     if state.module is None:
         text = f"Failed to create snapshot for empty canister {principal.to_text(state.id)}:"
         raise caller_fault("IC0406", text)
-    replaced = _replaced(network, canister, args["replace_snapshot"])
+    replaced = _replaced(subnet, canister, args["replace_snapshot"])
     snapshot = Snapshot(
         id=_next_id(canister),
         canister_id=state.id,
-        taken=network.clock.now(),
+        taken=subnet.clock.now(),
         uploaded=False,
         version=state.version,
         module_size=state.module_size,
         globals=list(state.globals),
         heap_size=state.heap_pages * WASM_PAGE,
         stable_size=state.stable_pages * WASM_PAGE,
-        chunks=network.store.chunks(state.id),
+        chunks=subnet.store.chunks(state.id),
         certified_data=state.certified_data,
         global_timer=state.global_timer,
         low_memory_hook=state.low_memory_hook,
         size=state.memory_size() - state.snapshots_size,
     )
-    with network.lock:
-        check_growth(network, canister, snapshot.size - (replaced.size if replaced else 0))
-        charge_work(network, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
-    folder = _fresh_folder(network, snapshot)
-    (folder / _MODULE).write_bytes(network.store.module(state.module))
+    with subnet.step() as step:
+        check_growth(canister, snapshot.size - (replaced.size if replaced else 0))
+        charge_work(step, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
+    folder = _fresh_folder(subnet, snapshot)
+    (folder / _MODULE).write_bytes(subnet.store.module(state.module))
     _copy(canister.heap_file(), folder / _HEAP, snapshot.heap_size)
     _copy(canister.stable_file(), folder / _STABLE, snapshot.stable_size)
-    with network.lock:
+    with subnet.step() as step:
         for sha256 in snapshot.chunks:
-            network.store.put_chunk(snapshot.id, sha256, network.store.chunk(state.id, sha256) or b"")
-        _keep(network, canister, snapshot, replaced)
-    _remove_files(network, replaced)
+            subnet.store.put_chunk(snapshot.id, sha256, subnet.store.chunk(state.id, sha256) or b"")
+        _keep(step, canister, snapshot, replaced)
+    _remove_files(subnet, replaced)
     return reply(message, _described(snapshot))
 
 
-@method("controllers")
-def load_canister_snapshot(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
-    state, snapshot = canister.state, _find(network, canister, args["snapshot_id"])
-    folder = network.store.snapshot_folder(snapshot)
+@canister_method(Callers.CONTROLLERS)
+def load_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    state, snapshot = canister.state, _find(subnet, canister, args["snapshot_id"])
+    folder = subnet.store.snapshot_folder(snapshot)
     module = (folder / _MODULE).read_bytes()
-    compiled = compile_module(network, module)
+    compiled = compile_module(subnet, module)
     _check_fits(snapshot, compiled)
-    with network.lock:
+    with subnet.step() as step:
         more = snapshot.size - (state.memory_size() - state.snapshots_size)
-        check_growth(network, canister, more)
-        charge_work(network, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
+        check_growth(canister, more)
+        charge_work(step, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
     canister.put_memories(folder / _HEAP, folder / _STABLE)
-    network.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
-    with canister.memory_lock, network.lock:  # in this order: a commit takes them so
-        network.store.clear_chunks(state.id)
+    subnet.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
+    with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so
+        subnet.store.clear_chunks(state.id)
         for sha256 in snapshot.chunks:
-            network.store.put_chunk(state.id, sha256, network.store.chunk(snapshot.id, sha256) or b"")
+            subnet.store.put_chunk(state.id, sha256, subnet.store.chunk(snapshot.id, sha256) or b"")
         state.chunks = len(snapshot.chunks)
-        network.change_module(canister, compiled, module)
+        step.change_module(canister, compiled, module)
         state.globals = list(snapshot.globals)
         state.heap_pages, state.stable_pages = snapshot.heap_size // WASM_PAGE, snapshot.stable_size // WASM_PAGE
         state.heap_generation += 1
@@ -100,7 +96,7 @@ def load_canister_snapshot(network: Scheduler, canister: Canister | None, messag
         state.certified_data = snapshot.certified_data
         state.version = max(state.version, snapshot.version) + 1
         if snapshot.global_timer is not None:
-            network.set_timer(canister, snapshot.global_timer)
+            step.set_timer(canister, snapshot.global_timer)
         if snapshot.low_memory_hook is not None:
             state.low_memory_hook = snapshot.low_memory_hook
         details = {
@@ -109,38 +105,31 @@ def load_canister_snapshot(network: Scheduler, canister: Canister | None, messag
             "taken_at_timestamp": snapshot.taken,
             "source": _source(snapshot),
         }
-        record(network, canister, message, {"load_snapshot": details}, args["sender_canister_version"])
-        network.check_low_memory(canister)
-        network.flush()
+        record(step, canister, message, {"load_snapshot": details}, args["sender_canister_version"])
+        step.check_low_memory(canister)
     canister.uninstall()
     return reply(message)
 
 
-@method("controllers", visibility="snapshot_visibility")
-def list_canister_snapshots(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
-    return reply(message, [_described(snapshot) for snapshot in network.store.snapshots(canister.state.id)])
+@canister_method(Callers.CONTROLLERS, visibility="snapshot_visibility")
+def list_canister_snapshots(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    return reply(message, [_described(snapshot) for snapshot in subnet.store.snapshots(canister.state.id)])
 
 
-@method("controllers")
-def delete_canister_snapshot(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
-    snapshot = _find(network, canister, args["snapshot_id"])
-    with network.lock:
-        network.changes.snapshots[snapshot.id] = None
+@canister_method(Callers.CONTROLLERS)
+def delete_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    snapshot = _find(subnet, canister, args["snapshot_id"])
+    with subnet.step() as step:
+        step.changes.snapshots[snapshot.id] = None
         canister.state.snapshots_size -= snapshot.size
-        network.touch(canister)
-        network.flush()
-    _remove_files(network, snapshot)
+        step.touch(canister)
+    _remove_files(subnet, snapshot)
     return reply(message)
 
 
-@method("controllers", visibility="snapshot_visibility")
-def read_canister_snapshot_metadata(
-    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
-) -> Answer:
-    assert canister is not None
-    snapshot = _find(network, canister, args["snapshot_id"])
+@canister_method(Callers.CONTROLLERS, visibility="snapshot_visibility")
+def read_canister_snapshot_metadata(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    snapshot = _find(subnet, canister, args["snapshot_id"])
     result = {
         "source": _source(snapshot),
         "taken_at_timestamp": snapshot.taken,
@@ -157,35 +146,29 @@ def read_canister_snapshot_metadata(
     return reply(message, result)
 
 
-@method("controllers", visibility="snapshot_visibility")
-def read_canister_snapshot_data(
-    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
-) -> Answer:
-    assert canister is not None
-    snapshot = _find(network, canister, args["snapshot_id"])
+@canister_method(Callers.CONTROLLERS, visibility="snapshot_visibility")
+def read_canister_snapshot_data(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    snapshot = _find(subnet, canister, args["snapshot_id"])
     (kind, where), *_ = args["kind"].items()
     if kind == "wasm_chunk":
-        chunk = network.store.chunk(snapshot.id, where["hash"])
+        chunk = subnet.store.chunk(snapshot.id, where["hash"])
         if chunk is None:
             raise caller_fault("IC0408", f"The snapshot has no chunk with hash {where['hash'].hex()}")
         return reply(message, {"chunk": chunk})
     _check_slice(snapshot, kind, where["offset"], where["size"])
-    with _file(network, snapshot, kind).open("rb") as file:
+    with _file(subnet, snapshot, kind).open("rb") as file:
         return reply(message, {"chunk": os.pread(file.fileno(), where["size"], where["offset"])})
 
 
-@method("controllers")
-def upload_canister_snapshot_metadata(
-    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
-) -> Answer:
-    assert canister is not None
-    replaced = _replaced(network, canister, args["replace_snapshot"])
+@canister_method(Callers.CONTROLLERS)
+def upload_canister_snapshot_metadata(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    replaced = _replaced(subnet, canister, args["replace_snapshot"])
     _check_metadata(args)
     timer, hook = args["global_timer"], args["on_low_wasm_memory_hook_status"]
     snapshot = Snapshot(
         id=_next_id(canister),
         canister_id=canister.state.id,
-        taken=network.clock.now(),
+        taken=subnet.clock.now(),
         uploaded=True,
         version=canister.state.version,
         module_size=args["wasm_module_size"],
@@ -195,48 +178,44 @@ def upload_canister_snapshot_metadata(
         chunks=[],
         certified_data=args["certified_data"],
         global_timer=None if timer is None else timer.get("active") or 0,
-        low_memory_hook=None if hook is None else next(iter(hook)),
+        low_memory_hook=None if hook is None else LowMemoryHook(next(iter(hook))),
         size=args["wasm_module_size"]
         + args["wasm_memory_size"]
         + args["stable_memory_size"]
         + GLOBAL_SIZE * len(args["globals"]),
     )
-    with network.lock:
-        check_growth(network, canister, snapshot.size - (replaced.size if replaced else 0))
-        charge_work(network, canister, cycles.SNAPSHOT_INSTRUCTIONS)
-    folder = _fresh_folder(network, snapshot)
+    with subnet.step() as step:
+        check_growth(canister, snapshot.size - (replaced.size if replaced else 0))
+        charge_work(step, canister, cycles.SNAPSHOT_INSTRUCTIONS)
+    folder = _fresh_folder(subnet, snapshot)
     for name, size in ((_MODULE, snapshot.module_size), (_HEAP, snapshot.heap_size), (_STABLE, snapshot.stable_size)):
         with (folder / name).open("wb") as file:
             file.truncate(size)
-    with network.lock:
-        _keep(network, canister, snapshot, replaced)
-    _remove_files(network, replaced)
+    with subnet.step() as step:
+        _keep(step, canister, snapshot, replaced)
+    _remove_files(subnet, replaced)
     return reply(message, {"snapshot_id": snapshot.id})
 
 
-@method("controllers")
-def upload_canister_snapshot_data(
-    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
-) -> Answer:
-    assert canister is not None
-    snapshot, chunk = _find(network, canister, args["snapshot_id"]), args["chunk"]
+@canister_method(Callers.CONTROLLERS)
+def upload_canister_snapshot_data(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    snapshot, chunk = _find(subnet, canister, args["snapshot_id"]), args["chunk"]
     if not snapshot.uploaded:
         text = "Only canister snapshots created by metadata upload can be mutated."
         raise caller_fault("IC0409", text)
     (kind, where), *_ = args["kind"].items()
     if kind == "wasm_chunk":
-        _add_chunk(network, canister, snapshot, chunk)
+        _add_chunk(subnet, canister, snapshot, chunk)
         return reply(message)
     _check_slice(snapshot, kind, where["offset"], len(chunk))
-    with network.lock:
-        charge_work(network, canister, len(chunk))
-        network.flush()
-    with _file(network, snapshot, kind).open("r+b") as file:
+    with subnet.step() as step:
+        charge_work(step, canister, len(chunk))
+    with _file(subnet, snapshot, kind).open("r+b") as file:
         os.pwrite(file.fileno(), chunk, where["offset"])
     return reply(message)
 
 
-def _add_chunk(network: Scheduler, canister: Canister, snapshot: Snapshot, chunk: bytes) -> None:
+def _add_chunk(subnet: Subnet, canister: Canister, snapshot: Snapshot, chunk: bytes) -> None:
     if len(chunk) > CHUNK_SIZE:
         raise caller_fault("IC0408", f"Wasm chunk size {len(chunk)} exceeds the maximum chunk size of {CHUNK_SIZE}")
     sha256 = hashlib.sha256(chunk).digest()
@@ -245,22 +224,21 @@ def _add_chunk(network: Scheduler, canister: Canister, snapshot: Snapshot, chunk
     if len(snapshot.chunks) >= MAX_CHUNKS:
         text = f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS} chunks"
         raise caller_fault("IC0408", text)
-    with network.lock:
-        check_growth(network, canister, CHUNK_SIZE)
-        network.store.put_chunk(snapshot.id, sha256, chunk)
+    with subnet.step() as step:
+        check_growth(canister, CHUNK_SIZE)
+        subnet.store.put_chunk(snapshot.id, sha256, chunk)
         snapshot.chunks = sorted([*snapshot.chunks, sha256])
         snapshot.size += CHUNK_SIZE
         canister.state.snapshots_size += CHUNK_SIZE
-        network.changes.snapshots[snapshot.id] = snapshot
-        network.touch(canister)
-        network.flush()
+        step.changes.snapshots[snapshot.id] = snapshot
+        step.touch(canister)
 
 
 # Finding and describing.
 
 
-def _find(network: Scheduler, canister: Canister, snapshot_id: bytes) -> Snapshot:
-    for snapshot in network.store.snapshots(canister.state.id):
+def _find(subnet: Subnet, canister: Canister, snapshot_id: bytes) -> Snapshot:
+    for snapshot in subnet.store.snapshots(canister.state.id):
         if snapshot.id == snapshot_id:
             return snapshot
     name = principal.to_text(canister.state.id)
@@ -268,15 +246,15 @@ def _find(network: Scheduler, canister: Canister, snapshot_id: bytes) -> Snapsho
     raise caller_fault("IC0305", text, "canister-snapshot-not-found")
 
 
-def _replaced(network: Scheduler, canister: Canister, snapshot_id: bytes | None) -> Snapshot | None:
+def _replaced(subnet: Subnet, canister: Canister, snapshot_id: bytes | None) -> Snapshot | None:
     """The snapshot that a new one replaces.
 
     Raises:
         Failure: there is none of this id, or none is named and there are as many as may be.
     """
     if snapshot_id is not None:
-        return _find(network, canister, snapshot_id)
-    if len(network.store.snapshots(canister.state.id)) >= MAX_SNAPSHOTS:
+        return _find(subnet, canister, snapshot_id)
+    if len(subnet.store.snapshots(canister.state.id)) >= MAX_SNAPSHOTS:
         name = principal.to_text(canister.state.id)
         text = f"Canister {name} has reached the maximum number of snapshots allowed: {MAX_SNAPSHOTS}."
         raise caller_fault("IC0406", text)
@@ -288,15 +266,14 @@ def _next_id(canister: Canister) -> bytes:
     return canister.state.next_snapshot.to_bytes(8, "big") + canister.state.id
 
 
-def _keep(network: Scheduler, canister: Canister, snapshot: Snapshot, replaced: Snapshot | None) -> None:
+def _keep(step: Step, canister: Canister, snapshot: Snapshot, replaced: Snapshot | None) -> None:
     state = canister.state
     state.next_snapshot += 1
     state.snapshots_size += snapshot.size - (replaced.size if replaced else 0)
-    network.changes.snapshots[snapshot.id] = snapshot
+    step.changes.snapshots[snapshot.id] = snapshot
     if replaced is not None:
-        network.changes.snapshots[replaced.id] = None
-    network.touch(canister)
-    network.flush()
+        step.changes.snapshots[replaced.id] = None
+    step.touch(canister)
 
 
 def _described(snapshot: Snapshot) -> dict[str, Any]:
@@ -371,13 +348,13 @@ def _inconsistent(why: str) -> Failure:
 # Files.
 
 
-def _file(network: Scheduler, snapshot: Snapshot, kind: str) -> Path:
+def _file(subnet: Subnet, snapshot: Snapshot, kind: str) -> Path:
     name = {"wasm_module": _MODULE, "wasm_memory": _HEAP, "stable_memory": _STABLE}[kind]
-    return network.store.snapshot_folder(snapshot) / name
+    return subnet.store.snapshot_folder(snapshot) / name
 
 
-def _fresh_folder(network: Scheduler, snapshot: Snapshot) -> Path:
-    folder = network.store.snapshot_folder(snapshot)
+def _fresh_folder(subnet: Subnet, snapshot: Snapshot) -> Path:
+    folder = subnet.store.snapshot_folder(snapshot)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -391,6 +368,6 @@ def _copy(source: Path, target: Path, size: int) -> None:
         file.truncate(size)
 
 
-def _remove_files(network: Scheduler, snapshot: Snapshot | None) -> None:
+def _remove_files(subnet: Subnet, snapshot: Snapshot | None) -> None:
     if snapshot is not None:
-        shutil.rmtree(network.store.snapshot_folder(snapshot), ignore_errors=True)
+        shutil.rmtree(subnet.store.snapshot_folder(snapshot), ignore_errors=True)

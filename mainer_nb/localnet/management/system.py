@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import cycles
 from ..canister import Canister
 from ..rejections import caller_fault
 from ..state import CallMessage
-from .methods import Answer, Handler, method, reply
-
-if TYPE_CHECKING:
-    from ..scheduler import Scheduler
+from ..subnet import Subnet
+from .methods import Answer, Callers, SubnetHandler, canister_method, reply, subnet_method
 
 #: Methods whose ingress messages are free.
 FREE_FOR_USERS = frozenset({"provisional_create_canister_with_cycles", "provisional_top_up_canister"})
 
 
-@method("canisters", target=None)
-def raw_rand(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
+@subnet_method(Callers.CANISTERS)
+def raw_rand(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
     return reply(message, os.urandom(32))
 
 
-@method("canisters")
-def deposit_cycles(network: Scheduler, canister: Canister | None, message: CallMessage, args: Any) -> Answer:
-    assert canister is not None
-    _add_cycles(network, canister, message.cycles)
+@canister_method(Callers.CANISTERS)
+def deposit_cycles(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    _add_cycles(subnet, canister, message.cycles)
     return reply(message, refund=0)
 
 
-@method("anyone")
-def provisional_top_up_canister(
-    network: Scheduler, canister: Canister | None, message: CallMessage, args: Any
-) -> Answer:
-    assert canister is not None
-    _add_cycles(network, canister, args["amount"])
+@canister_method(Callers.ANYONE)
+def provisional_top_up_canister(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    _add_cycles(subnet, canister, args["amount"])
     return reply(message)
 
 
-def _add_cycles(network: Scheduler, canister: Canister, amount: int) -> None:
-    with network.lock:
+def _add_cycles(subnet: Subnet, canister: Canister, amount: int) -> None:
+    with subnet.step() as step:
         canister.state.cycles = min(canister.state.cycles + amount, cycles.MAX_CYCLES)
-        network.touch(canister)
-        network.flush()
+        step.touch(canister)
 
 
-def _refuse(name: str, why: str) -> Handler:
-    def handler(network: Scheduler, _: Canister | None, message: CallMessage, args: Any) -> Answer:
+def _refuse(name: str, why: str) -> SubnetHandler:
+    def handler(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
         raise caller_fault("IC0406", f"{name} is not supported by this network: {why}")
 
     handler.__name__ = name
-    return method("canisters", target=None)(handler)
+    return subnet_method(Callers.CANISTERS)(handler)
 
 
 for _name in (

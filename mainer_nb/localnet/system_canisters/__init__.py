@@ -74,7 +74,7 @@ def wanted(subnet: bytes) -> Iterator[SystemCanister]:
 
 
 def _install(ic: Sandbox, wanted: SystemCanister) -> None:
-    if wanted.id not in ic.network.scheduler.canisters:
+    if wanted.id not in ic.network.subnet.canisters:
         ic.management("provisional_create_canister_with_cycles", {"specified_id": wanted.id, "amount": wanted.cycles})
     canister, module = ic.canister(wanted.id), wanted.module()
     installed = canister.status()["module_hash"]

@@ -7,7 +7,7 @@ from typing import Any
 from localnet.driver import ALICE, Driver, module
 
 from mainer_nb.localnet import management
-from mainer_nb.localnet.errors import Reject, Reply
+from mainer_nb.localnet.errors import Reject, RejectCode, Reply
 from mainer_nb.protocol import candid, principal
 
 #: Argument: length and bytes of the callee, length and bytes of the method's name (lengths in one byte each), cycles
@@ -60,7 +60,7 @@ class Proxy:
         assert isinstance(outcome, Reply), outcome
         self.refunded = int.from_bytes(outcome.data[1:9], "little")
         if outcome.data[0]:
-            return Reject(outcome.data[0], outcome.data[9:].decode())
+            return Reject(RejectCode(outcome.data[0]), outcome.data[9:].decode())
         return Reply(outcome.data[9:])
 
     def manage(self, method: str, arg: dict[str, Any] | None = None, cycles: int = 0) -> Any:

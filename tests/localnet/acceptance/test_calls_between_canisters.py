@@ -441,7 +441,7 @@ def test_after_the_deadline_the_caller_gets_sys_unknown(pair: Pair) -> None:
     request = pair.submits(u.reply(), timeout=10)
     pair.ic.advance_time(9)
     assert pair.ic.network.scheduler.wait_until_idle(30)
-    assert pair.ic.network.scheduler.requests[request].response is None
+    assert pair.ic.network.subnet.requests[request].response is None
     pair.ic.advance_time(2)
     assert u.rejected(replied(pair.ic.response(request))) == (6, "Call deadline has expired.")
 
@@ -480,6 +480,6 @@ def test_deadlines_survive_a_restart(pair: Pair) -> None:
     stuck = u.call(b"", "stop_canister", pair.ic.encoded("stop_canister", {"canister_id": pair.callee}))
     request = pair.submits(stuck, timeout=10)
     pair.ic.restart()
-    assert pair.ic.network.scheduler.requests[request].response is None
+    assert pair.ic.network.subnet.requests[request].response is None
     pair.ic.advance_time(11)
     assert u.rejected(replied(pair.ic.response(request)))[0] == 6

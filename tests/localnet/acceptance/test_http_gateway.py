@@ -86,7 +86,7 @@ class Gateway(Driver):
 
     def seen(self, canister: bytes) -> dict[str, Any]:
         """The last request that the canister printed."""
-        _, _, arg = self.network.scheduler.canisters[canister].logs[-1]
+        _, _, arg = self.network.subnet.canisters[canister].logs[-1]
         headers = candid.Vec(candid.record([candid.TEXT] * 2))
         expected = candid.record({"method": candid.TEXT, "url": candid.TEXT, "headers": headers, "body": candid.BLOB})
         found: dict[str, Any] = candid.decode([expected], arg)[0]

@@ -160,7 +160,7 @@ def system_calls(ic: Driver, calls: dict[str, str], declared: str = "(memory 1)"
     found = {}
     for name in ("nothing", *calls):
         ic.update(canister, name)
-        lines = [line for _, _, line in ic.network.scheduler.canisters[canister].logs if len(line) == 8]
+        lines = [line for _, _, line in ic.network.subnet.canisters[canister].logs if len(line) == 8]
         found[name] = int.from_bytes(lines[-1], "little")
     return {name: found[name] - found["nothing"] for name in calls}
 
@@ -246,9 +246,9 @@ def test_dirty_heap_pages(ic: Driver, memory64: bool, price: int) -> None:
     canister = ic.create(bytes(wat2wasm(text.replace("(A ", f"({address}.const "))))
     spent = {}
     for method in ("one", "two", "all"):
-        before = ic.network.scheduler.canisters[canister].state.burned
+        before = ic.network.subnet.canisters[canister].state.burned
         ic.update(canister, method)
-        spent[method] = ic.network.scheduler.canisters[canister].state.burned - before
+        spent[method] = ic.network.subnet.canisters[canister].state.burned - before
     statement = (2 * 4) if memory64 else 3
     assert spent["two"] - spent["one"] == statement
     assert spent["all"] - spent["one"] == 10 * (price + statement)
@@ -257,7 +257,7 @@ def test_dirty_heap_pages(ic: Driver, memory64: bool, price: int) -> None:
 def installation_price(ic: Driver, wasm: bytes, canister: bytes | None = None) -> int:
     """Cycles of an installation, without those of the message."""
     canister = canister or ic.create()
-    state = ic.network.scheduler.canisters[canister].state
+    state = ic.network.subnet.canisters[canister].state
     mode = UPGRADE if state.module else INSTALL
     size = len("install_code") + len(
         ic.encoded("install_code", {"mode": mode, "canister_id": canister, "wasm_module": wasm, "arg": b"DIDL\0\0"})

@@ -101,7 +101,7 @@ def test_upgrade(ic: Driver) -> None:
 def test_upgrade_clears_timer(ic: Driver) -> None:
     """upgrade deactivates the global timer"""
     canister = ic.create(KEEPER)
-    state = ic.network.scheduler.canisters[canister].state
+    state = ic.network.subnet.canisters[canister].state
     assert state.global_timer == 9_000_000_000_000_000_000
     assert ic.install(canister, KEEPER, UPGRADE) is None
     assert state.global_timer == 0
@@ -205,7 +205,7 @@ def test_uninstall_rejects_open_calls(ic: Driver) -> None:
     request = bytes([len(waiting)]) + waiting + b"\4call" + bytes(8)
     outcome = ic.submit(proxy.id, "call", request)
     assert isinstance(outcome, bytes)
-    eventually(lambda: ic.network.scheduler.canisters[proxy.id].state.callbacks)
+    eventually(lambda: ic.network.subnet.canisters[proxy.id].state.callbacks)
     assert ic.manage("uninstall_code", {"canister_id": proxy.id}) is None
     rejected(ic.response(outcome), 4, "Canister has been uninstalled.", "IC0406")
     ic.go_on(waiting)

@@ -93,7 +93,7 @@ def test_create_with_wrong_settings(ic: Driver) -> None:
     """a canister with settings out of range is not created"""
     outcome = ic.manage(CREATE, {"settings": {"compute_allocation": 101}})
     rejected(outcome, 5, "compute_allocation expected to be in the range [0..100], got 101", "IC0504")
-    assert ic.network.scheduler.canisters == {}
+    assert ic.network.subnet.canisters == {}
 
 
 def test_creator_need_not_control(ic: Driver) -> None:

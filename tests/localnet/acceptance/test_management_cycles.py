@@ -8,6 +8,7 @@ from localnet.driver import ALICE, BOB, INSTALL, Driver, eventually, module
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import cycles
+from mainer_nb.localnet.charging import charge_storage
 from mainer_nb.localnet.errors import Reply
 
 #: Executes a loop as often as its argument says.
@@ -57,7 +58,7 @@ def test_large_argument(ic: Driver) -> None:
 def test_queries_are_free(ic: Driver) -> None:
     """query calls cost nothing"""
     canister = ic.create(SMALL)
-    state = ic.network.scheduler.canisters[canister].state
+    state = ic.network.subnet.canisters[canister].state
     burned = state.burned
     for _ in range(5):
         ic.query(canister, "look")
@@ -113,12 +114,12 @@ def test_storage_price(ic: Driver) -> None:
     """memory costs 127,000 cycles a GiB and second"""
     canister = ic.create(SMALL)
     ic.update(canister, "grow")
-    found = ic.network.scheduler.canisters[canister]
-    with ic.network.scheduler.lock:
-        ic.network.scheduler.charge(found)
+    found = ic.network.subnet.canisters[canister]
+    with ic.network.subnet.step() as step:
+        charge_storage(step, found)
         before = found.state.cycles
         ic.network.clock.advance(10_000 * cycles.SECOND)
-        ic.network.scheduler.charge(found)
+        charge_storage(step, found)
     expected = 127_000 * 10_000 * found.state.memory_size() // 2**30
     assert before - found.state.cycles == pytest.approx(expected, rel=0.01)
 
@@ -190,7 +191,7 @@ def test_refund_of_management_calls(ic: Driver) -> None:
 def test_ingress_without_cycles(ic: Driver) -> None:
     """an ingress message to a canister that cannot pay for it is refused with code 2"""
     canister = ic.create(SMALL, cycles=10**12, freezing_threshold=0)
-    ic.network.scheduler.canisters[canister].state.cycles = 1000
+    ic.network.subnet.canisters[canister].state.cycles = 1000
     rejected(ic.submit(canister, "nothing"), 2, "is out of cycles", "IC0207")
     rejected(ic.manage("canister_status", {"canister_id": canister}), 2, "is out of cycles", "IC0207")
 
@@ -205,8 +206,8 @@ def test_out_of_cycles(ic: Driver) -> None:
     """a canister without cycles loses its code, history and snapshots, and keeps its controllers"""
     proxy, canister = Proxy(ic), ic.create(SMALL, cycles=10**12)
     ic.manage("take_canister_snapshot", {"canister_id": canister})
-    state = ic.network.scheduler.canisters[canister].state
-    with ic.network.scheduler.lock:
+    state = ic.network.subnet.canisters[canister].state
+    with ic.network.subnet.lock:
         state.cycles = 10
     ic.network.clock.advance(10**7 * cycles.SECOND)
     eventually(lambda: state.module is None)
@@ -224,7 +225,7 @@ def test_call_perform_without_cycles(ic: Driver) -> None:
     """a call that its caller cannot pay for is not made"""
     proxy, worker = Proxy(ic, 10**12), ic.create(SMALL)
     need = cycles.response_reserve(40_000_000_000)
-    with ic.network.scheduler.lock:
-        ic.network.scheduler.canisters[proxy.id].state.cycles = need + 10**6
+    with ic.network.subnet.lock:
+        ic.network.subnet.canisters[proxy.id].state.cycles = need + 10**6
     outcome = ic.update(proxy.id, "call", bytes([len(worker)]) + worker + b"\7nothing" + bytes(8))
     rejected(outcome, 5, "call_perform failed")

@@ -22,7 +22,7 @@ def open_call(ic: Driver, canister: bytes) -> tuple[bytes, bytes]:
     ic.hold(waiting)
     request = ic.submit(canister, "call", bytes([len(waiting)]) + waiting + b"\4call" + bytes(8))
     assert isinstance(request, bytes)
-    eventually(lambda: ic.network.scheduler.canisters[canister].state.callbacks)
+    eventually(lambda: ic.network.subnet.canisters[canister].state.callbacks)
     return request, waiting
 
 
@@ -127,7 +127,7 @@ def test_only_controllers(ic: Driver, method: str) -> None:
 def test_version_counts_status(ic: Driver) -> None:
     """the canister version goes up when the status changes, and only then"""
     canister = ic.create()
-    state = ic.network.scheduler.canisters[canister].state
+    state = ic.network.subnet.canisters[canister].state
     ic.manage("start_canister", {"canister_id": canister})
     assert state.version == 0
     ic.manage("stop_canister", {"canister_id": canister})

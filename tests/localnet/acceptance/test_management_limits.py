@@ -66,8 +66,8 @@ def test_the_limits() -> None:
     assert limits.QUERY_LIMIT == 5_000 * MILLION
     assert limits.INSTALL_LIMIT == 300_000 * MILLION
     assert limits.INSPECT_LIMIT == 200 * MILLION
-    assert limits.WRITE_LIMIT == 2 * 2**30
-    assert limits.INSTALL_WRITE_LIMIT == 8 * 2**30
+    assert system_api.WRITE_LIMIT == 2 * 2**30
+    assert system_api.INSTALL_WRITE_LIMIT == 8 * 2**30
     assert system_api.ACCESS_LIMIT == 2 * 2**30
     assert system_api.INSTALL_ACCESS_LIMIT == 8 * 2**30
     assert system_api.QUERY_ACCESS_LIMIT == 2**30
@@ -133,7 +133,7 @@ def test_inspection_instructions(ic: Driver) -> None:
 
 def test_stable_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """a message that writes to more stable memory than allowed is rejected and writes nothing"""
-    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(system_api, "WRITE_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     assert ic.update(canister, "write", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
     before = ic.number(canister, "size")
@@ -175,7 +175,7 @@ def test_stable_reads_of_queries(ic: Driver, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_heap_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """a message that writes to more of the heap than allowed is rejected and writes nothing"""
-    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(system_api, "WRITE_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     outcome = ic.update(canister, "fill", (20 * 65536 + 1).to_bytes(4, "little"))
     rejected(outcome, 5, "Exceeded the limit for the number of modified pages in the main memory", "IC0524")
@@ -186,5 +186,5 @@ def test_heap_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rewrites(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """pages of the stable memory that are written several times count once"""
-    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(system_api, "WRITE_LIMIT", 20 * 65536)
     assert ic.update(ic.create(BUSY), "rewrite") == Reply(b"")

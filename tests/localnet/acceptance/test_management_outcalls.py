@@ -514,7 +514,7 @@ def test_others_go_on(ic: Driver, caller: Proxy, site: Server) -> None:
     assert len(other.manage("raw_rand")) == 32
     assert ask(other, site.url)["body"] == b"hello"
     assert ask(caller, site.url)["body"] == b"hello"
-    assert ic.network.scheduler.requests[waiting].pending
+    assert ic.network.subnet.requests[waiting].pending
     site.let_go.set()
     assert isinstance(ic.response(waiting), Reply)
 
@@ -526,8 +526,8 @@ def test_stopping(ic: Driver, caller: Proxy, site: Server) -> None:
     stopping = ic.submit(principal.MANAGEMENT, "stop_canister", ic.encoded("stop_canister", {"canister_id": caller.id}))
     assert isinstance(waiting, bytes)
     assert isinstance(stopping, bytes)
-    eventually(lambda: ic.network.scheduler.canisters[caller.id].state.status == "stopping")
-    assert ic.network.scheduler.requests[stopping].pending
+    eventually(lambda: ic.network.subnet.canisters[caller.id].state.status == "stopping")
+    assert ic.network.subnet.requests[stopping].pending
     site.let_go.set()
     assert isinstance(ic.response(waiting), Reply)
     assert isinstance(ic.response(stopping), Reply)
@@ -540,7 +540,7 @@ def test_restart(ic: Driver, caller: Proxy, site: Server) -> None:
     eventually(lambda: site.seen)
     ic.restart()
     eventually(lambda: len(site.seen) == 2)
-    assert ic.network.scheduler.requests[waiting].pending
+    assert ic.network.subnet.requests[waiting].pending
     site.let_go.set()
     outcome = ic.response(waiting)
     assert isinstance(outcome, Reply)
@@ -556,7 +556,7 @@ def test_idle(ic: Driver, caller: Proxy, site: Server) -> None:
     assert not ic.network.scheduler.wait_until_idle(0.05)
     site.let_go.set()
     assert ic.network.scheduler.wait_until_idle(30)
-    assert not ic.network.scheduler.requests[waiting].pending
+    assert not ic.network.subnet.requests[waiting].pending
 
 
 def _request(url: str) -> bytes:

@@ -10,6 +10,7 @@ from localnet.driver import Driver
 
 from mainer_nb.localnet import management
 from mainer_nb.localnet.errors import Reject
+from mainer_nb.localnet.management.methods import Callers
 from mainer_nb.protocol import candid, principal
 
 DOES_NOT_HOLD = {
@@ -40,7 +41,7 @@ def test_raw_rand(ic: Driver) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    sorted(name for name, method in management.METHODS.items() if method.callers == "canisters"),
+    sorted(name for name, method in management.METHODS.items() if method.callers is Callers.CANISTERS),
 )
 def test_not_for_users(ic: Driver, method: str) -> None:
     """methods for canisters only are refused to users before they are accepted"""

@@ -9,6 +9,7 @@ from localnet.acceptance.proxy import Proxy, rejected
 from localnet.driver import ALICE, BOB, EMPTY, INSTALL, UPGRADE, Driver, eventually, module
 
 from mainer_nb.localnet import cycles
+from mainer_nb.localnet.charging import charge_storage
 from mainer_nb.localnet.errors import Reject, Reply
 
 DOES_NOT_HOLD = {
@@ -380,11 +381,11 @@ def test_reserved_cycles_pay_storage(ic: Driver) -> None:
     first, second = ic.create(cycles=10**18), ic.create(cycles=10**18)
     assert change(ic, first, memory_allocation=1400 * 2**30) is None
     assert change(ic, second, memory_allocation=10 * 2**30, reserved_cycles_limit=10**16) is None
-    state = ic.network.scheduler.canisters[second].state
+    state = ic.network.subnet.canisters[second].state
     balance, reserved = state.cycles, state.reserved
     ic.network.clock.advance(1000 * cycles.SECOND)
-    with ic.network.scheduler.lock:
-        ic.network.scheduler.charge(ic.network.scheduler.canisters[second])
+    with ic.network.subnet.step() as step:
+        charge_storage(step, ic.network.subnet.canisters[second])
     assert state.cycles == balance
     assert reserved - state.reserved >= 10 * 127_000 * 1000
 

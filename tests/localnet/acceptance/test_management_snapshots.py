@@ -68,7 +68,7 @@ def canister(ic: Driver) -> bytes:
 def test_load(ic: Driver, canister: bytes) -> None:
     """loading a snapshot brings back heap, globals, stable memory, certified data, timer and code"""
     snapshot = take(ic, canister)["id"]
-    state = ic.network.scheduler.canisters[canister].state
+    state = ic.network.subnet.canisters[canister].state
     numbered(ic, canister, 6)
     ic.install(canister, OTHER, UPGRADE)
     assert state.certified_data == (6).to_bytes(8, "little")

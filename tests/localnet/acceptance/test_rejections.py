@@ -7,8 +7,9 @@ from localnet import universal as u
 from localnet.driver import REINSTALL, Driver
 from localnet.outcomes import replied
 
-from mainer_nb.localnet.errors import Reject
+from mainer_nb.localnet.errors import Reject, RejectCode
 from mainer_nb.localnet.rejections import advice
+from mainer_nb.localnet.state import CanisterStatus
 from mainer_nb.protocol import principal
 
 HANDLE = (
@@ -84,7 +85,7 @@ def test_in_a_composite_query_the_error_code_is_not_told(ic: Driver, caller: byt
 def test_a_composite_query_in_replicated_mode(ic: Driver, caller: bytes, callee: bytes) -> None:
     text = "Composite query cannot be called in replicated mode"
     assert _told(ic, caller, callee, u.reply(), "composite_query") == (5, f"IC0527: {text}")
-    assert ic.update(callee, "composite_query", u.reply()) == Reject(5, text, "IC0527")
+    assert ic.update(callee, "composite_query", u.reply()) == Reject(RejectCode.CANISTER_ERROR, text, "IC0527")
 
 
 def test_silence_is_told_to_canisters_without_error_code(ic: Driver, caller: bytes, callee: bytes) -> None:
@@ -94,7 +95,9 @@ def test_silence_is_told_to_canisters_without_error_code(ic: Driver, caller: byt
         told = ic.update(callee, method, b"")
         assert isinstance(told, Reject)
         assert (told.message, told.error_code) == (f"Canister {name} did not reply to the call", "IC0506")
-    assert ic.query(callee, "query", b"") == Reject(5, f"Canister {name} did not produce a response", "IC0506")
+    assert ic.query(callee, "query", b"") == Reject(
+        RejectCode.CANISTER_ERROR, f"Canister {name} did not produce a response", "IC0506"
+    )
 
 
 def test_a_missing_callee_is_told_without_error_code(ic: Driver, caller: bytes) -> None:
@@ -116,7 +119,7 @@ def test_a_stopped_callee_is_told_without_error_code(ic: Driver, caller: bytes, 
 def test_a_query_of_a_stopped_canister(ic: Driver, callee: bytes) -> None:
     ic.manage("stop_canister", {"canister_id": callee})
     text = f"Canister {principal.to_text(callee)} is stopped and therefore does not have a CallContextManager"
-    assert ic.query(callee, "query", u.reply()) == Reject(5, text, "IC0508")
+    assert ic.query(callee, "query", u.reply()) == Reject(RejectCode.CANISTER_ERROR, text, "IC0508")
 
 
 def test_a_callee_that_stops_before_the_call_is_executed(ic: Driver, caller: bytes, callee: bytes) -> None:
@@ -124,8 +127,8 @@ def test_a_callee_that_stops_before_the_call_is_executed(ic: Driver, caller: byt
     request = ic.submit(caller, "update", u.call(callee, "update", u.reply()))
     assert isinstance(request, bytes)
     assert ic.network.scheduler.wait_until_idle(30)
-    with ic.network.scheduler.lock:
-        ic.network.scheduler.canisters[callee].state.status = "stopped"
+    with ic.network.subnet.lock:
+        ic.network.subnet.canisters[callee].state.status = CanisterStatus.STOPPED
     ic.go_on(callee)
     told = u.rejected(replied(ic.response(request)))
     assert told == (5, f"IC0508: Canister {principal.to_text(callee)} is not running")
@@ -138,7 +141,7 @@ def test_a_callee_without_code(ic: Driver, caller: bytes) -> None:
         f" Wasm module..\n{advice('wasm-module-not-found')}"
     )
     assert _told(ic, caller, empty) == (5, f"IC0537: {text}")
-    assert ic.update(empty, "update") == Reject(5, text, "IC0537")
+    assert ic.update(empty, "update") == Reject(RejectCode.CANISTER_ERROR, text, "IC0537")
 
 
 def test_a_callee_that_is_uninstalled_while_it_is_called(ic: Driver, caller: bytes, callee: bytes) -> None:
@@ -168,9 +171,11 @@ def test_a_cleanup_that_traps_too(ic: Driver, caller: bytes, callee: bytes) -> N
         f"Error from Canister {principal.to_text(caller)}: Canister called `ic0.trap` with message: 'first'\n\n"
         "call_on_cleanup also failed:\n\nCanister called `ic0.trap` with message: 'second'"
     )
-    assert ic.update(caller, "update", u.call(callee, "update", u.reply(), **options)) == Reject(5, text, "IC0503")
+    assert ic.update(caller, "update", u.call(callee, "update", u.reply(), **options)) == Reject(
+        RejectCode.CANISTER_ERROR, text, "IC0503"
+    )
     outcome = ic.query(caller, "composite_query", u.call(callee, "query", u.reply(), **options))
-    assert outcome == Reject(5, text, "IC0503")
+    assert outcome == Reject(RejectCode.CANISTER_ERROR, text, "IC0503")
 
 
 def test_a_long_text_is_shortened_in_the_middle_for_canisters(ic: Driver, caller: bytes, callee: bytes) -> None:

@@ -122,7 +122,7 @@ def test_the_inspection_sees_method_argument_and_caller(ic: Driver, canister: by
     ic.update(canister, "update", u.hook("canister_inspect_message", seen + u.api("debug_print", u.argument())))
     refusal = rejected(ic.update(canister, "update", b"argument", BOB), "IC0406")
     assert refusal.code == 4
-    logs = [text for _, _, text in ic.network.scheduler.canisters[canister].logs]
+    logs = [text for _, _, text in ic.network.subnet.canisters[canister].logs]
     assert logs == []  # the inspection leaves nothing behind
     ic.install(canister, u.universal(), REINSTALL, b"")
     wanted = u.unless_zero(u.basic("eq", u.api("msg_method_name_size"), 6), u.api("accept_message"))
@@ -449,7 +449,7 @@ def test_wrong_environment_variables_trap(ic: Driver, canister: bytes, program: 
 def test_printing_never_traps(ic: Driver, canister: bytes) -> None:
     program = u.api("debug_print", u.blob(b"fine")) + u.api("debug_print", BEYOND, 100) + u.reply()
     assert isinstance(ic.update(canister, "update", program), Reply)
-    logs = [text for _, _, text in ic.network.scheduler.canisters[canister].logs]
+    logs = [text for _, _, text in ic.network.subnet.canisters[canister].logs]
     assert logs == [b"fine", b"(debug_print message out of memory bounds)"]
 
 

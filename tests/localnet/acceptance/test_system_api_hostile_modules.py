@@ -14,7 +14,7 @@ from localnet.outcomes import number, rejected, replied
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import canister as limits
-from mainer_nb.localnet import http, scheduler
+from mainer_nb.localnet import http, subnet, ticks
 from mainer_nb.localnet.envelope import Call, Query
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.state import CallMessage
@@ -104,11 +104,11 @@ def test_other_canisters_and_their_queries_go_on(ic: Driver, canister: bytes, mo
     other = ic.create(u.universal(), arg=b"")
     request = ic.submit(canister, "update", u.forever())
     assert isinstance(request, bytes)
-    eventually(lambda: ic.network.scheduler.requests[request].status == "processing")
+    eventually(lambda: ic.network.subnet.requests[request].status == "processing")
     for _ in range(5):
         assert replied(ic.update(other, "update", u.reply(u.blob(b"on")))) == b"on"
         assert replied(ic.query(canister, "query", u.reply(u.blob(b"on")))) == b"on"
-    assert ic.network.scheduler.requests[request].response is None
+    assert ic.network.subnet.requests[request].response is None
     rejected(ic.response(request), "IC0522")
 
 
@@ -127,7 +127,7 @@ def test_more_looping_canisters_than_processors_do_not_stop_others(
         assert replied(ic.update(canister, "update", u.reply(u.blob(b"on")))) == b"on"
         assert replied(ic.query(canister, "query", u.reply(u.blob(b"on")))) == b"on"
     unfinished = [
-        ic.network.scheduler.requests[request].response is None for request in requests if isinstance(request, bytes)
+        ic.network.subnet.requests[request].response is None for request in requests if isinstance(request, bytes)
     ]
     assert unfinished == [True] * len(requests)
     for request in requests:
@@ -139,10 +139,10 @@ def test_heartbeats_that_loop_do_not_stop_others(ic: Driver, canister: bytes, mo
     monkeypatch.setattr(limits, "UPDATE_LIMIT", 1_000_000_000)
     wasm = module('(func (export "canister_heartbeat") (loop $again (br $again)))')
     looping = [ic.create(wasm) for _ in range((os.cpu_count() or 1) + 2)]
-    with ic.network.scheduler.lock:
-        ic.network.scheduler.fire_heartbeats()
+    with ic.network.subnet.step() as step:
+        ticks.fire_heartbeats(step)
     assert replied(ic.update(canister, "update", u.reply(u.blob(b"on")))) == b"on"
-    assert all(ic.network.scheduler.canisters[canister].busy for canister in looping)
+    assert all(ic.network.subnet.canisters[canister].inbox.busy for canister in looping)
     for canister in looping:
         ic.manage("stop_canister", {"canister_id": canister})
 
@@ -229,14 +229,14 @@ def test_a_queue_holds_the_calls_of_many_callers(ic: Driver) -> None:
     for _ in range(3):
         assert isinstance(ic.submit(ic.create(u.universal(), arg=b""), "update", calls), bytes)
     assert ic.network.scheduler.wait_until_idle(30)
-    waiting = ic.network.scheduler.canisters[other].queue
+    waiting = ic.network.subnet.canisters[other].inbox.messages
     assert sum(isinstance(message, CallMessage) for _, message in waiting) == 1200
     ic.go_on(other)
     ic.tick()
 
 
 def test_a_full_queue_refuses_calls(ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "MAX_QUEUE", 500)
+    monkeypatch.setattr(subnet, "MAX_QUEUE", 500)
     other = ic.create(u.universal(), arg=b"")
     ic.hold(other)
     count = u.store(1024, u.basic("add", u.stored(1024), 1))
@@ -245,7 +245,7 @@ def test_a_full_queue_refuses_calls(ic: Driver, canister: bytes, monkeypatch: py
     for caller in callers:
         assert isinstance(ic.submit(caller, "update", calls), bytes)
     assert ic.network.scheduler.wait_until_idle(30)
-    waiting = ic.network.scheduler.canisters[other].queue
+    waiting = ic.network.subnet.canisters[other].inbox.messages
     accepted = sum(isinstance(message, CallMessage) for _, message in waiting)
     assert len(waiting) - 1 <= 500  # a heartbeat may come in addition
     assert accepted < 900

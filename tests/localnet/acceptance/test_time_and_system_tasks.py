@@ -7,7 +7,7 @@ from localnet import universal as u
 from localnet.driver import REINSTALL, UPGRADE, Driver, eventually
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import scheduler
+from mainer_nb.localnet import ticks
 from mainer_nb.protocol import hash_tree
 
 COUNT = u.store(1024, u.basic("add", u.stored(1024), 1))
@@ -84,7 +84,7 @@ def test_storage_is_paid_as_time_passes(ic: Driver, canister: bytes) -> None:
     before = ic.cycles(canister)
     ic.advance_time(24 * 3600)
     ic.tick()
-    size = ic.network.scheduler.canisters[canister].state.memory_size()
+    size = ic.network.subnet.canisters[canister].state.memory_size()
     expected = size * 127_000 * 24 * 3600 // 2**30
     assert abs(before - ic.cycles(canister) - expected) < expected // 10
 
@@ -167,7 +167,7 @@ def test_a_timer_that_traps_changes_nothing(ic: Driver, canister: bytes) -> None
     ic.advance_time(2)
     ic.tick()
     assert _counted(ic, canister) == 0
-    logs = [text for _, _, text in ic.network.scheduler.canisters[canister].logs]
+    logs = [text for _, _, text in ic.network.subnet.canisters[canister].logs]
     assert b"in the timer" in logs[-1]
 
 
@@ -287,9 +287,9 @@ def test_a_response_can_be_read_for_five_minutes_even_after_the_expiry(ic: Drive
     request = ic.submit(canister, "update", u.reply())
     assert isinstance(request, bytes)
     ic.response(request)
-    ic.advance_time(scheduler.RESPONSE_LIFETIME // 10**9 - 1)  # the expiry was after four minutes
+    ic.advance_time(ticks.RESPONSE_LIFETIME // 10**9 - 1)  # the expiry was after four minutes
     ic.tick()
-    assert ic.network.scheduler.requests[request].status == "replied"
+    assert ic.network.subnet.requests[request].status == "replied"
 
 
 def test_a_request_is_forgotten_after_its_expiry_and_five_minutes(ic: Driver, canister: bytes) -> None:
@@ -298,7 +298,7 @@ def test_a_request_is_forgotten_after_its_expiry_and_five_minutes(ic: Driver, ca
     ic.response(request)
     ic.advance_time(600)
     ic.tick()
-    assert request not in ic.network.scheduler.requests
+    assert request not in ic.network.subnet.requests
     path = [b"request_status", request]
     assert hash_tree.lookup([*path, b"status"], ic.network.state_tree()) is hash_tree.ABSENT
 
@@ -307,7 +307,7 @@ def test_a_request_that_has_not_expired_is_done_when_its_response_is_forgotten(i
     request = ic.submit(canister, "update", u.reply())
     assert isinstance(request, bytes)
     ic.response(request)
-    ic.network.scheduler.requests[request].expiry += 600 * 10**9
+    ic.network.subnet.requests[request].expiry += 600 * 10**9
     ic.advance_time(400)
     ic.tick()
     tree = ic.network.state_tree()

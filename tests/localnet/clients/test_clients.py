@@ -109,12 +109,12 @@ def test_python_clients(served: Served, module_file: Path, client: Callable[[str
     manage("install_code", {**code, "mode": {"upgrade": None}}, canister)
     assert send("query", canister, "value", empty, canister)[0]["value"] == 0
     manage("update_settings", {**own, "settings": {"freezing_threshold": 1_234_567}}, canister)
-    state = served.network.scheduler.canisters[own["canister_id"]].state
+    state = served.network.subnet.canisters[own["canister_id"]].state
     assert state.settings.freezing_threshold == 1_234_567
     assert state.settings.controllers == [user]
     manage("stop_canister", own, canister)
     manage("delete_canister", own, canister)
-    assert own["canister_id"] not in served.network.scheduler.canisters
+    assert own["canister_id"] not in served.network.subnet.canisters
 
 
 # Clients from npm.
@@ -180,4 +180,4 @@ def test_the_icp_command(served: Served, module_file: Path, tmp_path: Path) -> N
     assert "Status: Running" in icp("canister", "status", canister)
     icp("canister", "stop", canister)
     icp("canister", "delete", canister, "--no-recover-cycles")
-    assert principal.from_text(canister) not in served.network.scheduler.canisters
+    assert principal.from_text(canister) not in served.network.subnet.canisters

@@ -1,0 +1,47 @@
+"""What canisters pay while time passes, and whether they can pay what comes."""
+
+from __future__ import annotations
+
+from . import cycles, rejections
+from .canister import Canister
+from .errors import Reject
+from .subnet import Step
+
+
+def out_of_cycles(canister: Canister, price: int) -> Reject | None:
+    """The rejection of what costs `price`, if the balance above the freezing threshold is less."""
+    missing = missing_cycles(canister, price)
+    return rejections.out_of_cycles(canister.name, missing) if missing > 0 else None
+
+
+def missing_cycles(canister: Canister, price: int) -> int:
+    """The cycles that a canister lacks to pay `price` without being frozen; not positive if it lacks none."""
+    frozen = max(0, canister.freezing_threshold() - canister.state.reserved)
+    return frozen + price - canister.state.cycles
+
+
+def charge_storage(step: Step, canister: Canister) -> None:
+    """Takes what the canister owes for storage and compute since the last time.
+
+    That is not written by itself: after a restart the same is taken again.
+    """
+    state, now = canister.state, step.subnet.clock.now()
+    duration = now - state.charged_until
+    if duration < cycles.SECOND:
+        return
+    size = max(state.memory_size(), state.settings.memory_allocation)
+    price = cycles.storage(size, duration) + cycles.compute(state.settings.compute_allocation, duration)
+    state.charged_until = now
+    from_reserved = min(price, state.reserved)
+    state.reserved -= from_reserved
+    state.burned += from_reserved + min(price - from_reserved, state.cycles)
+    state.cycles = max(0, state.cycles - (price - from_reserved))
+
+
+def burn(step: Step, canister: Canister, price: int) -> None:
+    """Takes `price` cycles, or all there are."""
+    state = canister.state
+    price = min(price, state.cycles)
+    state.cycles -= price
+    state.burned += price
+    step.touch(canister)

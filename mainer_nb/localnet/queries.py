@@ -1,0 +1,69 @@
+"""Query calls of one canister, on its committed state (IC interface specification, section "Query call").
+
+Queries whose calls are answered within them are in `composite`.
+"""
+
+from __future__ import annotations
+
+from ..protocol import principal
+from . import canister as limits
+from . import rejections
+from .canister import Outcome
+from .charging import missing_cycles
+from .errors import Failure, Reject, Reply, Response
+from .state import CanisterStatus
+from .subnet import Step, Subnet
+from .system_api import EntryPoint, Input
+
+
+def refusal(subnet: Subnet, canister_id: bytes, method: str) -> Reject | None:
+    """Why a query call of a method is not executed at all; None if it is."""
+    name, canister = principal.to_text(canister_id), subnet.canisters.get(canister_id)
+    if canister is None:
+        return rejections.not_found(name)
+    if canister.state.status is CanisterStatus.STOPPED:
+        return rejections.no_context_for_queries(name)
+    if canister.state.status is CanisterStatus.STOPPING:
+        return rejections.not_running(name, canister.state.status)
+    if canister.compiled is None:
+        return rejections.empty(name)
+    if canister.compiled.info.method_kind(method) not in ("query", "composite_query"):
+        return rejections.no_method(name, "query", method)
+    return rejections.frozen_for_queries(name) if missing_cycles(canister, 0) > 0 else None
+
+
+def is_composite(subnet: Subnet, canister_id: bytes, method: str) -> bool:
+    """Whether a method is a composite query method."""
+    canister = subnet.canisters.get(canister_id)
+    compiled = canister.compiled if canister is not None else None
+    return compiled is not None and compiled.info.method_kind(method) == "composite_query"
+
+
+def execute(subnet: Subnet, canister_id: bytes, method: str, given: Input) -> tuple[Response, Outcome | None]:
+    """Executes a query method, not a composite one, and forgets what it changed.
+
+    Returns:
+        The response, and what the execution left behind if there was one.
+    """
+    refused = refusal(subnet, canister_id, method)
+    if refused is not None:
+        return refused, None
+    canister, export = subnet.canisters[canister_id], f"canister_query {method}"
+    try:
+        outcome = canister.query(EntryPoint.QUERY, export, given, subnet.info, subnet.clock.now(), limits.QUERY_LIMIT)
+    except Failure as failure:
+        return failure.reject, None
+    if outcome.trap is not None:
+        return rejections.trapped_in(canister.name, outcome.trap), outcome
+    return outcome.execution.effects.answer or rejections.silent_query(canister.name), outcome
+
+
+def count(step: Step, canister_id: bytes, request_size: int, response: Response, outcome: Outcome) -> None:
+    """Counts a user's query call in the canister's ``query_stats``."""
+    canister = step.subnet.canisters.get(canister_id)
+    if canister is not None and outcome.trap is None:
+        stats = canister.state.query_stats
+        stats.calls += 1
+        stats.instructions += outcome.instructions
+        stats.request_bytes += request_size
+        stats.response_bytes += len(response.data) if isinstance(response, Reply) else 0
