@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import shlex
 import shutil
 import sys
@@ -35,8 +36,24 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(arguments.do(arguments))
     except (MainerError, server.ServerError) as error:
-        print(f"mainer-nb: {error}", file=sys.stderr)
-        return 1
+        progress.say(f"mainer-nb: {error}", sys.stderr)
+    except OSError as error:
+        progress.say(f"mainer-nb: {error.filename or 'the system'}: {error.strerror or error}", sys.stderr)
+    except KeyboardInterrupt:
+        progress.say("mainer-nb: stopped by Ctrl-C", sys.stderr)
+        return 130
+    finally:
+        _let_go()
+    return 1
+
+
+def _let_go() -> None:
+    """What could not be written stays unwritten: Python would complain about it when it ends, and change the status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,12 +94,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _init(arguments: argparse.Namespace) -> int:
     for name, files in init.project(arguments.folder).items():
-        print(f"{arguments.folder / name}: {', '.join(files)}")
-    print("\nNext:")
+        progress.say(f"{arguments.folder / name}: {', '.join(files)}", sys.stdout)
+    progress.say("\nNext:", sys.stdout)
     if arguments.folder.resolve() != Path.cwd():
-        print(f"  cd {shlex.quote(str(arguments.folder))}")
-    print(f"  {_command('mainer-nb') + ' run':<26}  # all notebooks, in order, into one report")
-    print(f"  {_command('jupyter') + ' lab notebooks':<26}  # or open them, to click and change")
+        progress.say(f"  cd {shlex.quote(str(arguments.folder))}", sys.stdout)
+    progress.say(f"  {_command('mainer-nb') + ' run':<26}  # all notebooks, in order, into one report", sys.stdout)
+    progress.say(f"  {_command('jupyter') + ' lab notebooks':<26}  # or open them, to click and change", sys.stdout)
     return 0
 
 
@@ -92,28 +109,30 @@ def _command(name: str) -> str:
 
 
 def _net_start(arguments: argparse.Namespace) -> int:
-    print(_where(network.start_embedded(arguments.port, arguments.outcalls)))
+    progress.say(_where(network.start_embedded(arguments.port, arguments.outcalls)), sys.stdout)
     return 0
 
 
 def _net_status(_: argparse.Namespace) -> int:
     info = server.status(places.state())
     if info is None:
-        print("network local is not running; start it with `mainer-nb net start`")
+        progress.say("network local is not running; start it with `mainer-nb net start`", sys.stdout)
         return 1
-    print(f"{_where(info)}\nroot key: {info.root_key}")
+    progress.say(f"{_where(info)}\nroot key: {info.root_key}", sys.stdout)
     return 0
 
 
 def _net_stop(_: argparse.Namespace) -> int:
     stopped = server.stop(places.state())
-    print("network local is stopped; its state is kept" if stopped else "network local is not running")
+    progress.say(
+        "network local is stopped; its state is kept" if stopped else "network local is not running", sys.stdout
+    )
     return 0
 
 
 def _net_reset(_: argparse.Namespace) -> int:
     server.reset(places.state())
-    print("network local is stopped and its state removed, canister ids included")
+    progress.say("network local is stopped and its state removed, canister ids included", sys.stdout)
     return 0
 
 
@@ -125,14 +144,23 @@ def _run(arguments: argparse.Namespace) -> int:
     parameters |= {name: value for name in named if (value := getattr(arguments, name)) is not None}
     result = run.run(arguments.notebooks, parameters, arguments.output, progress.auto())
     for notebook in result.notebooks:
-        print(f"{notebook.name:<12} {notebook.status:<8} {notebook.seconds:6.1f} s")
+        progress.say(f"{notebook.name:<12} {notebook.status:<8} {notebook.seconds:6.1f} s", sys.stdout)
     where = result.summary["network"]
     if where["name"] == network.LOCAL and where["url"]:
-        print(f"network local still runs at {where['url']}; its state is kept. Stop it with `{sys.argv[0]} net stop`")
-    print(f"report: {result.folder / run.REPORT}")
+        progress.say(
+            f"network local still runs at {where['url']}; its state is kept. Stop it with `{sys.argv[0]} net stop`",
+            sys.stdout,
+        )
+    reported = (result.folder / run.REPORT).is_file()
+    if reported:
+        progress.say(f"report: {result.folder / run.REPORT}", sys.stdout)
     if not result.ok:
-        print(f"mainer-nb: {result.failure}", file=sys.stderr)
-    return 0 if result.ok else 1
+        progress.say(f"mainer-nb: {result.failure}", sys.stderr)
+    for problem in result.summary["problems"] if result.ok or not reported else ():
+        progress.say(f"mainer-nb: {problem}", sys.stderr)
+    if result.signal:
+        return 128 + result.signal
+    return 0 if result.ok and reported else 1
 
 
 def _value(name: str, text: str) -> Any:

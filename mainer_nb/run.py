@@ -16,14 +16,17 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
 import nbformat
@@ -43,6 +46,9 @@ RUNS = "runs"
 LATEST = "latest"
 REPORT = "report.html"
 SUMMARY = "summary.json"
+PATHS = {"model", "identity"}  # parameters that may be the path of a file
+ENDINGS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP (the terminal was closed)"}
+SECONDS_TO_END = 10.0  # that a cell has when the run is stopped
 
 
 @dataclass(frozen=True)
@@ -58,15 +64,16 @@ class NotebookRun:
 
 @dataclass(frozen=True)
 class Result:
-    """A run: its folder, and what became of each notebook."""
+    """A run: its folder, what became of each notebook, and the number of the signal that stopped it, if one did."""
 
     folder: Path
     notebooks: tuple[NotebookRun, ...]
     summary: dict[str, Any] = field(repr=False)
+    signal: int = 0
 
     @property
     def ok(self) -> bool:
-        return all(notebook.status == "ok" for notebook in self.notebooks)
+        return not self.signal and all(notebook.status == "ok" for notebook in self.notebooks)
 
     @property
     def failure(self) -> str:
@@ -74,7 +81,7 @@ class Result:
         for notebook in self.notebooks:
             if notebook.status == "failed":
                 return f"{notebook.name} failed in {notebook.cell}:\n{notebook.error}"
-        return ""
+        return f"stopped by {ENDINGS[signal.Signals(self.signal)]}" if self.signal else ""
 
 
 def run(
@@ -97,36 +104,130 @@ def run(
     checked = {name: value for path in paths for name, value in known[path].items()} | given
     check(**{name: checked[name] for name in DECLARED if name in checked})
 
+    for name in PATHS & given.keys():
+        given[name] = _absolute(given[name])
     begun = datetime.now(UTC)
-    folder = _new_folder(output or places.project() / RUNS, begun)
+    folder = _new_folder(places.given(output) if output else places.project() / RUNS, begun)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("MAINER_NB_PROGRESS", "lines")  # of the kernels: their lines are shown by our own face
-    done: list[NotebookRun] = []
-    with PrestartedKernels(paths) as kernels:
-        if any("network" in known[path] for path in paths):
-            _start_network(given)
-        for path in paths:
-            if any(notebook.status == "failed" for notebook in done):
-                done.append(NotebookRun(path.stem, "not run"))
-            else:
-                chosen = {name: value for name, value in given.items() if name in known[path]}
-                done.append(_run_one(path, folder / path.name, chosen, kernels, progress or Silent()))
-    summary = _summary(begun, done, given)
-    (folder / SUMMARY).write_text(
-        # a character that UTF-8 does not have, as in odd file names, becomes what JSON writes for it: \udcff
-        json.dumps(summary, indent=2, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-        errors="backslashreplace",
-    )
-    (folder / REPORT).write_text(report.page([folder / path.name for path in paths], summary), encoding="utf-8")
-    _point_to(folder)
-    return Result(folder, tuple(done), summary)
+    work = _Work(paths, known, given, folder, progress or Silent())
+    with _Signals(work) as signals:
+        done = work.finish()
+    return _leave(folder, begun, done, given, signals.number)
+
+
+class _Work:
+    """The notebooks run one after the other, in a thread, so that signals find the main one waiting."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        known: Mapping[Path, Mapping[str, Any]],
+        given: Mapping[str, Any],
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self.paths, self.known, self.given, self.folder, self.progress = paths, known, given, folder, progress
+        self.done: list[NotebookRun] = []
+        self.kernels: PrestartedKernels | None = None
+        self.stopped = threading.Event()
+        self.why = ""
+
+    def finish(self) -> list[NotebookRun]:
+        """Run them; what became of each."""
+        thread = threading.Thread(target=self._run, name="notebooks")
+        thread.start()
+        thread.join()
+        return self.done
+
+    def stop(self, why: str, number: signal.Signals) -> None:
+        """Let nothing more begin, and send a signal to what runs."""
+        self.why = why
+        self.stopped.set()
+        if self.kernels:
+            self.kernels.interrupt(number)
+
+    def _run(self) -> None:
+        try:
+            self._run_all()
+        except Exception as error:  # such as a kernel that cannot be started
+            name = self.paths[len(self.done)].stem if len(self.done) < len(self.paths) else self.paths[-1].stem
+            self.done.append(NotebookRun(name, "failed", 0.0, "starting", _unexpected(error)))
+        for path in self.paths[len(self.done) :]:
+            self.done.append(NotebookRun(path.stem, "not run"))
+
+    def _run_all(self) -> None:
+        with PrestartedKernels(self.paths) as self.kernels:
+            if any("network" in self.known[path] for path in self.paths):
+                _start_network(self.given)
+            for path in self.paths:
+                if self.stopped.is_set():
+                    return
+                chosen = {name: value for name, value in self.given.items() if name in self.known[path]}
+                notebook = _run_one(path, self.folder / path.name, chosen, self.kernels, self.progress)
+                if self.stopped.is_set() and notebook.status == "failed":
+                    notebook = replace(notebook, error=self.why)
+                self.done.append(notebook)
+                if notebook.status == "failed":
+                    return
+
+
+class _Signals:
+    """While notebooks run, a signal to end interrupts the cell that runs, as a person would; ten seconds later, or the
+    second time, its kernel is killed.
+    """
+
+    def __init__(self, work: _Work) -> None:
+        self.work = work
+        self.number = 0
+        self.before: dict[signal.Signals, Any] = {}
+        self.patience = threading.Timer(SECONDS_TO_END, self._kill)
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._got) for number in ENDINGS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.patience.cancel()
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _got(self, number: int, _: FrameType | None) -> None:
+        if self.number:
+            self._kill()
+            return
+        self.number = number
+        self.work.stop(f"stopped by {ENDINGS[signal.Signals(number)]}", signal.SIGINT)
+        self.patience.daemon = True
+        self.patience.start()
+
+    def _kill(self) -> None:
+        self.work.stop(self.work.why, signal.SIGKILL)
+
+
+def _absolute(value: Any) -> Any:
+    """A parameter that is the path of a file, as it is called in any working directory; a name as it is."""
+    if not isinstance(value, str | Path):
+        return value
+    text = str(value)
+    if isinstance(value, Path) or "/" in text or text.startswith("~") or text.endswith(".pem"):
+        return str(places.given(text))
+    if text.endswith(".gguf") and not (places.files() / text).exists() and Path(text).is_file():
+        return str(Path(text).absolute())
+    return text
 
 
 def _defaults(path: Path) -> dict[str, Any]:
     """The parameters of a notebook with their values."""
+    try:
+        found = papermill.inspect_notebook(str(path))
+    except (OSError, ValueError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
+        raise ArgumentError(f"{path} is not a notebook that can be run: {error}") from error
     values: dict[str, Any] = {}
-    for name, parameter in papermill.inspect_notebook(str(path)).items():
+    for name, parameter in found.items():
         with suppress(ValueError, SyntaxError):  # of somebody's own notebook: computed
             values[name] = None
             values[name] = ast.literal_eval(parameter["default"])
@@ -203,8 +304,8 @@ def _run_one(
             where = _cell_name(nbformat.read(executed, as_version=4))
             message = report.last_message(error.ename, error.evalue)
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
-        except RuntimeError as error:  # such as nbclient's DeadKernelError
-            message = report.last_message(type(error).__name__, str(error))
+        except Exception as error:  # such as nbclient's DeadKernelError, or a disk that is full
+            message = _unexpected(error)
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, f'a cell of "{heading}"', message)
     return NotebookRun(path.stem, "ok", time.monotonic() - begun)
 
@@ -256,7 +357,55 @@ def _cell_name(executed: Any) -> str:
     return "a cell"
 
 
-# --- the folder ---
+# --- what is left of a run ---
+
+
+def _leave(folder: Path, begun: datetime, done: Sequence[NotebookRun], given: Mapping[str, Any], number: int) -> Result:
+    """Write summary and report; what cannot be asked or written is said in the summary's problems."""
+    summary = _summary(begun, done, given)
+    if number:
+        summary["status"] = "stopped"
+    executed = [folder / f"{notebook.name}.ipynb" for notebook in done]
+
+    def attempt(action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:
+            summary["problems"].append(_unexpected(error))
+
+    def write_report() -> None:
+        (folder / REPORT).write_text(_page(executed, summary), encoding="utf-8", errors="backslashreplace")
+
+    def write_summary() -> None:
+        # a character that UTF-8 does not have, as in odd file names, becomes an escape of JSON
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        (folder / SUMMARY).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    for action in (
+        partial(folder.mkdir, parents=True, exist_ok=True),
+        write_report,
+        partial(_point_to, folder),
+        write_summary,
+    ):
+        attempt(action)
+    return Result(folder, tuple(done), summary, number)
+
+
+def _page(executed: Sequence[Path], summary: dict[str, Any]) -> str:
+    """The report; if the notebooks cannot be shown in it, one without them."""
+    try:
+        return report.page(executed, summary)
+    except Exception as error:
+        summary["problems"].append(f"the report lacks the notebooks: {_unexpected(error)}")
+        return report.page([], summary)
+
+
+def _unexpected(error: BaseException) -> str:
+    if isinstance(error, MainerError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return places.unwritable(Path(os.fsdecode(error.filename)), error, "name another folder with --output")
+    return report.last_message(type(error).__name__, str(error))
 
 
 def _new_folder(runs: Path, begun: datetime) -> Path:
@@ -274,16 +423,19 @@ def _new_folder(runs: Path, begun: datetime) -> Path:
 
 
 def _point_to(folder: Path) -> None:
-    """Make `latest` beside the folder point to it; where there are no symbolic links, a copy."""
-    latest = folder.parent / LATEST
-    if latest.is_symlink() or latest.is_file():
-        latest.unlink()
-    elif latest.is_dir():
-        shutil.rmtree(latest)
+    """Make `latest` beside the folder point to it, at once, since other runs do the same. Where there are no symbolic
+    links it is a copy.
+    """
+    latest, draft = folder.parent / LATEST, folder.parent / f".{LATEST}-{folder.name}"
+    with suppress(FileNotFoundError):
+        draft.unlink()
     try:
-        latest.symlink_to(folder.name, target_is_directory=True)
+        draft.symlink_to(folder.name, target_is_directory=True)
     except OSError:
-        shutil.copytree(folder, latest)
+        shutil.copytree(folder, draft)
+    if latest.is_dir() and not latest.is_symlink():  # a copy from before
+        shutil.rmtree(latest, ignore_errors=True)
+    draft.replace(latest)
 
 
 # --- the summary ---
@@ -296,8 +448,8 @@ def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[s
     def ask(question: Callable[[], Any]) -> Any:
         try:
             return question()
-        except MainerError as error:
-            problems.append(str(error))
+        except Exception as error:
+            problems.append(_unexpected(error))
             return None
 
     def canister_ids() -> dict[str, str | None]:
