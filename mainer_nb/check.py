@@ -83,7 +83,11 @@ def check(net: Network, mainer: Mainer) -> Check:
 
 
 def check_all(net: Network, mainers: list[Mainer] | None = None) -> list[Check]:
-    """Ask these mAIners (None: all there are), several at once. Raises as `create.mainers`."""
+    """Ask several mAIners at once; errors as of `create.mainers`.
+
+    Args:
+        mainers: None: all there are.
+    """
     asked = create.mainers(net) if mainers is None else mainers
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda mainer: check(net, mainer), asked))

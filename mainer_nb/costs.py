@@ -35,8 +35,13 @@ QUESTION = "What is the capital of France?"
 
 @dataclass(frozen=True)
 class Cost:
-    """What one `unit` costs. `instructions`: wasm instructions, None where only the balance tells; `cycles`: spent;
-    `kept`: cycles given along that stay a balance; `note`: what is in it.
+    """What one `unit` costs.
+
+    Attributes:
+        instructions: wasm instructions; None where only the balance tells.
+        cycles: spent.
+        kept: cycles given along that stay a balance.
+        note: what is in it.
     """
 
     unit: str
@@ -55,7 +60,11 @@ class Costs:
     entries: tuple[Cost, ...]
 
     def of(self, unit: str) -> Cost:
-        """The cost of a unit. Raises KeyError for an unknown one."""
+        """The cost of a unit.
+
+        Raises:
+            KeyError: there is no such unit.
+        """
         for entry in self.entries:
             if entry.unit == unit:
                 return entry
@@ -88,9 +97,14 @@ def budget(costs: Costs, prompt_tokens: int, answer_tokens: int) -> list[Budget]
 
 
 def measure(model: str | Path | None = None, progress: Progress | None = None) -> Costs:
-    """Upload `model` (None: the default), make a mAIner and its LLM, ask it, and see what each took.
+    """Upload a model, make a mAIner and its LLM, ask it, and see what each took.
 
-    Raises ArtifactError for a missing or corrupt model, NetworkError if no network can be started.
+    Args:
+        model: None: the default one.
+
+    Raises:
+        ArtifactError: the model is missing or damaged.
+        NetworkError: no network can be started.
     """
     gguf = artifacts.model(model, progress)
     with _own_network() as net:

@@ -39,8 +39,9 @@ UPLOAD_STEP = "notebooks/02_upload.ipynb (in Python: mainer_nb.upload.upload_all
 class Mainer:
     """A mAIner: its controller and what belongs to it, ids and principals as text.
 
-    `name`: what people call it, its type and a number in the order of creation, such as "ShareAgent 2";
-    `share_service_id`: of a ShareAgent, the controller id of the ShareService it uses.
+    Attributes:
+        name: what people call it: its type and a number in the order of creation, such as "ShareAgent 2".
+        share_service_id: of a ShareAgent, the controller id of the ShareService that it uses.
     """
 
     name: str
@@ -65,10 +66,16 @@ class Plan:
 def create_mainer(
     net: Network, kind: Kind, share_service: str | None = None, progress: Progress | None = None
 ) -> Mainer:
-    """Create a mAIner controller of this type, owned by the caller; a ShareAgent for the `share_service` it uses.
+    """Create a mAIner controller, owned by the caller.
 
-    Raises ArgumentError (unknown type, malformed id), PreconditionError (creator not deployed, controller wasm not
-    uploaded), CanisterError: Other "step <name>: <reason>" if a step failed, after which nothing of it is left.
+    Args:
+        kind: its type.
+        share_service: of a ShareAgent, the controller id of the ShareService that it uses.
+
+    Raises:
+        ArgumentError: an unknown type or a malformed id.
+        PreconditionError: the creator is not deployed, or has no controller wasm.
+        CanisterError: Other "step <name>: <reason>", if a step failed; nothing of it is left.
     """
     if kind not in KINDS:
         raise ArgumentError(f"unknown mAIner type '{kind}': choose one of {', '.join(KINDS)}")
@@ -83,10 +90,16 @@ def create_mainer(
 def add_llm(
     net: Network, controller_id: str, model: ModelVariant | None = None, progress: Progress | None = None
 ) -> str:
-    """Create an LLM for the mAIner controller (Own or ShareService); its canister id.
+    """Create an LLM for a mAIner controller (Own or ShareService), which takes as long as loading the model.
 
-    `model`: an AvailableModels value, None: the model uploaded last. Takes as long as loading the model does.
-    Raises as `create_mainer`; CanisterError for a ShareAgent or an unknown controller.
+    Args:
+        model: an AvailableModels value; None: the model uploaded last.
+
+    Returns:
+        Its canister id.
+
+    Raises:
+        CanisterError: the controller is a ShareAgent or unknown; further errors as of `create_mainer`.
     """
     to_principal(controller_id, "id of the mAIner controller")
     creator = _creator(net, "LlmModel")
@@ -123,9 +136,13 @@ def name(net: Network, controller_id: str) -> str:
 
 
 def required(net: Network, *kinds: Kind) -> list[Mainer]:
-    """The mAIners that the creator made, with at least one of each of these types (none given: at least one).
+    """The mAIners that the creator made.
 
-    Raises PreconditionError if there is none, saying what to run.
+    Args:
+        kinds: the types of which there must be at least one; none given: at least one of any.
+
+    Raises:
+        PreconditionError: there is none; the error says what to run.
     """
     found = mainers(net)
     missing = [kind for kind in kinds if kind not in {mainer.kind for mainer in found}]
@@ -136,7 +153,11 @@ def required(net: Network, *kinds: Kind) -> list[Mainer]:
 
 
 def mainer(net: Network, controller_id: str) -> Mainer:
-    """The mAIner with this controller. Raises ArgumentError if the creator did not make it."""
+    """The mAIner with this controller.
+
+    Raises:
+        ArgumentError: the creator did not make it.
+    """
     known = mainers(net)
     for mainer in known:
         if mainer.controller_id == controller_id:
@@ -146,10 +167,12 @@ def mainer(net: Network, controller_id: str) -> Mainer:
 
 
 def ensure(net: Network, plan: Plan, progress: Progress | None = None) -> list[Mainer]:
-    """Create what is missing of the population in `plan`; all mAIners of it, Own first, then services, then agents.
+    """Create what is missing of the population in `plan`; errors as of `create_mainer` and `add_llm`.
 
     What exists is used: running this twice makes nothing new. Agents are spread over the services in turn.
-    Raises as `create_mainer` and `add_llm`.
+
+    Returns:
+        All mAIners of the plan: Own first, then services, then agents.
     """
     if plan.agents and not plan.services:
         raise ArgumentError(f"{plan.agents} ShareAgents need a ShareService: ask for at least one")

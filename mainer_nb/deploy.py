@@ -31,8 +31,13 @@ CYCLES = {GAME_STATE: 100 * TRILLION, CREATOR: 2_000 * TRILLION}
 
 @dataclass(frozen=True)
 class Deployed:
-    """A deployed canister. `action`: what was done; `module_hash`: sha256 of its wasm, hex; `memory`: bytes;
-    `health`: the status code it answered.
+    """A deployed canister.
+
+    Attributes:
+        action: what was done.
+        health: the status code that it answered.
+        module_hash: the sha256 of its wasm as hex.
+        memory: bytes.
     """
 
     role: str
@@ -48,12 +53,18 @@ class Deployed:
 def deploy(net: Network, mode: Mode = "auto", progress: Progress | None = None) -> list[Deployed]:
     """Deploy both canisters, check their health and register each with the other.
 
-    Modes: "install" into new or empty canisters, "reinstall" over what is there (its state is lost), "upgrade" what is
-    there (its state is kept), "auto" whichever of install, upgrade or nothing is due. On development networks canisters
-    are created with cycles and topped up, and the caller becomes an official Challenger and Judge.
+    On development networks canisters are created with cycles and topped up, and the caller becomes an official
+    Challenger and Judge.
 
-    Raises ArgumentError for another mode, PreconditionError if the mode does not fit what is there or the caller is no
-    controller, ArtifactError; nothing is changed then. RejectError if a canister's code refuses.
+    Args:
+        mode: "install" into new or empty canisters; "reinstall" over what is there, whose state is lost; "upgrade" what
+            is there, whose state is kept; "auto": whichever of install, upgrade or nothing is due.
+
+    Raises:
+        ArgumentError: another mode.
+        PreconditionError: the mode does not fit what is there, or the caller is no controller.
+        ArtifactError: a file is missing or damaged. Up to here nothing is changed.
+        RejectError: a canister's code refuses.
     """
     if mode not in MODES:
         raise ArgumentError(f"unknown mode '{mode}': choose one of {', '.join(MODES)}")
@@ -71,7 +82,12 @@ def deploy(net: Network, mode: Mode = "auto", progress: Progress | None = None) 
 
 
 def deployed(net: Network) -> list[Deployed]:
-    """Both canisters as they are. Raises PreconditionError if they are not deployed, NetworkReset if they are gone."""
+    """Both canisters as they are.
+
+    Raises:
+        PreconditionError: they are not deployed.
+        NetworkReset: they are gone.
+    """
     return [_deployed(net, role, "unchanged") for role in CYCLES]
 
 
@@ -86,7 +102,11 @@ def register(net: Network) -> None:
 
 
 def _action(net: Network, role: str, wasm: Artifact, mode: Mode) -> Action:
-    """What has to be done with the canister of this role; raises PreconditionError where the mode does not allow it."""
+    """What has to be done with the canister of this role.
+
+    Raises:
+        PreconditionError: the mode does not allow it.
+    """
     known = net.ids.get(role)
     if known is None or not management.exists(net.agent, known):
         if mode in ("upgrade", "reinstall"):

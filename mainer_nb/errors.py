@@ -139,8 +139,10 @@ REMEDIES = {
 class CanisterError(CallError):
     """A canister answered `Err`.
 
-    `canister_id` (text), `method`, `variant`: the name of the `Err` case ("" if `Err` is no variant), `value`: its
-    payload as plain Python (None if it has none).
+    Attributes:
+        canister_id: text.
+        variant: the name of the `Err` case; "" if `Err` is no variant.
+        value: its payload as plain Python; None if it has none.
     """
 
     def __init__(self, canister_id: str, method: str, variant: str, value: Any, canister_name: str = "") -> None:

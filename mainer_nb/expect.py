@@ -22,7 +22,11 @@ from .upload import StoredFile, Uploaded
 
 
 def that(condition: object, message: str) -> None:
-    """Raises ExpectationFailed with `message` unless the condition holds."""
+    """Check a condition.
+
+    Raises:
+        ExpectationFailed: it does not hold; the text is `message`.
+    """
     if not condition:
         raise ExpectationFailed(message)
 

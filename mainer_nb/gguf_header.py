@@ -101,7 +101,9 @@ class Header:
 def read(path: Path) -> Header:
     """The header of the gguf file at `path`.
 
-    Raises ArtifactMissing if there is no such file, ArtifactCorrupt if it is not a whole gguf file.
+    Raises:
+        ArtifactMissing: there is no such file.
+        ArtifactCorrupt: it is not a whole gguf file.
     """
     with _mapped(path) as data:
         return _Cursor(data, path).header()

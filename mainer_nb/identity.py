@@ -47,7 +47,9 @@ class Identity(ic.Identity):
     """An ic-py Identity that signs with `cryptography` (about 0.1 ms instead of several) and shows no secret in its
     repr.
 
-    `name`: what to call it; `key`: its private key, None for the anonymous identity.
+    Args:
+        key: the private key; None for the anonymous identity.
+        name: what to call it.
     """
 
     def __init__(self, key: PrivateKey | None, name: str = "") -> None:
@@ -119,7 +121,8 @@ class Identity(ic.Identity):
     def from_pem(pem: str | bytes, name: str = "") -> Identity:
         """The identity of a PEM text: Ed25519 (PKCS#8 v1 or v2), secp256k1 or prime256v1 (PKCS#8 or SEC1).
 
-        Raises IdentityError for an encrypted key, another kind of key, or no key.
+        Raises:
+            IdentityError: the key is encrypted or of another kind, or there is none.
         """
         return Identity(_private_key(pem.encode() if isinstance(pem, str) else pem, name or "the PEM text"), name)
 
@@ -220,10 +223,15 @@ def _of_icp_cli() -> list[Known]:
 
 
 def load(name: str | Path | None = None) -> Identity:
-    """The identity of this name or file; None is the development identity, made on first use.
+    """The identity of this name or file.
 
-    What icp-cli keeps in the keyring is asked of its command `icp`, and the system may ask you to unlock the keyring.
-    Raises IdentityError if there is none, or it is encrypted or not a key for the IC.
+    What icp-cli keeps in the keyring is asked of its command `icp`; the system may then ask you to unlock the keyring.
+
+    Args:
+        name: None: the development identity, which is made on first use.
+
+    Raises:
+        IdentityError: there is none, or it is encrypted, or it is not a key for the IC.
     """
     if name is None or str(name) == DEVELOPMENT:
         return _development()
@@ -311,7 +319,8 @@ def _development() -> Identity:
 def _keep(key: bytes, path: Path) -> None:
     """Write a new key: complete before it gets its name, and never in place of one that another process made meanwhile.
 
-    Raises OSError.
+    Raises:
+        OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.NamedTemporaryFile(dir=path.parent) as draft:  # its mode is 0600

@@ -18,9 +18,12 @@ CONTENT = {"notebooks": ("*.ipynb",), "files": ("*_canister.wasm", "*.did", "man
 def project(folder: Path) -> dict[str, list[str]]:
     """Make a project of this folder, which must be empty or not exist.
 
-    Returns the names of the files made, by the name of their folder.
-    Raises ArgumentError, before anything is made, for a project, a folder with content, or a file; and with nothing
-    left behind, if the folder cannot be written.
+    Returns:
+        The names of the files made, by the name of their folder.
+
+    Raises:
+        ArgumentError: it is a project, a folder with content, or a file, and nothing is made; or it cannot be written,
+            and nothing is left behind.
     """
     _check(folder)
     is_new = not folder.exists()

@@ -63,8 +63,12 @@ BASE_MODEL = PromptFormat(
 class Model:
     """A gguf file described.
 
-    `size`: bytes; `parameters`: how many numbers; `context`: tokens it was trained for; `variant`: its AvailableModels
-    value; `chat`: whether it has a chat template, else it is a base model.
+    Attributes:
+        size: bytes.
+        parameters: how many numbers it has.
+        context: tokens that it was trained for.
+        variant: its AvailableModels value.
+        chat: whether it has a chat template; else it is a base model.
     """
 
     file: Path
@@ -82,7 +86,9 @@ class Model:
 def describe(path: Path) -> Model:
     """Describe the gguf file at `path`.
 
-    Raises ArtifactMissing, ArtifactCorrupt (not a whole gguf file, or a chat template that cannot be used).
+    Raises:
+        ArtifactMissing: there is no such file.
+        ArtifactCorrupt: it is not a whole gguf file, or has a chat template that cannot be used.
     """
     from . import gguf_header
 

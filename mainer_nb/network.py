@@ -60,8 +60,10 @@ class IdsFile:
 class Config:
     """A network that could be connected to.
 
-    `url` is None for the embedded network, which has one once it runs; `root_key` None means "ask the network".
-    `ids`: the files of canister ids, the one to write first.
+    Attributes:
+        url: None for the embedded network, which has one once it runs.
+        ids: the files of canister ids, the one to write first.
+        root_key: DER; None: the network is to be asked.
     """
 
     name: str
@@ -108,7 +110,9 @@ class CanisterIds:
 class Network:
     """A network connected to, as one identity.
 
-    `mainnet`: cycles cost money and canisters are created with icp-cli or dfx; otherwise cycles are made from nothing.
+    Attributes:
+        mainnet: cycles cost money, and canisters are created with icp-cli or dfx; elsewhere cycles are made from
+            nothing.
     """
 
     name: str
@@ -137,7 +141,9 @@ class Network:
     def canister_id(self, name: str) -> str:
         """The id of the project's canister of this name (such as GAME_STATE) that exists on the network.
 
-        Raises PreconditionError if none was deployed here, NetworkReset if it is gone.
+        Raises:
+            PreconditionError: none was deployed here.
+            NetworkReset: it is gone.
         """
         known = self.ids.get(name)
         if not known:
@@ -150,7 +156,7 @@ class Network:
         return known
 
     def canister(self, name: str) -> Canister:
-        """The project's canister of this name; `files/NAME.did` is its interface. Raises as `canister_id`."""
+        """The project's canister of this name; `files/NAME.did` is its interface. Errors as of `canister_id`."""
         return Canister(self.agent, self.canister_id(name), places.files() / f"{name}.did", name)
 
     def canister_at(self, canister_id: str, name: str) -> Canister:
@@ -172,9 +178,14 @@ def known() -> list[Config]:
 
 
 def find(name: str) -> Config:
-    """The configuration of the network `name` or address.
+    """The configuration of a network.
 
-    Raises UnknownNetwork, listing the known ones; NetworkError if two tools have different networks of that name.
+    Args:
+        name: its name, or an address.
+
+    Raises:
+        UnknownNetwork: there is none; the error lists the known ones.
+        NetworkError: two tools have different networks of that name.
     """
     if re.match(r"https?://", name):
         return _of_address(name)
@@ -193,10 +204,18 @@ def find(name: str) -> Config:
 
 
 def connect(name: str = LOCAL, identity: str | Path | None = None, start: bool = True) -> Network:
-    """Connect to the network `name` (or address) as `identity` (name or PEM file; None: the development identity).
+    """Connect to a network.
 
-    The embedded network is started if it is not running, unless `start` is False.
-    Raises UnknownNetwork, NetworkNotRunning (saying how to start it), NetworkError, IdentityError.
+    Args:
+        name: its name, or an address.
+        identity: a name or a PEM file; None: the development identity.
+        start: whether the embedded network is started if it is not running.
+
+    Raises:
+        UnknownNetwork: there is no network of this name.
+        NetworkNotRunning: nothing answers; the error says how to start it.
+        NetworkError: the network cannot be used.
+        IdentityError: the identity cannot be used.
     """
     config = find(name)
     if config.source == "embedded":
@@ -226,9 +245,12 @@ def _embedded(config: Config, start: bool) -> Config:
 def start_embedded(port: int = 0, outcalls: bool | None = None) -> server.Info:
     """Start the embedded network as a background process, if it is not running; where it runs.
 
-    `port`: 0 for the one it had last time, or any free one.
-    `outcalls`: whether canisters can make HTTPS outcalls; None: as last time, at first not.
-    Raises NetworkError, saying for example which process holds the port.
+    Args:
+        port: 0: the one that it had last time, or any free one.
+        outcalls: whether canisters can make HTTPS outcalls; None: as last time, at first not.
+
+    Raises:
+        NetworkError: it cannot be started; the error says, for example, which process holds the port.
     """
     try:
         return server.start(places.state(), port, outcalls)

@@ -39,7 +39,12 @@ TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless tol
 
 @dataclass(frozen=True)
 class Challenge:
-    """A challenge of the Game State. `status`: Open, Closed, …; times in UTC."""
+    """A challenge of the Game State.
+
+    Attributes:
+        status: "Open", "Closed" and so on.
+        created: UTC, as all times here.
+    """
 
     challenge_id: str
     topic: str
@@ -66,8 +71,12 @@ class Queued:
 
 @dataclass(frozen=True)
 class Submission:
-    """An answer that was submitted. `submitted_by`: the mAIner; `status`: Submitted, Judging, Judged, …; `queued`: when
-    the mAIner took the challenge.
+    """An answer that was submitted.
+
+    Attributes:
+        submitted_by: the mAIner.
+        status: "Submitted", "Judging", "Judged" and so on.
+        queued: when the mAIner took the challenge, UTC.
     """
 
     submission_id: str
@@ -83,7 +92,12 @@ class Submission:
 
 @dataclass(frozen=True)
 class MainerFailure:
-    """A step of a mAIner that went wrong. `action`: what it was; `dropped`: whether the challenge was given up."""
+    """A step of a mAIner that went wrong.
+
+    Attributes:
+        action: what the step was.
+        dropped: whether the challenge was given up.
+    """
 
     action: str
     challenge_id: str
@@ -130,7 +144,11 @@ class Team:
 def open_challenge(net: Network, topic: str, question: str, seed: int = 1) -> Challenge:
     """Add a topic and a challenge on it to the Game State, as an official Challenger.
 
-    `seed`: nat32, of the question. Raises CanisterError: Unauthorized for others than its controllers and Challengers.
+    Args:
+        seed: of the question, a nat32.
+
+    Raises:
+        CanisterError: Unauthorized, if the caller is neither a controller nor a Challenger.
     """
     game_state = net.canister(GAME_STATE)
     added = game_state.addChallengeTopic({"challengeTopic": topic})
@@ -138,9 +156,13 @@ def open_challenge(net: Network, topic: str, question: str, seed: int = 1) -> Ch
 
 
 def open_challenges(net: Network, questions: Sequence[Sequence[str]], number: int) -> list[Challenge]:
-    """Open a challenge for each of the first `number` of `questions`, pairs of a topic and a question.
+    """Open a challenge for each of the first `number` of `questions`; further errors as of `open_challenge`.
 
-    Raises as `open_challenge`, and before anything is opened ArgumentError: there are fewer questions.
+    Args:
+        questions: pairs of a topic and a question.
+
+    Raises:
+        ArgumentError: there are fewer questions; nothing is opened.
     """
     if number > len(questions):
         raise ArgumentError(
@@ -222,9 +244,10 @@ THRESHOLDS = {
 
 
 def team(net: Network, mainers: Sequence[Mainer]) -> Team:
-    """One of each type out of these mAIners, able to work together.
+    """One mAIner of each type, able to work together.
 
-    Raises PreconditionError if a type, an LLM or the tie between ShareAgent and ShareService is missing.
+    Raises:
+        PreconditionError: a type, an LLM or the tie between ShareAgent and ShareService is missing.
     """
     able = [mainer for mainer in mainers if mainer.llm_ids]
     for own in able:
@@ -262,10 +285,16 @@ def trigger(net: Network, controller_id: str, progress: Progress | None = None) 
 
 
 def answer(net: Network, controller_id: str, progress: Progress | None = None) -> str:
-    """Trigger an Own mAIner or a ShareService until it has answered a challenge; what it says.
+    """Trigger an Own mAIner or a ShareService until it has answered a challenge.
 
     A small model now and then has no answer. The mAIner then keeps the challenge for the next run, with another seed,
-    and gives it up after `ATTEMPTS`. Raises CanisterError for the last failure.
+    and gives it up after `ATTEMPTS`.
+
+    Returns:
+        What the mAIner says.
+
+    Raises:
+        CanisterError: the last failure.
     """
     for _ in range(ATTEMPTS - 1):
         try:
@@ -277,7 +306,7 @@ def answer(net: Network, controller_id: str, progress: Progress | None = None) -
 
 
 def work_off(net: Network, service_id: str, progress: Progress | None = None) -> int:
-    """Have a ShareService answer every challenge in its queue; how many there were. Raises as `answer`."""
+    """Have a ShareService answer every challenge in its queue; how many there were. Errors as of `answer`."""
     waiting = queue(net, service_id)
     for _ in waiting:
         answer(net, service_id, progress)
@@ -352,9 +381,15 @@ def wait_for_submission(
     timeout: float = WAIT_TIMEOUT,
     progress: Progress | None = None,
 ) -> Submission:
-    """The first submission at the Game State, by this mAIner (None: by any), that is not among the `known` ids.
+    """Wait for a new submission at the Game State.
 
-    Raises WaitTimeout after `timeout` seconds, saying what there was instead.
+    Args:
+        known: the ids of the submissions that are not new.
+        controller_id: the mAIner that submits it; None: any.
+        timeout: seconds.
+
+    Raises:
+        WaitTimeout: there is none in time; the error says what there was instead.
     """
     deadline = time.monotonic() + timeout
     pause = FIRST_WAIT
@@ -374,7 +409,9 @@ def wait_for_submission(
 def top_up(net: Network, canister_id: str, cycles: int) -> int:
     """Give any canister `cycles` (development networks only); the cycles given.
 
-    Raises PreconditionError on mainnet, RejectError for an unknown canister.
+    Raises:
+        PreconditionError: the network is mainnet.
+        RejectError: there is no such canister.
     """
     if net.mainnet:
         raise PreconditionError(
@@ -385,7 +422,11 @@ def top_up(net: Network, canister_id: str, cycles: int) -> int:
 
 
 def mainer_canister(net: Network, controller_id: str) -> Canister:
-    """The mAIner controller with this id, to call any of its methods. Raises ArgumentError for a malformed id."""
+    """The mAIner controller with this id, to call any of its methods.
+
+    Raises:
+        ArgumentError: the id is malformed.
+    """
     to_principal(controller_id, "id of the mAIner controller")
     return net.canister_at(controller_id, CONTROLLER)
 

@@ -122,7 +122,8 @@ DECLARED = {
 def check(**values: Any) -> None:
     """Check the values of parameters, each by itself and those that belong together.
 
-    Raises ArgumentError with a line for each that is wrong: its name and value, what it must be, and its sentence.
+    Raises:
+        ArgumentError: with a line for each that is wrong: its name and value, what it must be, and its sentence.
     """
     wrong = [
         f"parameter {name} is {_shown(values[name])}, but must be {parameter.expected} ({parameter.sentence})"

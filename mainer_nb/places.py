@@ -34,10 +34,11 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def project() -> Path:
-    """The project's directory: the working directory or the nearest one above that has `files/manifest.json`,
-    else the clone that this package was installed from.
+    """The project's directory: the working directory or the nearest one above that has `files/manifest.json`, else the
+    clone that this package was installed from.
 
-    Raises PreconditionError if there is none.
+    Raises:
+        PreconditionError: there is none.
     """
     if given := os.environ.get("MAINER_NB_PROJECT"):
         return Path(given).resolve()
@@ -98,7 +99,8 @@ def given(path: str | Path) -> Path:
     """The absolute path of what somebody named: `~` stands for a home directory, and a relative path begins at the
     working directory, or, if nothing is there, at the project's.
 
-    Raises ArgumentError for the home directory of nobody.
+    Raises:
+        ArgumentError: there is no such home directory.
     """
     try:
         named = Path(path).expanduser()

@@ -53,7 +53,12 @@ SECONDS_TO_END = 10.0  # that a cell has when the run is stopped
 
 @dataclass(frozen=True)
 class NotebookRun:
-    """What became of one notebook. `status`: "ok", "failed" or "not run"; `cell`: what the failing cell was doing."""
+    """What became of one notebook.
+
+    Attributes:
+        status: "ok", "failed" or "not run".
+        cell: what the failing cell was doing.
+    """
 
     name: str
     status: str
@@ -90,10 +95,15 @@ def run(
     output: Path | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Run these notebooks (names such as "03_create", or "03"; none: all of them) with papermill.
+    """Run notebooks with papermill.
 
-    `parameters`: given to each notebook that has a parameter of that name; `output`: instead of `runs/` of the project.
-    Raises ArgumentError for an unknown notebook or parameter, or a value that it cannot have, before anything is run.
+    Args:
+        notebooks: names such as "03_create", or "03"; none: all of them.
+        parameters: each is given to the notebooks that have a parameter of that name.
+        output: the folder to write to, instead of one in `runs/` of the project.
+
+    Raises:
+        ArgumentError: an unknown notebook or parameter, or a value that it cannot have; nothing is run then.
     """
     paths = find(notebooks)
     given = dict(parameters or {})
@@ -237,7 +247,8 @@ def _defaults(path: Path) -> dict[str, Any]:
 def find(names: Sequence[str] = ()) -> list[Path]:
     """The notebooks of these names or numbers, in order; none: all but those run only ON_REQUEST.
 
-    Raises ArgumentError for one that is not there.
+    Raises:
+        ArgumentError: one of them is not there.
     """
     there = sorted((places.project() / NOTEBOOKS).glob("*.ipynb"))
     if not there:

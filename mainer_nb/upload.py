@@ -34,11 +34,15 @@ CONTROLLER = "mainer_ctrlb_canister"
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A file the creator has verified and can use.
+    """A file that the creator has verified and can use.
 
-    `target`: MainerControllerWasm, LlmWasm or LlmModel; `model`: for which model ("" for the controller); `size`:
-    bytes; `sha256`: hex, as the creator computed it; `sent`: bytes sent now (0 if it was there already); `seconds`: for
-    all of it.
+    Attributes:
+        target: MainerControllerWasm, LlmWasm or LlmModel.
+        model: the model that it is for; "" for the controller.
+        size: bytes.
+        sha256: hex, as the creator computed it.
+        sent: bytes sent now; 0 if it was there already.
+        seconds: for all of it.
     """
 
     target: str
@@ -62,7 +66,12 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file at the creator: as `Uploaded`; `created_at`: nanoseconds since 1970."""
+    """A file at the creator.
+
+    Attributes:
+        target, model, size, sha256: as of `Uploaded`.
+        created_at: nanoseconds since 1970.
+    """
 
     target: str
     model: str
@@ -72,11 +81,18 @@ class StoredFile:
 
 
 def upload_all(net: Network, model: str | Path | None = None, progress: Progress | None = None) -> list[Uploaded]:
-    """Upload the controller's wasm, and for `model` (a name of `artifacts.model_names`, a path, None: the default) the
-    LLM's wasm and the model file, with the form in which that model is asked.
+    """Upload the controller's wasm, the LLM's wasm and a model, with the form in which that model is asked.
 
-    Every file is checked before anything is sent. Raises PreconditionError before the creator is deployed,
-    ArtifactError, CanisterError (Unauthorized for others than the creator's controllers), TransportError.
+    Every file is checked before anything is sent.
+
+    Args:
+        model: a name of `artifacts.model_names`, or a path; None: the default model.
+
+    Raises:
+        PreconditionError: the creator is not deployed.
+        ArtifactError: a file is missing or damaged.
+        CanisterError: Unauthorized, if the caller is not a controller of the creator.
+        TransportError: the network does not answer.
     """
     net.canister_id(CREATOR)
     controller = artifacts.canister_wasm(CONTROLLER)
@@ -91,19 +107,19 @@ def upload_all(net: Network, model: str | Path | None = None, progress: Progress
 
 
 def upload_controller(net: Network, wasm: Artifact, progress: Progress | None = None) -> Uploaded:
-    """Upload the wasm of which mAIner controllers are made. Raises as `upload_all`."""
+    """Upload the wasm of which mAIner controllers are made; errors as of `upload_all`."""
     return _upload(net, {"MainerControllerWasm": None}, wasm, progress)
 
 
 def upload_llm_wasm(
     net: Network, wasm: Artifact, variant: models.ModelVariant, progress: Progress | None = None
 ) -> Uploaded:
-    """Upload the wasm of which the LLM canisters for a model are made. Raises as `upload_all`."""
+    """Upload the wasm of which the LLM canisters for a model are made; errors as of `upload_all`."""
     return _upload(net, {"LlmWasm": variant}, wasm, progress)
 
 
 def upload_model(net: Network, gguf: Artifact, progress: Progress | None = None) -> Uploaded:
-    """Upload a model and the form in which it is asked. Raises as `upload_all`."""
+    """Upload a model and the form in which it is asked; errors as of `upload_all`."""
     model = artifacts.describe(gguf)
     creator = net.canister(CREATOR)
     uploaded = _upload(net, {"LlmModel": model.variant}, gguf, progress)

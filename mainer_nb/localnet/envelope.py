@@ -123,7 +123,11 @@ _FOREIGN_TAGS = dict.fromkeys(
 
 
 def _decode(body: bytes) -> Any:
-    """The CBOR data item in an HTTP body: of plain kinds, no key twice; raises `BadRequest`."""
+    """The CBOR data item in an HTTP body: of plain kinds, no key twice.
+
+    Raises:
+        BadRequest: it is not.
+    """
     try:
         decoded = cbor2.loads(
             body,
@@ -140,7 +144,11 @@ def _decode(body: bytes) -> Any:
 
 
 def _check_count(decoded: Any) -> None:
-    """Bounds the time that hashing a request takes; raises `BadRequest` if it has too many values."""
+    """Bounds the time that hashing a request takes.
+
+    Raises:
+        BadRequest: it has more than `MAX_VALUES` values.
+    """
     count, pending = 0, [decoded]
     while pending:
         value = pending.pop()
@@ -197,7 +205,11 @@ _KINDS = {bytes: "a blob", str: "a text", int: "a natural number", Mapping: "a m
 
 
 def _hash_of(content: Mapping[Any, Any]) -> bytes:
-    """The hash of a map as it came; some clients write an absent field as null. Raises `BadRequest`."""
+    """The hash of a map as it came; some clients write an absent field as null.
+
+    Raises:
+        BadRequest: it has none.
+    """
     if not all(isinstance(name, str) for name in content):
         raise BadRequest("the names of fields must be texts")
     try:

@@ -246,7 +246,11 @@ def _answer(data: bytes) -> dict[str, Any]:
 
 
 def _check(answer: Mapping[str, Any]) -> None:
-    """Whether HTTP can carry the answer of a canister; raises `_NotAnswered`."""
+    """Checks that HTTP can carry the answer of a canister.
+
+    Raises:
+        _NotAnswered: it cannot.
+    """
     status = answer["status_code"]
     if not 200 <= status < 600:
         raise _NotAnswered(502, f"the canister answers with status {status}, which is not from 200 to 599")

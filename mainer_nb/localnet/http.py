@@ -92,9 +92,13 @@ async def _quotable(
 
 
 async def listen(replica: Replica, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, int]:
-    """Serves `replica` until the returned runner's `cleanup()`; also returns the port, which port 0 leaves open.
+    """Serves `replica` until the returned runner's `cleanup()`.
 
-    Raises `OSError` if the address is taken.
+    Returns:
+        The runner, and the port, which port 0 leaves open.
+
+    Raises:
+        OSError: the address is taken.
     """
     runner = await set_up(application(replica), shutdown_timeout=1.0)
     try:
