@@ -80,6 +80,12 @@ WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 CHECKS = {"check", "rebuild-check", "clients", "test"}  # what a change must pass
 
 
+def documents() -> list[Path]:
+    """Those of this project, not of packages that are installed in it."""
+    folders = (ROOT, ROOT / "docs", ROOT / "bench", ROOT / "canisters", ROOT / "canisters" / "llama_cpp")
+    return [path for folder in folders for path in folder.glob("*.md")]
+
+
 def targets(commands: str) -> set[str]:
     return set(re.findall(r"\bmake ([\w-]+)", commands))
 
@@ -119,3 +125,26 @@ def test_the_workflow_tests_every_python_from_the_first_that_is_supported() -> N
     assert project["requires-python"] == f">={versions[0]}"
     named = [found[1] for text in project["classifiers"] if (found := re.search(r"Python :: (3\.\d+)$", text))]
     assert versions == named
+
+
+A_PATH = r"`((?:mainer_nb|canisters|notebooks|tests|bench|docs|files|tools)/[\w./]*)`"
+PLACEHOLDERS = {"NN_name.ipynb", "NAME"}  # in paths that stand for any
+MADE_LATER = {"llama_cpp.wasm"}
+
+
+@pytest.mark.parametrize("document", sorted(path.relative_to(ROOT) for path in documents()), ids=str)
+def test_what_documents_name_is_there(document: Path) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = [ROOT / path for path in re.findall(A_PATH, text)]
+    linked = [(ROOT / document).parent / path for path in re.findall(r"\]\(([^)#:]+)\)", text)]
+    wanted = [path for path in named + linked if not {*path.parts} & (PLACEHOLDERS | MADE_LATER)]
+    assert [str(path) for path in wanted if not path.exists()] == []
+
+
+def test_functions_on_the_walks_through_the_code_are_in_their_files() -> None:
+    walks = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    steps = re.findall(A_PATH + r",\s+`(\w+)`", walks)
+    assert len(steps) >= 20
+    for path, name in steps:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"\b(?:def|class|func) {name}\b", source), f"{path} has no {name}"
