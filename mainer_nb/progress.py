@@ -19,7 +19,7 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-SECONDS_BETWEEN_LINES = 5.0
+QUIET_SECONDS = 5.0  # in a log; then it is said how far the work is
 SHOWN_AFTER = 0.3  # seconds: what takes less is not shown
 SURE_AFTER = 2.0  # seconds of steady work, after which it is said how long is left
 TICK = 0.2  # seconds between two looks of a bar
@@ -78,11 +78,18 @@ def auto(stream: TextIO | None = None) -> Progress:
     return Bars() if stream.isatty() else Lines(stream)
 
 
+class _Quiet:
+    """Since when nothing was printed."""
+
+    since = 0.0
+
+
 def say(line: str, stream: TextIO) -> None:
     """Print a line at once; what the stream's encoding has no character for is written as an escape. Where nobody reads
     any more, or the disk is full, the work goes on without it.
     """
     encoding = stream.encoding or "utf-8"
+    _Quiet.since = time.monotonic()
     with suppress(OSError):
         print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
@@ -244,20 +251,21 @@ class _Unseen:
 
 
 class Lines:
-    """A line when a task begins, every few seconds, at each note, and when it ends: for logs."""
+    """For logs: a line when a task begins, at each note, after some seconds without any line, and when it ends."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
+        # What a run of notebooks says of itself waits for what their kernels say, which comes as lines of theirs.
+        self.quiet = QUIET_SECONDS if "ipykernel" in sys.modules else 2 * QUIET_SECONDS
 
     def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> LinesTask:
-        return LinesTask(self.stream, name, total, unit, **how)
+        return LinesTask(self.stream, self.quiet, name, total, unit, **how)
 
 
 class LinesTask(_Shown):
-    def __init__(self, stream: TextIO, name: str, total: float | None, unit: str, **how: Any) -> None:
+    def __init__(self, stream: TextIO, quiet: float, name: str, total: float | None, unit: str, **how: Any) -> None:
         super().__init__(name, total, unit, **how)
-        self.stream = stream
-        self.last = self.begun
+        self.stream, self.quiet = stream, quiet
 
     def say(self, text: str) -> None:
         say(f"{self.name}: {text}", self.stream)
@@ -269,8 +277,7 @@ class LinesTask(_Shown):
         self.say(self.text)
 
     def refresh(self) -> None:
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
-            self.last = time.monotonic()
+        if time.monotonic() - max(self.begun, _Quiet.since) >= self.quiet:
             self.say(self.state())
 
     def finish(self) -> None:

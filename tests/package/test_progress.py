@@ -68,7 +68,7 @@ def test_nothing_is_shown_of_what_takes_no_time(
 
 
 def test_slow_work_is_reported_though_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
     log = io.StringIO()
     with progress.Lines(log).task("create Own mAIner"):
         until(lambda: log.getvalue().count("\n") >= 3)
@@ -111,6 +111,21 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def test_a_log_is_not_told_how_far_the_whole_is_while_its_parts_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    log = io.StringIO()
+    whole = progress.Lines(log).task("02_upload", 13, "cells")
+    clock.now += whole.quiet - 1
+    progress.say("  build: compiled ggml.c", log)
+    clock.now += 2
+    whole.refresh()
+    assert log.getvalue() == "  build: compiled ggml.c\n"
+    clock.now += whole.quiet
+    whole.refresh()
+    whole.refresh()
+    assert log.getvalue().splitlines()[1:] == ["02_upload: 0 of 13 cells"]
 
 
 def test_the_time_left_is_told_of_steady_work_only(monkeypatch: pytest.MonkeyPatch) -> None:
