@@ -15,8 +15,9 @@ from measure import BENCH
 
 from mainer_nb import identity, network
 from mainer_nb.agent import Agent
-from mainer_nb.localnet.canister import UPDATE_LIMIT, Outcome
 from mainer_nb.localnet.canister import Canister as EngineCanister
+from mainer_nb.localnet.canister import Outcome
+from mainer_nb.localnet.limits import UPDATE_LIMIT
 from mainer_nb.localnet.messages import Executor
 from mainer_nb.localnet.network import Network as Engine
 from mainer_nb.localnet.runtime import Instance

@@ -22,7 +22,7 @@ from llm_canister import MODEL, load, seen_by, upload
 from measure import Figure
 
 from mainer_nb import artifacts, management
-from mainer_nb.localnet import canister as limits
+from mainer_nb.localnet import limits
 
 WIDTH, NEURONS = 2048, 176 * 1024
 SAY = ["-p", "Hello", "-n", "4", "--temp", "0", "--ignore-eos"]

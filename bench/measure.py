@@ -27,10 +27,9 @@ from typing import Any
 
 import psutil
 
-from mainer_nb import network as networks
 from mainer_nb import places
 from mainer_nb.localnet import server
-from mainer_nb.network import Network
+from mainer_nb.network import Network, connect
 
 BENCH = Path(__file__).resolve().parent
 RESULTS = BENCH / "results"
@@ -207,7 +206,7 @@ def environment(**variables: str) -> Iterator[None]:
 def network() -> Iterator[Network]:
     """A new embedded network, gone afterwards."""
     with own_places():
-        net = networks.connect()
+        net = connect()
         try:
             yield net
         finally:

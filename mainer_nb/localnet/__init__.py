@@ -12,6 +12,7 @@ with one node, so there is no consensus: a message is final when the network's d
                             certification
                                          one signature for all who wait for a certificate at the same time
                             gateway      canisters as web sites
+                            header_names what a header may be called, in both directions
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
                             composite    composite queries, with the queries that they call
                             scheduler    who runs when: queues, call contexts, callbacks, timers
@@ -20,6 +21,7 @@ with one node, so there is no consensus: a message is final when the network's d
                             management   the management canister, a module a concern (its interface: management.did)
                             keys         development keys that canisters sign with
                             cycles       what things cost
+                            limits       how many instructions a message may take
                             clock        the network's time, which a test can hold and move
     what a canister is      canister     its memories and instances; executing, committing and rolling back a message
                             system_api   the functions it imports from ic0

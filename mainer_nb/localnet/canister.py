@@ -27,12 +27,6 @@ from .system_api import EntryPoint, Execution, Input, Stable, SubnetInfo, View
 
 _STATUS_CODES = {CanisterStatus.RUNNING: 1, CanisterStatus.STOPPING: 2, CanisterStatus.STOPPED: 3}
 
-#: Instruction limits per message (IC: "Resource limits").
-UPDATE_LIMIT = 40_000_000_000
-QUERY_LIMIT = 5_000_000_000
-INSTALL_LIMIT = 300_000_000_000
-INSPECT_LIMIT = 200_000_000
-
 
 @dataclass
 class Outcome:

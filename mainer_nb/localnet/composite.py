@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..protocol import principal
-from . import canister as limits
-from . import queries, rejections
+from . import limits, queries, rejections
 from .canister import Canister, Outcome, QuerySession
 from .envelope import Query
 from .errors import Failure, Reject, Reply, Response, shortened

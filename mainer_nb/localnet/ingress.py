@@ -6,8 +6,7 @@ Source: IC interface specification, section "Request: Call".
 from __future__ import annotations
 
 from ..protocol import principal
-from . import canister as limits
-from . import cycles, management, rejections
+from . import cycles, limits, management, rejections
 from .canister import Canister
 from .charging import burn, out_of_cycles
 from .envelope import Call

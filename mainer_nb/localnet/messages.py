@@ -11,8 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from ..protocol import principal
-from . import canister as limits
-from . import cycles, effects, management, rejections
+from . import cycles, effects, limits, management, rejections
 from .canister import Canister, Outcome
 from .charging import charge_storage, out_of_cycles
 from .errors import Failure, Reject, Reply

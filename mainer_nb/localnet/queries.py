@@ -6,8 +6,7 @@ Queries whose calls are answered within them are in `composite`.
 from __future__ import annotations
 
 from ..protocol import principal
-from . import canister as limits
-from . import rejections
+from . import limits, rejections
 from .canister import Outcome
 from .charging import missing_cycles
 from .errors import Failure, Reject, Reply, Response

@@ -98,8 +98,8 @@ def test_a_query_method_called_as_update_leaves_nothing_behind(ic: Driver) -> No
 
 
 def test_instruction_limits_end_endless_loops(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mainer_nb.localnet.canister.UPDATE_LIMIT", 10_000_000)
-    monkeypatch.setattr("mainer_nb.localnet.canister.QUERY_LIMIT", 5_000_000)
+    monkeypatch.setattr("mainer_nb.localnet.limits.UPDATE_LIMIT", 10_000_000)
+    monkeypatch.setattr("mainer_nb.localnet.limits.QUERY_LIMIT", 5_000_000)
     canister = ic.create(COUNTER)
     for outcome in (ic.update(canister, "endless"), ic.query(canister, "spin")):
         assert isinstance(outcome, Reject)
@@ -110,7 +110,7 @@ def test_instruction_limits_end_endless_loops(ic: Driver, monkeypatch: pytest.Mo
 def test_a_canister_that_runs_for_long_does_not_hold_up_others_nor_its_own_queries(
     ic: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mainer_nb.localnet.canister.UPDATE_LIMIT", 2_000_000_000)
+    monkeypatch.setattr("mainer_nb.localnet.limits.UPDATE_LIMIT", 2_000_000_000)
     busy, other = ic.create(COUNTER), ic.create(COUNTER)
     request = ic.submit(busy, "endless")
     assert isinstance(request, bytes)

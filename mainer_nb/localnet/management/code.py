@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...protocol import candid, principal
-from .. import canister as limits
-from .. import effects, metering, rejections, wasm
+from .. import effects, limits, metering, rejections, wasm
 from ..canister import Canister, Outcome
 from ..charging import charge_storage, out_of_cycles
 from ..errors import CanisterTrap, Failure

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from .. import principal as principals
+from ..principal import MAX_LENGTH
 from .reader import Mismatch, Reader
 from .subtyping import is_subtype
 from .type_table import read_reference, read_type_table
@@ -209,8 +209,8 @@ class _DecoderCompiler:
             reader.pos -= 1
             raise reader.error("a principal must begin with byte 1 (opaque references are not supported)")
         length = reader.size()
-        if length > principals.MAX_LENGTH:
-            raise reader.error(f"a principal of {length} bytes, at most {principals.MAX_LENGTH} are allowed")
+        if length > MAX_LENGTH:
+            raise reader.error(f"a principal of {length} bytes, at most {MAX_LENGTH} are allowed")
         return self._principal(reader.take(length))
 
     def _decode_func(self, reader: Reader) -> Any:

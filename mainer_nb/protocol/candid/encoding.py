@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from .. import principal as principals
 from ..leb128 import leb128, sleb128
+from ..principal import MAX_LENGTH, from_text
 from .type_table import TypeTable
 from .types import (
     BOOL,
@@ -197,14 +197,14 @@ def _encode_text(out: bytearray, value: Any) -> None:
 def _encode_principal(out: bytearray, value: Any) -> None:
     if isinstance(value, str):
         try:
-            value = principals.from_text(value)
+            value = from_text(value)
         except ValueError as error:
             raise _BadValue(f"expected principal: {error}") from None
     octets = value if isinstance(value, (bytes, bytearray)) else getattr(value, "bytes", None)
     if not isinstance(octets, (bytes, bytearray)):
         _expected(PRINCIPAL, value)
-    if len(octets) > principals.MAX_LENGTH:
-        raise _BadValue(f"expected principal, at most {principals.MAX_LENGTH} bytes, got {len(octets)} bytes")
+    if len(octets) > MAX_LENGTH:
+        raise _BadValue(f"expected principal, at most {MAX_LENGTH} bytes, got {len(octets)} bytes")
     out += bytes((1, len(octets)))
     out += octets
 

@@ -6,8 +6,7 @@ import pytest
 from localnet.acceptance.proxy import rejected
 from localnet.driver import INSTALL, Driver, module
 
-from mainer_nb.localnet import canister as limits
-from mainer_nb.localnet import metering, system_api, wasm
+from mainer_nb.localnet import limits, metering, system_api, wasm
 from mainer_nb.localnet.errors import Reply
 
 DOES_NOT_HOLD = {

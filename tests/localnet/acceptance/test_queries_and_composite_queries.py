@@ -203,8 +203,8 @@ def test_the_depth_of_calls_is_bounded(ic: Driver, pair: tuple[bytes, bytes]) ->
 def test_all_calls_of_an_evaluation_share_the_instruction_limit(
     ic: Driver, pair: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mainer_nb.localnet.canister.QUERY_LIMIT", 10_000_000)
-    monkeypatch.setattr("mainer_nb.localnet.canister.UPDATE_LIMIT", 10_000_000)
+    monkeypatch.setattr("mainer_nb.localnet.limits.QUERY_LIMIT", 10_000_000)
+    monkeypatch.setattr("mainer_nb.localnet.limits.UPDATE_LIMIT", 10_000_000)
     work = u.ignore(u.basic("grow", 100)) + u.basic("fill", 140_000, 4_000_000) + u.reply()
     twice = u.call(pair[1], "query", work)
     assert _composite(ic, pair[0], twice) == b""

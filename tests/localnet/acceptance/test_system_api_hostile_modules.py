@@ -13,8 +13,7 @@ from localnet.driver import ALICE, INSTALL, Driver, eventually, module
 from localnet.outcomes import number, rejected, replied
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import canister as limits
-from mainer_nb.localnet import http, subnet, ticks
+from mainer_nb.localnet import http, limits, subnet, ticks
 from mainer_nb.localnet.envelope import Call, Query
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.state import CallMessage

@@ -17,8 +17,7 @@ from localnet.fuzz.cases import damaged, edge, text
 from localnet.universal import EVERYWHERE, SIGNATURES
 from wasmtime import wat2wasm
 
-from mainer_nb.protocol.leb128 import leb128 as uleb
-from mainer_nb.protocol.leb128 import sleb128 as sleb
+from mainer_nb.protocol.leb128 import leb128, sleb128
 
 MAGIC = b"\0asm\1\0\0\0"
 I32, I64, F32, F64, V128, FUNCREF, EXTERNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F
@@ -66,12 +65,12 @@ _FOREIGN = (
 
 
 def vec(items: list[bytes]) -> bytes:
-    return uleb(len(items)) + b"".join(items)
+    return leb128(len(items)) + b"".join(items)
 
 
 def name(of: str | bytes) -> bytes:
     octets = of.encode() if isinstance(of, str) else of
-    return uleb(len(octets)) + octets
+    return leb128(len(octets)) + octets
 
 
 @dataclass
@@ -109,7 +108,7 @@ class Module:
 
 def joined(sections: list[tuple[int, bytes]]) -> bytes:
     """A module of these sections."""
-    return MAGIC + b"".join(bytes([number]) + uleb(len(content)) + content for number, content in sections)
+    return MAGIC + b"".join(bytes([number]) + leb128(len(content)) + content for number, content in sections)
 
 
 class Maker:
@@ -142,7 +141,7 @@ class Maker:
                 tuple(self.address if t == "I" else {"i32": I32, "i64": I64}[t] for t in types)
                 for types in (known[function].params, known[function].results)
             )
-            module.imports.append(name("ic0") + name(function) + b"\0" + uleb(self._type(params, results)))
+            module.imports.append(name("ic0") + name(function) + b"\0" + leb128(self._type(params, results)))
             self.callable.append((params, results))
         imported = len(self.callable)
         inner = chance.choice((1, 2, 4, 8))
@@ -158,25 +157,25 @@ class Maker:
             self.globals.append(kind)
             module.globals.append(bytes([kind, 1]) + self.constant(kind) + b"\x0b")
         for params, results in self.callable[imported:]:
-            module.functions.append(uleb(self._type(params, results)))
+            module.functions.append(leb128(self._type(params, results)))
             module.codes.append(self.code(params, results))
-        nothing = uleb(self._type((), ()))
+        nothing = leb128(self._type((), ()))
         for at, entry in enumerate(entries):
             module.functions.append(nothing)
             called = imported + chance.randrange(inner)
             module.codes.append(self._entry(called))
-            module.exports.append(name(entry) + b"\0" + uleb(imported + inner + at))
+            module.exports.append(name(entry) + b"\0" + leb128(imported + inner + at))
         flags = 4 if self.memory64 else 0
         most = chance.choice((None, 1, 10, 65536))
-        limits = bytes([flags | (most is not None)]) + uleb(1) + (b"" if most is None else uleb(most))
+        limits = bytes([flags | (most is not None)]) + leb128(1) + (b"" if most is None else leb128(most))
         module.memories.append(limits)
         if self.tables:
-            module.tables.append(b"\x70\0" + uleb(chance.choice((1, 10, 1000))))
-            module.elements.append(b"\0\x41\0\x0b" + vec([uleb(imported)]))
+            module.tables.append(b"\x70\0" + leb128(chance.choice((1, 10, 1000))))
+            module.elements.append(b"\0\x41\0\x0b" + vec([leb128(imported)]))
         if chance.random() < 0.2:
-            module.start = uleb(imported + inner + chance.randrange(len(entries)))
+            module.start = leb128(imported + inner + chance.randrange(len(entries)))
         for _ in range(chance.choice((0, 1, 3))):
-            offset = sleb(chance.choice((0, 100, 60_000)))
+            offset = sleb128(chance.choice((0, 100, 60_000)))
             code = b"\x42" if self.memory64 else b"\x41"
             module.data.append(b"\0" + code + offset + b"\x0b" + name(chance.randbytes(chance.choice((0, 5, 5000)))))
         if chance.random() < 0.3:
@@ -186,8 +185,8 @@ class Maker:
 
     def _entry(self, called: int) -> bytes:
         params, results = self.callable[called]
-        body = b"\x42" + sleb(STEPS) + b"\x24\0" + b"".join(map(self.constant, params))
-        body += b"\x10" + uleb(called) + b"\x1a" * len(results) + b"\x0b"
+        body = b"\x42" + sleb128(STEPS) + b"\x24\0" + b"".join(map(self.constant, params))
+        body += b"\x10" + leb128(called) + b"\x1a" * len(results) + b"\x0b"
         return name(b"\0" + body)
 
     def code(self, params: tuple[int, ...], results: tuple[int, ...]) -> bytes:
@@ -203,9 +202,9 @@ class Maker:
     def constant(self, kind: int) -> bytes:
         chance = self.chance
         if kind == I32:
-            return b"\x41" + sleb(chance.choice((0, 1, 8, 100, -1, 2**31 - 1, -(2**31), chance.randrange(70_000))))
+            return b"\x41" + sleb128(chance.choice((0, 1, 8, 100, -1, 2**31 - 1, -(2**31), chance.randrange(70_000))))
         if kind == I64:
-            return b"\x42" + sleb(chance.choice((0, 1, 8, 100, -1, 2**63 - 1, -(2**63), chance.randrange(70_000))))
+            return b"\x42" + sleb128(chance.choice((0, 1, 8, 100, -1, 2**63 - 1, -(2**63), chance.randrange(70_000))))
         number = chance.choice((0.0, -0.0, 1.5, -1e30, float("nan"), float("inf")))
         return b"\x43" + struct.pack("<f", number) if kind == F32 else b"\x44" + struct.pack("<d", number)
 
@@ -215,16 +214,16 @@ class Maker:
         mine = [n for n, t in enumerate(self.locals) if t == kind]
         if depth == 0 or chance.random() < 0.15:
             if mine and chance.random() < 0.6:
-                return b"\x20" + uleb(chance.choice(mine))
+                return b"\x20" + leb128(chance.choice(mine))
             return self.constant(kind)
         match chance.randrange(10):
             case 0:
                 at = self.pointer(depth - 1)
-                return at + bytes([chance.choice(_LOADS[kind])]) + b"\0" + uleb(chance.choice((0, 4, 1000, 2**31)))
+                return at + bytes([chance.choice(_LOADS[kind])]) + b"\0" + leb128(chance.choice((0, 4, 1000, 2**31)))
             case 1:
                 found = [n for n, t in enumerate(self.globals) if t == kind and n]
                 if found:
-                    return b"\x23" + uleb(chance.choice(found))
+                    return b"\x23" + leb128(chance.choice(found))
             case 2:
                 found = [n for n, (_, results) in enumerate(self.callable) if results == (kind,)]
                 if found:
@@ -241,21 +240,21 @@ class Maker:
                     return b"\x3f\0"
                 return self.constant(kind) + b"\x40\0"
             case 6 if mine:
-                return self.expression(kind, depth - 1) + b"\x22" + uleb(chance.choice(mine))
+                return self.expression(kind, depth - 1) + b"\x22" + leb128(chance.choice(mine))
         opcode, operands = chance.choice(_PLAIN[kind])
         return b"".join(self.expression(operand, depth - 1) for operand in operands) + bytes([opcode])
 
     def pointer(self, depth: int) -> bytes:
         """An address, mostly of a byte that is there."""
         if self.chance.random() < 0.8:
-            return (b"\x42" if self.memory64 else b"\x41") + sleb(self.chance.randrange(60_000))
+            return (b"\x42" if self.memory64 else b"\x41") + sleb128(self.chance.randrange(60_000))
         return self.expression(self.address, depth)
 
     def call(self, function: int, depth: int) -> bytes:
         """A call with its arguments, mostly small numbers."""
         params, _ = self.callable[function]
         few = [self.pointer(depth) if param == self.address else self.expression(param, depth) for param in params]
-        return b"".join(few) + b"\x10" + uleb(function)
+        return b"".join(few) + b"\x10" + leb128(function)
 
     def statements(self, depth: int) -> bytes:
         return b"".join(self.statement(depth) for _ in range(self.chance.choice((0, 1, 2, 3))))
@@ -271,13 +270,15 @@ class Maker:
                 return self.expression(kind, depth) + b"\x1a"
             case 1:
                 mine = [n for n, t in enumerate(self.locals) if t == kind]
-                return self.expression(kind, depth) + (b"\x21" + uleb(chance.choice(mine)) if mine else b"\x1a")
+                return self.expression(kind, depth) + (b"\x21" + leb128(chance.choice(mine)) if mine else b"\x1a")
             case 2:
                 found = [n for n, t in enumerate(self.globals) if t == kind and n]
-                return self.expression(kind, depth) + (b"\x24" + uleb(chance.choice(found)) if found else b"\x1a")
+                return self.expression(kind, depth) + (b"\x24" + leb128(chance.choice(found)) if found else b"\x1a")
             case 3:
                 store = bytes([chance.choice(_STORES[kind])])
-                return self.pointer(depth) + self.expression(kind, depth) + store + b"\0" + uleb(chance.choice((0, 8)))
+                return (
+                    self.pointer(depth) + self.expression(kind, depth) + store + b"\0" + leb128(chance.choice((0, 8)))
+                )
             case 4:
                 function = chance.randrange(len(self.callable))
                 return self.call(function, depth) + b"\x1a" * len(self.callable[function][1])
@@ -288,10 +289,10 @@ class Maker:
             case 8:
                 return self.expression(I32, depth) + self.block(b"\x04\x40", depth)
             case 9 if self.labels:
-                return self.expression(I32, depth) + b"\x0d" + uleb(chance.randrange(self.labels))
+                return self.expression(I32, depth) + b"\x0d" + leb128(chance.randrange(self.labels))
             case 10 if self.labels:
-                targets = [uleb(chance.randrange(self.labels)) for _ in range(chance.choice((0, 1, 5)))]
-                table = b"\x0e" + vec(targets) + uleb(chance.randrange(self.labels))
+                targets = [leb128(chance.randrange(self.labels)) for _ in range(chance.choice((0, 1, 5)))]
+                table = b"\x0e" + vec(targets) + leb128(chance.randrange(self.labels))
                 return b"\x02\x40" + self.expression(I32, depth) + table + b"\x0b"
             case 11:
                 return self.bulk(depth)
@@ -318,7 +319,7 @@ class Maker:
             case 4 if self.tables:
                 return self.expression(I32, 1) + b"\xd0\x70" + self.expression(I32, 1) + b"\xfc\x11\0"
             case 5 if self.tables:
-                return self.expression(I32, 1) + b"\x11" + uleb(self._type((), ())) + b"\0"
+                return self.expression(I32, 1) + b"\x11" + leb128(self._type((), ())) + b"\0"
         return b"\x01"
 
 
@@ -349,9 +350,9 @@ def _fields_changed(chance: random.Random, module: Module) -> bytes:
             case 2:
                 items[at] = damaged(chance, items[at], 1)
             case 3:
-                module.start = uleb(edge(chance) if chance.random() < 0.3 else chance.randrange(30))
+                module.start = leb128(edge(chance) if chance.random() < 0.3 else chance.randrange(30))
             case 4:
-                low, high = uleb(edge(chance) % 2**64), uleb(edge(chance) % 2**64)
+                low, high = leb128(edge(chance) % 2**64), leb128(edge(chance) % 2**64)
                 flags = chance.choice((0, 1, 2, 3, 4, 5, 7, 8, 9))
                 where = chance.choice((module.memories, module.tables))
                 element = b"" if where is module.memories else bytes([chance.choice((FUNCREF, EXTERNREF, 0x63, 0x69))])
@@ -364,9 +365,9 @@ def _fields_changed(chance: random.Random, module: Module) -> bytes:
                 named = chance.choice(
                     (*ENTRIES, "canister_update " + text(chance), text(chance), "ic:memory", "memory")
                 )
-                module.exports.append(name(named) + bytes([chance.randrange(6)]) + uleb(chance.randrange(20)))
+                module.exports.append(name(named) + bytes([chance.randrange(6)]) + leb128(chance.randrange(20)))
             case _:
-                offset = chance.choice((b"\x41", b"\x42")) + sleb(edge(chance) - 2**31)
+                offset = chance.choice((b"\x41", b"\x42")) + sleb128(edge(chance) - 2**31)
                 module.data.append(bytes([chance.randrange(3)]) + offset + b"\x0b" + name(bytes(100)))
     return module.octets()
 
@@ -374,7 +375,7 @@ def _fields_changed(chance: random.Random, module: Module) -> bytes:
 def _code_changed(chance: random.Random, module: Module) -> bytes:
     at = chance.randrange(len(module.codes))
     code = module.codes[at]
-    body = code[len(uleb(len(code))) :]
+    body = code[len(leb128(len(code))) :]
     if chance.random() < 0.5:
         where = chance.randrange(len(body) + 1)
         body = body[:where] + chance.choice(_FOREIGN) + body[where:]
@@ -399,7 +400,7 @@ def _sections_changed(chance: random.Random, sections: list[tuple[int, bytes]]) 
         case 4:
             sections[at] = (number, damaged(chance, content))
         case 5:
-            sections[at] = (number, uleb(edge(chance) % 2**40) + content[1:])
+            sections[at] = (number, leb128(edge(chance) % 2**40) + content[1:])
         case _:
             sections.insert(
                 at, (0, chance.choice((b"", b"\xff\xff\xff\xff\x0f", name(b"\xff\xfe"), name("icp:public x"))))
@@ -446,13 +447,13 @@ def _big_function(chance: random.Random) -> bytes:
 _HOSTILE: list[Callable[[random.Random], bytes]] = [
     _bomb,
     _big_function,
-    lambda chance: _one(b"", tables=[b"\x70\0" + uleb(chance.choice((999_999, 1_000_001, 10_000_001, 2**32 - 1)))]),
-    lambda chance: _one(b"", tables=[b"\x70\0" + uleb(1_000_000)] * chance.choice((2, 20, 101))),
-    lambda chance: _one(b"", memories=[b"\0" + uleb(chance.choice((65_535, 65_536, 65_537, 2**32 - 1)))]),
-    lambda chance: _one(b"", memories=[b"\4" + uleb(chance.choice((98_304, 98_305, 2**32, 2**48, 2**63)))]),
+    lambda chance: _one(b"", tables=[b"\x70\0" + leb128(chance.choice((999_999, 1_000_001, 10_000_001, 2**32 - 1)))]),
+    lambda chance: _one(b"", tables=[b"\x70\0" + leb128(1_000_000)] * chance.choice((2, 20, 101))),
+    lambda chance: _one(b"", memories=[b"\0" + leb128(chance.choice((65_535, 65_536, 65_537, 2**32 - 1)))]),
+    lambda chance: _one(b"", memories=[b"\4" + leb128(chance.choice((98_304, 98_305, 2**32, 2**48, 2**63)))]),
     lambda chance: _one(b"", memories=[b"\0\1"] * chance.choice((2, 200))),
     lambda chance: _one(b"", functions=[b"\0"] * (n := chance.choice((49_999, 50_000))), codes=[b"\2\0\x0b"] * n),
-    lambda chance: _one(b"", [uleb(chance.choice((49_999, 50_001, 2**32 - 1))) + b"\x7e"] * chance.choice((1, 9))),
+    lambda chance: _one(b"", [leb128(chance.choice((49_999, 50_001, 2**32 - 1))) + b"\x7e"] * chance.choice((1, 9))),
     lambda chance: _one(b"\x41\0\x0e" + vec([b"\0"] * chance.choice((1000, 300_000))) + b"\0"),
     lambda chance: _one((b"\x41\0\x0e" + vec([b"\0"] * 2000) + b"\0\x01") * chance.choice((1, 50))),
     lambda chance: _one(b"\x02\x40" * (n := chance.choice((100, 1000, 100_000))) + b"\x0b" * n),
@@ -463,7 +464,7 @@ _HOSTILE: list[Callable[[random.Random], bytes]] = [
     lambda chance: _one(b"", exports=[name(f"canister_query {n}") + b"\0\0" for n in range(999 + chance.randrange(2))]),
     lambda chance: _one(b"", globals=[b"\x7f\1\x41\0\x0b"] * chance.choice((1000, 1001, 100_000))),
     lambda chance: _one(b"", globals=[bytes([V128, 1]) + b"\xfd\x0c" + bytes(16) + b"\x0b"]),
-    lambda chance: _data([b"\0\x41" + sleb(chance.choice((65_536, 65_537, -1))) + b"\x0b\0"]),
+    lambda chance: _data([b"\0\x41" + sleb128(chance.choice((65_536, 65_537, -1))) + b"\x0b\0"]),
     lambda chance: _data([b"\0\x41\0\x0b\1x"] * chance.choice((1000, 10_000, 100_001))),
     lambda chance: _one(b"", custom=[name(f"icp:public {n}") + b"x" for n in range(chance.choice((16, 17)))]),
     lambda chance: _one(b"", custom=[name("icp:public x") + bytes(chance.choice((1_048_576, 1_048_577)))]),
