@@ -24,8 +24,10 @@ def page(browser: Any) -> Iterator[Any]:
     page.close()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what to install for the tests that were skipped for want of it."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say what to install for the tests that were skipped for want of it, after all else."""
+    yield
     skipped = terminalreporter.getreports("skipped")
     reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
     missing = Counter(reason for reason in reasons if reason.startswith(needed.WANTED))
@@ -33,4 +35,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tested here", yellow=True)
     for reason, count in missing.items():
         what, remedy = reason.removeprefix(needed.WANTED).split(": ", 1)
-        terminalreporter.line(f"{count} tests need {what}. To have them tested: {remedy}.")
+        terminalreporter.line(f"{what} is missing (tests skipped: {count}). To have it: {remedy}.")

@@ -27,7 +27,7 @@ CHROMIUM = _unless(
 )
 JAVASCRIPT_AGENT = _unless(
     NODE and (CLIENTS / "@icp-sdk" / "core").exists(),
-    "Node and the JavaScript agent",
+    "the JavaScript agent",
     "install Node (https://nodejs.org), then `make clients`",
 )
 ICP_COMMAND = _unless(

@@ -72,7 +72,7 @@ def test_on_other_days(): ...
     command = [sys.executable, "-m", "pytest", *options, "test_some.py"]
     environment = {"PYTHONPATH": str(ROOT / "tests"), "PATH": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert "2 tests need Abacus. To have them tested: `apt-get install abacus`." in done.stdout
+    assert "Abacus is missing (tests skipped: 2). To have it: `apt-get install abacus`." in done.stdout
     assert "Monday" not in done.stdout
 
 
