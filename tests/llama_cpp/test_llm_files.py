@@ -60,14 +60,79 @@ def test_a_chunk_may_be_sent_again(llm: Canister) -> None:
 
 def test_a_bad_chunk_is_refused_and_changes_nothing(llm: Canister) -> None:
     llm.file_upload_chunk(chunk("sound", b"abc", 0))
-    assert "has 3 bytes so far" in refused(llm.file_upload_chunk, chunk("sound", b"def", 4))
-    assert "chunksize is 7" in refused(llm.file_upload_chunk, chunk("sound", b"def", 3, size=7))
+    for offset in (2**33, 2**64 - 1):
+        assert f"offset is {offset}" in refused(llm.file_upload_chunk, chunk("sound", b"def", offset))
     assert "1 to 223 bytes" in refused(llm.file_upload_chunk, chunk("", b"def", 0))
     assert "1 to 223 bytes" in refused(llm.file_upload_chunk, chunk("x" * 224, b"def", 0))
     assert download(llm, "sound", 10) == b"abc"
     missing = {"filename": "missing", "chunksize": 10, "offset": 0}
     assert "no file 'missing'" in refused(llm.file_download_chunk, missing)
-    assert "at most" in refused(llm.file_download_chunk, {"filename": "sound", "chunksize": 3_000_000, "offset": 0})
+
+
+def test_chunksize_may_be_that_of_the_other_chunks(llm: Canister) -> None:
+    """The original's scripts send the size of all their chunks with the shorter last one, too."""
+    for size in (0, 1, 7, 2**64 - 1):
+        assert llm.file_upload_chunk(chunk("nominal", b"abc", 0, size)) == {"filesize": 3}
+        assert llm.file_upload_chunk(chunk("nominal", b"de", 3, size)) == {"filesize": 5}
+    assert download(llm, "nominal", 10) == b"abcde"
+
+
+def test_chunks_may_come_in_any_order(llm: Canister) -> None:
+    llm.file_upload_chunk(chunk("in any order", b"abc", 0))
+    assert llm.file_upload_chunk(chunk("in any order", b"end", 40_000)) == {"filesize": 40_003}
+    assert download(llm, "in any order", 2_000_000) == b"abc" + bytes(39_997) + b"end"
+    llm.file_upload_chunk(chunk("in any order", b"x" * 39_997, 3))
+    assert download(llm, "in any order", 12_345) == b"abc" + b"x" * 39_997 + b"end"
+    assert llm.file_upload_chunk(chunk("begins late", b"abc", 5)) == {"filesize": 8}
+    assert download(llm, "begins late", 10) == bytes(5) + b"abc"
+
+
+def test_a_gap_shows_nothing_of_a_file_that_was_there(llm: Canister) -> None:
+    upload(llm, b"secret" * 50_000, "old")
+    upload(llm, b"", "old")
+    llm.file_upload_chunk(chunk("old", b"", 0))
+    llm.file_upload_chunk(chunk("with a gap", b"end", 200_000))
+    assert download(llm, "with a gap", 2_000_000) == bytes(200_000) + b"end"
+
+
+def test_an_empty_chunk_is_taken(llm: Canister) -> None:
+    assert llm.file_upload_chunk(chunk("empty", b"", 0, 2_000_000)) == {"filesize": 0}
+    assert download(llm, "empty", 10) == b""
+    llm.file_upload_chunk(chunk("empty", b"abc", 0))
+    assert llm.file_upload_chunk(chunk("empty", b"", 3)) == {"filesize": 3}
+
+
+def test_a_download_gives_what_there_is(llm: Canister) -> None:
+    upload(llm, b"abcdef", "short")
+
+    def part(size: int, offset: int) -> tuple[bytes, bool]:
+        answer = llm.file_download_chunk({"filename": "short", "chunksize": size, "offset": offset})
+        assert (answer["chunksize"], answer["filesize"], answer["offset"]) == (len(answer["chunk"]), 6, offset)
+        return answer["chunk"], answer["done"]
+
+    assert part(4, 0) == (b"abcd", False)
+    assert part(4, 4) == (b"ef", True)
+    assert part(6, 0) == (b"abcdef", True)
+    assert part(2**64 - 1, 0) == part(3_000_000, 0) == (b"abcdef", True)
+    assert part(10, 6) == part(10, 7) == part(10, 2**64 - 1) == (b"", True)
+    assert part(0, 0) == (b"", False)
+    assert part(0, 6) == (b"", True)
+
+
+def test_more_than_an_answer_has_room_for_comes_in_parts(llm: Canister) -> None:
+    data = bytes(range(256)) * 12_000
+    upload(llm, data, "long")
+    answer = llm.file_download_chunk({"filename": "long", "chunksize": 10_000_000, "offset": 0})
+    assert (answer["chunksize"], answer["done"]) == (2_000_000, False)
+    assert download(llm, "long", 10_000_000) == data
+
+
+def test_a_path_leads_to_a_file_in_whatever_way_it_is_written(llm: Canister) -> None:
+    upload(llm, b"here", "folder/file")
+    for path in ("./folder/file", "folder//file", "/folder/./file"):
+        assert download(llm, path, 10) == b"here"
+    upload(llm, b"there", "./folder//file")
+    assert download(llm, "folder/file", 10) == b"there"
 
 
 def test_a_file_that_is_no_model_is_refused_with_the_reason(llm: Canister, tiny: bytes, tmp_path: Path) -> None:

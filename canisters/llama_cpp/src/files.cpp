@@ -18,6 +18,7 @@ constexpr uint64_t block_size = 16384;
 constexpr uint64_t wasm_page = 65536;
 constexpr Block table_block = 1, table_blocks = 128, directory_block = table_block + table_blocks;
 constexpr Block max_blocks = table_blocks * block_size / sizeof(Block);
+static_assert(max_blocks * block_size == max_size);
 
 // Values in the block table beside the number of a next block, which is always above these.
 constexpr Block free_block = 0, end_of_file = 1;
@@ -190,6 +191,19 @@ void mount() {
     }
 }
 
+std::string plain(std::string_view path) {
+    std::string name;
+    for (size_t at = 0; at <= path.size();) {
+        size_t end = std::min(path.find('/', at), path.size());
+        std::string_view part = path.substr(at, end - at);
+        if (!part.empty() && part != ".") {
+            name += (name.empty() ? "" : "/") + std::string(part);
+        }
+        at = end + 1;
+    }
+    return name;
+}
+
 std::optional<Id> find(std::string_view name) {
     auto found = by_name.find(name);
     return found == by_name.end() ? std::nullopt : std::optional<Id>(found->second);
@@ -274,6 +288,13 @@ void write(Id file, uint64_t offset, const void * source, uint64_t count) {
     entry.modified = static_cast<uint64_t>(ic0_time());
     entry.first = chain.empty() ? end_of_file : chain[0];
     save(file);
+}
+
+void fill(Id file, uint64_t new_size) {
+    static const std::string zeros(1 << 20, 0);
+    while (size(file) < new_size) {
+        write(file, size(file), zeros.data(), std::min<uint64_t>(zeros.size(), new_size - size(file)));
+    }
 }
 
 void truncate(Id file, uint64_t new_size) {

@@ -19,11 +19,15 @@ namespace files {
 
 using Id = uint32_t; // a file's place in the directory
 
-constexpr size_t max_name = 223; // bytes
+constexpr size_t max_name = 223;                  // bytes
+constexpr uint64_t max_size = uint64_t(8) << 30; // bytes, of all files together
 
 // Read the directory, or make an empty one in unused stable memory. Once after each start of the module.
 // Traps if stable memory holds something else.
 void mount();
+
+// The name of the file that a path leads to, as directories are part of the names here: `./a//b` is `a/b`.
+std::string plain(std::string_view path);
 
 std::optional<Id> find(std::string_view name);
 
@@ -44,6 +48,7 @@ uint64_t read(Id file, uint64_t offset, void * target, uint64_t count);
 void write(Id file, uint64_t offset, const void * source, uint64_t count);
 
 void truncate(Id file, uint64_t new_size); // to at most its size
+void fill(Id file, uint64_t new_size);     // with zeros, to at least this size
 
 // From now on what would change or remove this file traps; nullopt: any file may be changed again.
 void protect(std::optional<Id> file);
