@@ -30,3 +30,8 @@ def upload(llm: Canister, data: bytes | mmap.mmap, name: str = MODEL, chunk: int
 def load(llm: Canister, name: str = MODEL, *more: str) -> dict[str, Any]:
     loaded: dict[str, Any] = llm.load_model({"args": ["--model", name, *more]})
     return loaded
+
+
+def run(llm: Canister, *args: str) -> dict[str, Any]:
+    done: dict[str, Any] = llm.run_update({"args": list(args)})
+    return done

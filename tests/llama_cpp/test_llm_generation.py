@@ -7,18 +7,13 @@ from typing import Any
 
 import pytest
 import tiny_gguf
-from llm_canister import load, seen_by, upload
+from llm_canister import load, run, seen_by, upload
 
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError, RejectError
 
 PROMPT = "Hello, w\u00f6rld! T\u00e4st \u2603: a prompt of some length."
-
-
-def run(llm: Canister, *args: str) -> dict[str, Any]:
-    done: dict[str, Any] = llm.run_update({"args": list(args)})
-    return done
 
 
 def refused(llm: Canister, *args: str) -> dict[str, Any]:
@@ -211,7 +206,7 @@ def test_chats_are_kept_for_their_caller(llm: Canister, new_agent: Any) -> None:
         (["-n", "many"], 400, "-n cannot be 'many'"),
         (["-p"], 400, "-p wants a value"),
         (["--top-p", "2"], 400, "--top-p cannot be '2'"),
-        (["--model", "models/model.gguf"], 400, "--model belongs to load_model"),
+        (["--model", "models/other.gguf"], 400, "'models/other.gguf' is not the model that is loaded"),
         (["-p", "x" * 600], 413, "601 tokens, the context of 512 has room for 508"),
         (["--prompt-cache", "x" * 300, "-p", "a"], 400, "too long"),
     ],
@@ -229,15 +224,14 @@ def test_an_argument_that_is_not_the_interface_s_is_rejected(llm: Canister, owne
         owner.update_bytes(llm.canister_id, "run_update", b"")
 
 
-def test_a_context_fills_up_and_says_so(llm: Canister) -> None:
+def test_a_full_context_ends_the_text(llm: Canister) -> None:
     args = ["--prompt-cache", "full", "--prompt-cache-all", "--ignore-eos"]
     llm.remove_prompt_cache({"args": args[:2]})
     filled = run(llm, *args, "-p", "abc")
-    assert not filled["generated_eog"]
+    assert filled["generated_eog"]
     assert len(filled["output"]) > 300
-    with pytest.raises(CanisterError) as caught:
-        run(llm, *args, "-p", "")
-    assert "the context of 512 tokens is full" in caught.value.value["error"]
+    again = run(llm, *args, "-p", "")
+    assert again == {**filled, "output": ""}
     assert run(llm, "-p", "abc", "-n", "3", "--ctx-size", "256")["output"]
     assert run(llm, "-p", "abc", "-n", "3")["output"]
 

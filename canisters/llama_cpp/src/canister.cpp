@@ -153,6 +153,15 @@ bool take_args(bool allowed, Arguments & arguments) {
         reply_run_error(400, *problem);
         return false;
     }
+    if (!arguments.idle.empty()) { // the answer is that of original canisters: it is said in the canister's log
+        std::string line = "without effect in a canister:";
+        for (const std::string & argument : arguments.idle) {
+            line += " " + argument;
+        }
+        ic0_debug_print(line.data(), line.size());
+    }
+    arguments.model = files::plain(arguments.model);
+    arguments.log_file = files::plain(arguments.log_file);
     return true;
 }
 
@@ -275,14 +284,15 @@ void run_call(bool is_update) {
     if (!take_args(has_access(), arguments)) {
         return;
     }
-    if (!arguments.model.empty()) {
-        return reply_run_error(400, "--model belongs to load_model");
-    }
     if (!arguments.log_file.empty() && !is_controller()) {
         return reply_run_error(401, "--log-file is for controllers only");
     }
     if (!model::is_loaded()) {
         return reply_run_error(503, why_not_loaded());
+    }
+    if (!arguments.model.empty() && arguments.model != model::settings().file) {
+        return reply_run_error(400, "'" + arguments.model + "' is not the model that is loaded, which is '" +
+                                        model::settings().file + "': load it with load_model");
     }
     std::optional<std::string> problem;
     std::string cache = arguments.prompt_cache.empty() ? "" : cache_path(arguments.prompt_cache, problem);
@@ -399,27 +409,24 @@ EXPORT("update ", file_upload_chunk) {
         return deny();
     }
     std::string name, chunk;
-    uint64_t chunk_size = 0, offset = 0;
+    uint64_t chunk_size = 0, offset = 0; // uploaders tell the size of all their chunks but the last: nothing to check
     candid::decode_record(argument(), {candid::text("filename", name), candid::blob("chunk", chunk),
                                        candid::nat64("chunksize", chunk_size), candid::nat64("offset", offset)});
+    name = files::plain(name);
     if (name.empty() || name.size() > files::max_name) {
         return reply_error("a file name has 1 to " + std::to_string(files::max_name) + " bytes; this one has " +
                            std::to_string(name.size()));
     }
-    if (chunk_size != chunk.size()) {
-        return reply_error("chunksize is " + std::to_string(chunk_size) + ", but the chunk has " +
-                           std::to_string(chunk.size()) + " bytes");
+    if (chunk.size() > files::max_size || offset > files::max_size - chunk.size()) {
+        return reply_error("offset is " + std::to_string(offset) + "; a file has at most " +
+                           std::to_string(files::max_size) + " bytes");
     }
     std::optional<files::Id> found = files::find(name);
-    uint64_t size = found ? files::size(*found) : 0;
-    if (offset > size) {
-        return reply_error("'" + name + "' has " + std::to_string(size) + " bytes so far; a chunk at offset " +
-                           std::to_string(offset) + " would leave a gap: upload in order");
-    }
     files::Id file = found ? *found : files::create(name);
     if (offset == 0) {
         files::truncate(file, 0); // the upload begins anew
     }
+    files::fill(file, offset);
     files::write(file, offset, chunk.data(), chunk.size());
     reply_ok(Value::record({{"filesize", Value::nat64(files::size(file))}}));
 }
@@ -432,22 +439,19 @@ EXPORT("query ", file_download_chunk) {
     uint64_t chunk_size = 0, offset = 0;
     candid::decode_record(argument(), {candid::text("filename", name), candid::nat64("chunksize", chunk_size),
                                        candid::nat64("offset", offset)});
-    std::optional<files::Id> file = files::find(name);
+    std::optional<files::Id> file = files::find(files::plain(name));
     if (!file) {
         return reply_error("there is no file '" + name + "'");
     }
-    if (chunk_size > max_download) {
-        return reply_error("chunksize is " + std::to_string(chunk_size) + "; at most " + std::to_string(max_download) +
-                           " bytes fit into an answer");
-    }
-    std::string chunk(chunk_size, 0);
-    chunk.resize(files::read(*file, offset, chunk.data(), chunk_size));
+    uint64_t left = files::size(*file) - std::min(offset, files::size(*file));
+    std::string chunk(std::min({chunk_size, left, max_download}), 0);
+    files::read(*file, offset, chunk.data(), chunk.size());
     reply_ok(Value::record({
         {"chunk", Value::blob(chunk)},
         {"chunksize", Value::nat64(chunk.size())},
         {"filesize", Value::nat64(files::size(*file))},
         {"offset", Value::nat64(offset)},
-        {"done", Value::boolean(offset + chunk.size() >= files::size(*file))},
+        {"done", Value::boolean(chunk.size() == left)},
     }));
 }
 

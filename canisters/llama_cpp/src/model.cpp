@@ -24,7 +24,8 @@ struct Freer {
 
 std::unique_ptr<llama_model, Freer> loaded;
 std::unique_ptr<llama_context, Freer> state; // freed before the model it belongs to
-Settings current;
+Settings current; // what was loaded
+Settings in_use;  // of the context there is, which a call may have wanted otherwise
 
 // What `problem_with` has read of a file, for llama.cpp.
 gguf_context_ptr header;
@@ -102,7 +103,7 @@ std::optional<std::string> make_context(uint32_t n_ctx, ggml_type type_k) {
     uint32_t trained = static_cast<uint32_t>(llama_model_n_ctx_train(loaded.get()));
     llama_context_params params = llama_context_default_params();
     params.n_ctx = n_ctx ? n_ctx : std::min(default_n_ctx, trained);
-    params.n_batch = params.n_ubatch = n_batch;
+    params.n_batch = params.n_ubatch = max_batch;
     params.n_outputs_max = 1;
     params.n_threads = params.n_threads_batch = 1;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
@@ -114,8 +115,7 @@ std::optional<std::string> make_context(uint32_t n_ctx, ggml_type type_k) {
     if (!state) {
         return "no context of " + std::to_string(params.n_ctx) + " tokens: " + take_last_error();
     }
-    current.n_ctx = params.n_ctx;
-    current.type_k = type_k;
+    in_use = {current.file, params.n_ctx, type_k};
     return std::nullopt;
 }
 
@@ -158,6 +158,7 @@ std::optional<std::string> begin_loading(const Settings & wanted) {
     if (problem) {
         unload();
     } else {
+        current = in_use;
         files::protect(files::find(wanted.file));
     }
     return problem;
@@ -193,7 +194,7 @@ void unload() {
     files::protect(std::nullopt);
     state.reset();
     loaded.reset();
-    current = Settings{};
+    current = in_use = Settings{};
 }
 
 bool is_loading() { return !unread.empty(); }
@@ -202,14 +203,17 @@ bool is_loaded() { return state != nullptr && unread.empty(); }
 
 const Settings & settings() { return current; }
 
+const Settings & context_settings() { return in_use; }
+
 uint32_t n_ctx() { return llama_n_ctx(state.get()); }
 
+uint32_t n_batch() { return llama_n_batch(state.get()); }
+
 std::optional<std::string> change_context(uint32_t n_ctx, ggml_type type_k) {
-    uint32_t before = current.n_ctx;
-    ggml_type type_before = current.type_k;
+    Settings before = in_use;
     std::optional<std::string> problem = make_context(n_ctx, type_k);
     if (problem) {
-        make_context(before, type_before);
+        make_context(before.n_ctx, before.type_k);
     }
     return problem;
 }
@@ -226,7 +230,7 @@ uint64_t state_key() {
     std::optional<files::Id> file = files::find(current.file);
     uint64_t key = 0;
     for (uint64_t part : {uint64_t(candid::hash(current.file)), file ? files::size(*file) : 0,
-                          file ? files::modified(*file) : 0, uint64_t(current.type_k)}) {
+                          file ? files::modified(*file) : 0, uint64_t(in_use.type_k)}) {
         key = (key ^ part) * 0x9e3779b97f4a7c15u;
         key ^= key >> 32;
     }

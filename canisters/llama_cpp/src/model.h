@@ -16,7 +16,7 @@ struct Settings {
 };
 
 constexpr uint32_t default_n_ctx = 2048;
-constexpr uint32_t n_batch = 128; // tokens evaluated at once, at most
+constexpr uint32_t max_batch = 128; // tokens evaluated at once, at most
 
 // Load all but the weights, replacing what was loaded before; the reason if it cannot be. Traps on a fault inside the
 // model that is not seen before. From here to the end of loading nothing can change the file.
@@ -32,7 +32,9 @@ void unload();
 bool is_loading(); // begun, and weights are left to read
 bool is_loaded();  // ready for use
 const Settings & settings(); // of the model that is loaded or being loaded
-uint32_t n_ctx();            // tokens the context has room for: what was wanted, rounded up by llama.cpp
+const Settings & context_settings(); // of the context there is: as the model's, unless `change_context` was called
+uint32_t n_ctx();   // tokens the context has room for: what was wanted, rounded up by llama.cpp
+uint32_t n_batch(); // tokens that the context evaluates at once, at most
 
 // Make the context anew with another size or type; the reason if it cannot be.
 std::optional<std::string> change_context(uint32_t n_ctx, ggml_type type_k);

@@ -106,38 +106,119 @@ uint64_t mixed(uint64_t value) { // splitmix64
     return value ^ (value >> 31);
 }
 
-// llama.cpp's samplers, in its default order. Chance comes from seed and position alone, so that a text does not depend on
-// how it is cut into calls.
+// llama.cpp's samplers. Chance comes from seed and position alone, so that a text does not depend on how it is cut into
+// calls. (Mirostat has a memory of its own, which ends with the call.)
 class Sampler {
 public:
     explicit Sampler(const Arguments & arguments) : arguments_(arguments) {
         seed_ = arguments.seed == UINT32_MAX ? static_cast<uint64_t>(ic0_time()) : arguments.seed;
         n_vocab_ = static_cast<size_t>(llama_vocab_n_tokens(model::vocab()));
-        chain_.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
-        add(llama_sampler_init_penalties(static_cast<int32_t>(n_vocab_), penalised(), arguments.repeat_penalty,
-                                         arguments.frequency_penalty, arguments.presence_penalty));
-        if (arguments.temp > 0) {
-            add(llama_sampler_init_top_k(arguments.top_k));
-            add(llama_sampler_init_top_p(arguments.top_p, 1));
-            add(llama_sampler_init_min_p(arguments.min_p, 1));
-            add(llama_sampler_init_temp(arguments.temp));
+        if (arguments.mirostat > 0) {
+            samplers_.push_back({SamplerType::temperature, made(SamplerType::temperature)});
+            return;
+        }
+        for (SamplerType type : arguments.samplers) {
+            if (has_effect(type)) {
+                samplers_.push_back({type, made(type)});
+            }
         }
     }
 
-    void accept(llama_token token) { llama_sampler_accept(chain_.get(), token); }
+    void accept(llama_token token) {
+        for (auto & [type, sampler] : samplers_) {
+            llama_sampler_accept(sampler.get(), token);
+        }
+    }
 
     llama_token choose(size_t position) {
         load_logits();
         llama_token_data_array candidates{candidates_.data(), candidates_.size(), -1, false};
-        llama_sampler_apply(chain_.get(), &candidates);
-        return arguments_.temp > 0 ? by_chance(candidates, position) : most_likely(candidates);
+        for (auto & [type, sampler] : samplers_) {
+            if (type == SamplerType::xtc) {
+                sampler = xtc(position); // it throws dice
+            }
+            llama_sampler_apply(sampler.get(), &candidates);
+        }
+        if (greedy()) {
+            return most_likely(candidates);
+        }
+        return arguments_.mirostat > 0 ? by_mirostat(candidates, position) : by_chance(candidates, position);
     }
 
 private:
-    void add(llama_sampler * sampler) { llama_sampler_chain_add(chain_.get(), sampler); }
+    using Made = std::unique_ptr<llama_sampler, SamplerFreer>;
 
-    int32_t penalised() const {
-        return arguments_.repeat_last_n < 0 ? static_cast<int32_t>(model::n_ctx()) : arguments_.repeat_last_n;
+    bool wanted(SamplerType type) const {
+        return std::find(arguments_.samplers.begin(), arguments_.samplers.end(), type) != arguments_.samplers.end();
+    }
+
+    bool greedy() const {
+        return arguments_.temp <= 0 && (arguments_.mirostat > 0 || wanted(SamplerType::temperature));
+    }
+
+    // Samplers that are switched off cost time; so do those that leave the likeliest token the likeliest when it is
+    // the one that is taken.
+    bool has_effect(SamplerType type) const {
+        switch (type) {
+            case SamplerType::penalties: return true;
+            case SamplerType::dry: return arguments_.dry_multiplier > 0 && arguments_.dry_penalty_last_n != 0;
+            case SamplerType::typical_p: return arguments_.typical_p < 1;
+            case SamplerType::xtc: return arguments_.xtc_probability > 0 && arguments_.xtc_threshold <= 0.5f;
+            case SamplerType::top_n_sigma: return arguments_.top_n_sigma > 0 && !greedy();
+            default: return !greedy();
+        }
+    }
+
+    Made made(SamplerType type) const {
+        const Arguments & a = arguments_;
+        auto n_ctx = static_cast<int32_t>(model::n_ctx());
+        switch (type) {
+            case SamplerType::penalties:
+                return Made(llama_sampler_init_penalties(static_cast<int32_t>(n_vocab_),
+                                                         a.repeat_last_n < 0 ? n_ctx : a.repeat_last_n, a.repeat_penalty,
+                                                         a.frequency_penalty, a.presence_penalty));
+            case SamplerType::dry: return dry(a.dry_penalty_last_n < 0 ? n_ctx : a.dry_penalty_last_n);
+            case SamplerType::top_n_sigma: return Made(llama_sampler_init_top_n_sigma(a.top_n_sigma));
+            case SamplerType::top_k: return Made(llama_sampler_init_top_k(a.top_k));
+            case SamplerType::typical_p: return Made(llama_sampler_init_typical(a.typical_p, 1));
+            case SamplerType::top_p: return Made(llama_sampler_init_top_p(a.top_p, 1));
+            case SamplerType::min_p: return Made(llama_sampler_init_min_p(a.min_p, 1));
+            case SamplerType::xtc: return xtc(0);
+            case SamplerType::temperature: break;
+        }
+        return Made(a.dynatemp_range > 0
+                        ? llama_sampler_init_temp_ext(a.temp, a.dynatemp_range, a.dynatemp_exponent)
+                        : llama_sampler_init_temp(a.temp));
+    }
+
+    Made dry(int32_t last_n) const {
+        static const std::vector<std::string> usual = {"\n", ":", "\"", "*"};
+        std::vector<const char *> breakers;
+        for (const std::string & breaker : arguments_.dry_breakers ? *arguments_.dry_breakers : usual) {
+            breakers.push_back(breaker.c_str());
+        }
+        return Made(llama_sampler_init_dry(model::vocab(), arguments_.dry_multiplier, arguments_.dry_base,
+                                           arguments_.dry_allowed_length, last_n, breakers.data(), breakers.size()));
+    }
+
+    Made xtc(size_t position) const {
+        return Made(llama_sampler_init_xtc(arguments_.xtc_probability, arguments_.xtc_threshold, 1, dice(position)));
+    }
+
+    // The seed of what throws dice of its own at a position, other dice than `by_chance` has.
+    uint32_t dice(size_t position) const { return static_cast<uint32_t>(mixed(mixed(~seed_) ^ position)); }
+
+    llama_token by_mirostat(llama_token_data_array & candidates, size_t position) {
+        if (!mirostat_) {
+            constexpr int32_t considered = 100; // tokens, as in llama.cpp
+            uint32_t seed = dice(position);
+            float tau = arguments_.mirostat_tau, eta = arguments_.mirostat_eta;
+            mirostat_.reset(arguments_.mirostat == 1
+                                ? llama_sampler_init_mirostat(static_cast<int32_t>(n_vocab_), seed, tau, eta, considered)
+                                : llama_sampler_init_mirostat_v2(seed, tau, eta));
+        }
+        llama_sampler_apply(mirostat_.get(), &candidates);
+        return candidates.data[candidates.selected].id;
     }
 
     void load_logits() {
@@ -145,6 +226,11 @@ private:
         candidates_.resize(n_vocab_);
         for (size_t i = 0; i < n_vocab_; i++) {
             candidates_[i] = {static_cast<llama_token>(i), logits[i], 0.0f};
+        }
+        for (auto [token, bias] : arguments_.logit_bias) {
+            if (static_cast<size_t>(token) < n_vocab_) {
+                candidates_[static_cast<size_t>(token)].logit += bias;
+            }
         }
         int32_t n_suppressed = 0;
         const llama_token * suppressed = llama_vocab_get_suppress_tokens(model::vocab(), &n_suppressed);
@@ -187,7 +273,8 @@ private:
     const Arguments & arguments_;
     uint64_t seed_;
     size_t n_vocab_;
-    std::unique_ptr<llama_sampler, SamplerFreer> chain_;
+    std::vector<std::pair<SamplerType, Made>> samplers_;
+    Made mirostat_;
     std::vector<llama_token_data> candidates_;
 };
 
@@ -223,7 +310,7 @@ public:
     // How many of `wanted` tokens may be evaluated at once now; 0: the call must end.
     size_t allowed(size_t wanted) const {
         uint64_t left = limits_.max_tokens == 0 ? wanted : limits_.max_tokens - std::min(limits_.max_tokens, used_);
-        left = std::min<uint64_t>({left, wanted, model::n_batch});
+        left = std::min<uint64_t>({left, wanted, model::n_batch()});
         if (per_token_ == 0) {
             return std::min<uint64_t>(left, first_batch);
         }
@@ -264,8 +351,8 @@ public:
 
     RunResult run(Session session) {
         session_ = std::move(session);
-        if (std::optional<RunResult> problem = take_prompt()) {
-            return *problem;
+        if (std::optional<RunResult> result = take_prompt()) {
+            return *result;
         }
         session::leave_context();
         for (size_t i = 0; i < session_.n_past; i++) {
@@ -292,7 +379,8 @@ public:
     }
 
 private:
-    // Make the session's tokens the prompt, keeping the state of what they have in common.
+    // Make the session's tokens the prompt, keeping the state of what they have in common; the result if the call ends
+    // with that.
     std::optional<RunResult> take_prompt() {
         size_t n_keep = session_.n_past;
         if (!arguments_.prompt.empty() || session_.tokens.empty()) {
@@ -311,7 +399,7 @@ private:
             session_.tokens = std::move(prompt);
             session_.held.clear();
         } else if (session_.tokens.size() > model::n_ctx()) {
-            return failed(413, "the context of " + std::to_string(model::n_ctx()) + " tokens is full");
+            return ended();
         }
         n_keep = std::min(n_keep, session_.tokens.size() - 1); // the last one is evaluated, for its logits
         if (session_.n_past > n_keep) {
@@ -350,9 +438,9 @@ private:
                 text_ += piece(token, arguments_.special);
             }
             ended_ = cut_at_stop(token) || ended_;
-            bool context_full = session_.tokens.size() > model::n_ctx();
+            ended_ = session_.tokens.size() > model::n_ctx() || ended_; // a full context ends the text
             bool enough = !unlimited && generated >= arguments_.n_predict;
-            if (ended_ || enough || context_full || budget_.allowed(1) == 0) {
+            if (ended_ || enough || budget_.allowed(1) == 0) {
                 break;
             }
             if (!evaluate_next(1)) {
@@ -395,6 +483,15 @@ private:
         return result;
     }
 
+    // Nothing can be added: the context was full at the end of an earlier call.
+    RunResult ended() const {
+        RunResult result;
+        result.conversation = text_of(session_.tokens.data(), session_.tokens.data() + session_.tokens.size(),
+                                      arguments_.special);
+        result.generated_eog = true;
+        return result;
+    }
+
     RunResult failure() {
         session::leave_context();
         RunResult result = described();
@@ -428,17 +525,23 @@ private:
 
 } // namespace
 
-RunResult run(const Arguments & arguments, const std::string & cache_file, const RunLimits & limits) {
-    const model::Settings & settings = model::settings();
-    uint32_t n_ctx = arguments.n_ctx.value_or(0) ? *arguments.n_ctx : settings.n_ctx;
-    ggml_type type_k = arguments.type_k.value_or(settings.type_k);
-    if (n_ctx != settings.n_ctx || type_k != settings.type_k) {
-        session::leave_context();
-        if (std::optional<std::string> problem = model::change_context(n_ctx, type_k)) {
-            return failed(400, *problem);
-        }
+// The context that a call wants: what it does not say is as the model was loaded, whatever the call before wanted.
+static std::optional<std::string> have_context(const Arguments & arguments) {
+    const model::Settings &usual = model::settings(), &present = model::context_settings();
+    uint32_t n_ctx = arguments.n_ctx.value_or(0) ? *arguments.n_ctx : usual.n_ctx;
+    ggml_type type_k = arguments.type_k.value_or(usual.type_k);
+    if (n_ctx == present.n_ctx && type_k == present.type_k) {
+        return std::nullopt;
     }
-    std::optional<std::string> problem;
+    session::leave_context();
+    return model::change_context(n_ctx, type_k);
+}
+
+RunResult run(const Arguments & arguments, const std::string & cache_file, const RunLimits & limits) {
+    std::optional<std::string> problem = have_context(arguments);
+    if (problem) {
+        return failed(400, *problem);
+    }
     Session session = session::open(cache_file, problem);
     if (problem) {
         return failed(409, *problem);
@@ -448,6 +551,9 @@ RunResult run(const Arguments & arguments, const std::string & cache_file, const
 
 TokenCost measure_token_cost() {
     constexpr size_t n_prompt = 16;
+    if (std::optional<std::string> problem = have_context({})) {
+        trap(*problem);
+    }
     session::leave_context();
     llama_memory_t memory = llama_get_memory(model::context());
     llama_memory_clear(memory, false);
