@@ -14,11 +14,17 @@ with one node, so there is no consensus: a message is final when the network's d
                             gateway      canisters as web sites
                             header_names what a header may be called, in both directions
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
-                            composite    composite queries, with the queries that they call
-                            scheduler    who runs when: queues, call contexts, callbacks, timers
+                            scheduler    who runs when
                             pool         threads for messages and queries
-                            outcalls     HTTP requests that canisters make, if it is asked for
+                            ingress      whether an ingress message is let in
+                            messages     executing calls, responses and system tasks
+                            ticks        what becomes due: timers, deadlines, heartbeats
+                            queries      query calls
+                            composite    composite queries, with the queries that they call
+                            outcalls     HTTP requests that canisters make
+                            fetcher      making them, if the network is asked to
                             management   the management canister, a module a concern (its interface: management.did)
+                            rejections   refusals and traps, in mainnet's words
                             keys         development keys that canisters sign with
                             cycles       what things cost
                             limits       how many instructions a message may take
@@ -29,7 +35,10 @@ with one node, so there is no consensus: a message is final when the network's d
                             wasm         modules as bytes
                             metering     what their instructions cost
                             memory       copy-on-write memories
-    what stays              state        the state as plain data
+    what stays              subnet       canisters, requests and queues, changed one step at a time
+                            effects      what an execution leaves behind
+                            charging     what canisters pay as time passes
+                            state        the state as plain data
                             store        the database in the network's folder
                             journal      changes of memory files, atomically
                             cache        cache folders of bounded size

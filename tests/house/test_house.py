@@ -14,6 +14,8 @@ import needed
 import pytest
 import yaml
 
+from mainer_nb import localnet
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -148,3 +150,9 @@ def test_functions_on_the_walks_through_the_code_are_in_their_files() -> None:
     for path, name in steps:
         source = (ROOT / path).read_text(encoding="utf-8")
         assert re.search(rf"\b(?:def|class|func) {name}\b", source), f"{path} has no {name}"
+
+
+def test_the_map_of_the_embedded_network_has_all_its_files() -> None:
+    mapped = set(re.findall(r"^ {4}.{24}(\w+)(?: |$)", localnet.__doc__ or "", re.MULTILINE))
+    there = {path.stem for path in (ROOT / "mainer_nb" / "localnet").iterdir() if not path.name.startswith("_")}
+    assert mapped == there
