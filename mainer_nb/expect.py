@@ -18,6 +18,7 @@ from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
+from .tables import how_many
 from .upload import StoredFile, Uploaded
 
 
@@ -92,7 +93,7 @@ def population(mainers: Sequence[Mainer], plan: Plan) -> str:
             f"{mainer.name} uses {mainer.share_service_id or 'nothing'}, which is no ShareService",
         )
     llms = sum(len(mainer.llm_ids) for mainer in mainers)
-    return f"{_count(len(mainers), 'mAIner')} with {_count(llms, 'LLM')}, as planned."
+    return f"{how_many(len(mainers), 'mAIner')} with {how_many(llms, 'LLM')}, as planned."
 
 
 def refused(action: Callable[[], object], because: str) -> str:
@@ -113,7 +114,7 @@ def healthy(checks: Sequence[Check]) -> str:
         for endpoint, text in found.problems.items()
     ]
     that(not wrong, "; ".join(wrong))
-    return f"All endpoints of {_count(len(checks), 'mAIner')} answer as they should."
+    return f"All endpoints of {how_many(len(checks), 'mAIner')} answer as they should."
 
 
 def opened(challenges: Sequence[Challenge], number: int) -> str:
@@ -121,7 +122,7 @@ def opened(challenges: Sequence[Challenge], number: int) -> str:
     closed = [challenge.challenge_id for challenge in challenges if challenge.status != "Open"]
     that(len(challenges) == number, f"expected {number} new challenges, found {len(challenges)}")
     that(not closed, f"these challenges are not open: {', '.join(closed)}")
-    return f"{_count(number, 'new challenge')} open."
+    return f"{how_many(number, 'new challenge')} open."
 
 
 def queued(queues: Mapping[str, Sequence[Queued]], service: Mainer, agents: Sequence[Mainer]) -> str:
@@ -134,7 +135,9 @@ def queued(queues: Mapping[str, Sequence[Queued]], service: Mainer, agents: Sequ
                 (entry.challenge_id, agent.controller_id) in held,
                 f"challenge {entry.challenge_id} waits in {agent.name}, but not in {service.name}, which it uses",
             )
-    return f"{_count(len(held), 'challenge')} of {_count(len(agents), 'ShareAgent')} in the queue of {service.name}."
+    return (
+        f"{how_many(len(held), 'challenge')} of {how_many(len(agents), 'ShareAgent')} in the queue of {service.name}."
+    )
 
 
 def emptied(queues: Mapping[str, Sequence[Queued]], of: Sequence[Mainer]) -> str:
@@ -150,7 +153,7 @@ def answered(new: Sequence[Submission], by: Sequence[Mainer]) -> str:
         answers = [submission for submission in new if submission.submitted_by == mainer.controller_id]
         that(answers, f"the Game State has no new submission by {mainer.name}")
         that(all(submission.answer.strip() for submission in answers), f"an answer by {mainer.name} is empty")
-    return f"{_count(len(by), 'mAIner')} submitted {_count(len(new), 'answer')}."
+    return f"{how_many(len(by), 'mAIner')} submitted {how_many(len(new), 'answer')}."
 
 
 def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[Submission]) -> str:
@@ -167,8 +170,8 @@ def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[
                 f"at the Game State {found.answer!r}",
             )
     number = sum(map(len, submitted.values()))
-    mainers = _count(len(submitted), "mAIner")
-    return f"What {mainers} submitted, {_count(number, 'submission')}, reads as in the Game State."
+    mainers = how_many(len(submitted), "mAIner")
+    return f"What {mainers} submitted, {how_many(number, 'submission')}, reads as in the Game State."
 
 
 def counted(costs: Costs) -> str:
@@ -180,8 +183,4 @@ def counted(costs: Costs) -> str:
         )
     controller, llm = costs.of("mAIner controller").cycles, costs.of("LLM canister").cycles
     that(llm > controller, f"an LLM canister took {llm:,.0f} cycles, no more than a controller ({controller:,.0f})")
-    return f"{_count(len(costs.entries), 'cost')} counted with {costs.model}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{how_many(len(costs.entries), 'cost')} counted with {costs.model}."

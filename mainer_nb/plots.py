@@ -28,7 +28,7 @@ from .costs import Budget, usd
 from .create import Mainer
 from .operate import MINIMUM_BALANCE, Queued, Submission
 from .progress import amount
-from .tables import dollars, names, trillions
+from .tables import dollars, how_many, names, trillions
 from .upload import Uploaded
 
 INK, GREY, GROUND = "#202020", "#555555", "#ffffff"
@@ -104,7 +104,7 @@ class Picture(Figure):
         return buffer.getvalue()
 
     def _repr_html_(self) -> str:
-        return f'{SHOWN}<div style="overflow-x: auto">{self._image(False)}{self._image(True)}</div>'
+        return f'{SHOWN}<div style="overflow-x: auto" tabindex="0">{self._image(False)}{self._image(True)}</div>'
 
     def _image(self, dark: bool) -> str:
         name, display = ("dark", "none") if dark else ("light", "block")
@@ -212,8 +212,8 @@ def relations(mainers: Sequence[Mainer]) -> Picture:
 
     rows = max(height.values(), default=0) + 1
     parts = ((len(workers), "mAIner"), (len(llms), "LLM"), (len(agents), "ShareAgent"))
-    title = "{} with {}, asked by {}".format(*(_count(number, noun) for number, noun in parts))
-    described = [f"{mainer.name} has {_count(len(mainer.llm_ids), 'LLM')}" for mainer in workers]
+    title = "{} with {}, asked by {}".format(*(how_many(number, noun) for number, noun in parts))
+    described = [f"{mainer.name} has {how_many(len(mainer.llm_ids), 'LLM')}" for mainer in workers]
     described += [f"{mainer.name} asks {called.get(mainer.share_service_id or '', 'nobody here')}" for mainer in agents]
     picture = Picture(0.72 * rows + 0.5, title, described)
     axes = picture.add_subplot()
@@ -241,7 +241,7 @@ def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequen
     lengths = {mainer.name: [len(found.get(mainer.controller_id, ())) for found in stages.values()] for mainer in shown}
     most = max((max(counts) for counts in lengths.values() if counts), default=0)
     holders = [name for name, counts in lengths.items() if counts and max(counts) == most]
-    title = f"At most {_count(most, 'challenge')} waited, in {_list(holders)}" if most else "No challenge waited"
+    title = f"At most {how_many(most, 'challenge')} waited, in {_list(holders)}" if most else "No challenge waited"
     described = [f"{name}: {', then '.join(map(str, counts))}" for name, counts in lengths.items()]
     picture = Picture(0.6 * max(len(shown), 1) + 0.6, title, described)
     rows = picture.subplots(max(len(shown), 1), 1, sharex=True, squeeze=False)[:, 0]
@@ -273,7 +273,7 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
     title = "No answer was submitted"
     if shown:
         start = max(min(submission.queued for submission in shown), shown[0].submitted - LONG_BEFORE)
-        title = f"{_count(len(shown), 'answer')}, from taking the challenge to submitting: {_range(took.values())}"
+        title = f"{how_many(len(shown), 'answer')}, from taking the challenge to submitting: {_range(took.values())}"
     described = [
         f"{called.get(submission.submitted_by, 'another mAIner')} answered {_shortened(submission.question, 70)!r} "
         f"in {took[submission.submission_id]:.1f} s"
@@ -309,10 +309,6 @@ def _range(seconds: Iterable[float]) -> str:
 def _list(words: Iterable[str]) -> str:
     *most, last = list(words) or ["nothing"]
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _shortened(text: str, most: int) -> str:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from .costs import usd
+from .progress import amount
+from .tables import dollars, how_many, trillions
+
+STYLE = Path(__file__).with_suffix(".css")
 MOST_LINES_OF_ERROR = 12
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PICTURES = ("image/png", "image/jpeg")
+DARK_PICTURE = re.compile(r'<img class="mainer-dark"[^>]*>')
+USD_PER_XDR = 1.35  # as 05_costs has it at first
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def page(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
-    """All executed notebooks in one HTML page that needs nothing else, with a table of contents."""
+    """All executed notebooks in one HTML page that needs nothing else; at its head what ran and what came of it."""
     from nbconvert import HTMLExporter
 
     whole = nbformat.v4.new_notebook()
-    whole.cells.append(nbformat.v4.new_markdown_cell(_opening(summary)))
+    whole.cells.append(nbformat.v4.new_markdown_cell(_head(summary)))
     for path in executed:
         if path.exists():
             whole.cells.append(nbformat.v4.new_markdown_cell(f'<a id="{path.stem}"></a>\n\n---'))
@@ -39,11 +48,13 @@ def page(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
     for number, cell in enumerate(whole.cells):
         cell["id"] = f"cell-{number}"
     html, _ = exporter.from_notebook_node(whole, resources={"metadata": {"name": "mAIner workbench"}})
-    return re.sub(r'<script src="">\s*</script>', "", html)
+    html = re.sub(r'<script src="">\s*</script>', "", html)
+    return html.replace("</head>", f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>", 1)
 
 
-def _opening(summary: Mapping[str, Any]) -> str:
-    """The page's head: what ran, with links to it, and what failed."""
+def _head(summary: Mapping[str, Any]) -> str:
+    """What ran, on what, what came of it and what it cost, at a glance; then the notebooks, and what failed."""
+    cards = "".join(f"<div class='{kind}'><dt>{name}</dt><dd>{text}</dd></div>" for name, text, kind in _cards(summary))
     rows, failures = "", ""
     for notebook in summary["notebooks"]:
         name, status = escape(notebook["name"]), escape(notebook["status"])
@@ -54,14 +65,46 @@ def _opening(summary: Mapping[str, Any]) -> str:
                 f"<p><strong>{link} failed in {escape(notebook['cell'])}</strong></p>"
                 f"<pre>{escape(notebook['error'])}</pre>"
             )
-    net, model = summary["network"], summary["model"] or {}
-    where = f"Network {net['name']} at {net['url']}" if net["url"] else f"Network {net['name']}, which is not running"
+    failures += "".join(f"<p>{escape(one)}</p>" for one in summary["problems"])
     return (
-        f"# mAIner workbench\n\n"
-        f"Run of {summary['started']}, {summary['seconds']} seconds: **{summary['status']}**. "
-        f"{where}; model {model.get('file') or 'none'}.\n\n"
-        f"<table><tr><th>notebook</th><th>status</th><th>time</th></tr>{rows}</table>\n{failures}"
+        f'# mAIner workbench\n\n<dl class="mainer-head">{cards}</dl>\n{failures}\n'
+        f"<table><tr><th>notebook</th><th>status</th><th>time</th></tr>{rows}</table>\n"
     )
+
+
+def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, text as HTML and kind of what is said first. What the network could not be asked is left out."""
+    statuses = [one["status"] for one in summary["notebooks"]]
+    ran, failed = len(statuses) - statuses.count("not run"), statuses.count("failed")
+    started = summary["started"].replace("T", " ").replace("Z", " UTC")
+    outcome = f"<strong>{escape(summary['status'])}</strong>, {how_many(ran, 'notebook')} in {summary['seconds']} s"
+    yield "Run", f"{outcome}<br>{started}", "failed" if failed else "ok"
+    net = summary["network"]
+    yield "Network", f"<strong>{escape(net['name'])}</strong><br>{escape(net['url'] or 'which is not running')}", ""
+    model = summary["model"]
+    if model:
+        name = escape(model["file"] or f"sha256 {model['sha256'][:16]}…")
+        yield "Model", f"<strong>{name}</strong><br>{amount(model['size'], 'B')}", ""
+    mainers, answers = summary["mainers"] or (), summary["submissions"]
+    if mainers:
+        kinds = Counter(one["type"] for one in mainers)
+        llms = sum(len(one["llm_ids"]) for one in mainers)
+        of_kinds = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+        yield "mAIners", f"<strong>{len(mainers)}</strong> with {how_many(llms, 'LLM')}<br>{of_kinds}", ""
+    if answers is not None:
+        new = sum(one["submitted"] >= summary["started"] for one in answers)
+        yield "Answers", f"<strong>{new}</strong> in this run<br>{len(answers)} at the Game State", ""
+    yield "Failures", _failures(failed, mainers), "failed" if failed else ""
+    if mainers:
+        spent = sum(one["cycles_spent"] for one in mainers)
+        price = f"on mainnet some {dollars(usd(spent, USD_PER_XDR))}"
+        yield "Cost", f"<strong>{trillions(spent)}</strong> cycles spent by the mAIners so far<br>{price}", ""
+
+
+def _failures(notebooks: int, mainers: Sequence[Mapping[str, Any]]) -> str:
+    steps = sum(one["failures"] for one in mainers)
+    text = f"<strong>{notebooks or 'none'}</strong> of the notebooks"
+    return text + (f"<br>{how_many(steps, 'step')} of mAIners failed lately" if steps else "")
 
 
 def _is_printed(cell: Any) -> bool:
@@ -70,19 +113,33 @@ def _is_printed(cell: Any) -> bool:
 
 
 def _printed(cell: Any) -> Any:
-    """A cell as it is printed: links lead to places in the page; no widgets, which a page cannot have; errors without
-    the way they took.
-    """
+    """A cell as it is printed: links lead to places in the page; what a page cannot have is replaced."""
     if cell.cell_type != "code":
         return nbformat.v4.new_markdown_cell(re.sub(r"\]\((\w+)\.ipynb\)", r"](#\1)", cell.source))
-    outputs = []
-    for output in cell.outputs:
-        if WIDGET_VIEW in output.get("data", {}):
-            output = nbformat.v4.new_output("display_data", {"text/html": "<em>(interactive in JupyterLab)</em>"})
-        elif output.output_type == "error":
-            output.traceback = [last_message(output.ename, output.evalue)]
-        outputs.append(output)
-    return nbformat.v4.new_code_cell(cell.source, outputs=outputs)
+    return nbformat.v4.new_code_cell(cell.source, outputs=[_output(one) for one in cell.outputs])
+
+
+def _output(output: Any) -> Any:
+    """An output as it is printed: of a widget what was chosen in it; pictures in the colours of a light page, with the
+    text for those who cannot see them, which nbconvert leaves out; errors without the way they took.
+    """
+    data = output.get("data", {})
+    if output.output_type == "error":
+        output.traceback = [last_message(output.ename, output.evalue)]
+    elif "text/html" in data:
+        return _html(DARK_PICTURE.sub("", data["text/html"]))
+    elif WIDGET_VIEW in data:
+        return _html("<em>(interactive in JupyterLab)</em>")
+    elif kind := next((kind for kind in PICTURES if kind in data), None):
+        described = output.get("metadata", {}).get(kind, {})
+        size = "".join(f' {name}="{described[name]}"' for name in ("width", "height") if name in described)
+        text = escape(described.get("alt", "picture"))
+        return _html(f'<img alt="{text}"{size} src="data:{kind};base64,{data[kind].strip()}">')
+    return output
+
+
+def _html(text: str) -> Any:
+    return nbformat.v4.new_output("display_data", {"text/html": text})
 
 
 def last_message(name: str, text: str) -> str:

@@ -477,7 +477,7 @@ def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[s
         "network": {"name": name, "url": net and net.url},
         "canisters": net and canister_ids(),
         "model": net and ask(lambda: _model(net, parameters.get("model"))),
-        "mainers": net and ask(lambda: [_mainer_entry(mainer) for mainer in create.mainers(net)]),
+        "mainers": net and ask(lambda: [_mainer_entry(net, mainer) for mainer in create.mainers(net)]),
         "submissions": net and ask(lambda: [_submission_entry(submission) for submission in operate.submissions(net)]),
         "problems": list(dict.fromkeys(problems)),
     }
@@ -508,8 +508,17 @@ def _model(net: network.Network, chosen: str | None) -> dict[str, Any] | None:
     return {"file": None, "size": last.size, "sha256": last.sha256}
 
 
-def _mainer_entry(mainer: create.Mainer) -> dict[str, Any]:
-    return {"type": mainer.kind, "controller_id": mainer.controller_id, "llm_ids": list(mainer.llm_ids)}
+def _mainer_entry(net: network.Network, mainer: create.Mainer) -> dict[str, Any]:
+    cycles = operate.statistics(net, mainer.controller_id)
+    return {
+        "name": mainer.name,
+        "type": mainer.kind,
+        "controller_id": mainer.controller_id,
+        "llm_ids": list(mainer.llm_ids),
+        "cycles_spent": cycles.cycles_burnt,
+        "cycles": cycles.cycle_balance,
+        "failures": len(operate.failures(net, mainer.controller_id)),
+    }
 
 
 def _submission_entry(submission: operate.Submission) -> dict[str, Any]:
@@ -519,4 +528,5 @@ def _submission_entry(submission: operate.Submission) -> dict[str, Any]:
         "challengeId": submission.challenge_id,
         "challenge": submission.question,
         "answer": submission.answer,
+        "submitted": submission.submitted.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

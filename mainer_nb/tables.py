@@ -321,6 +321,11 @@ def facts(values: Mapping[str, object]) -> Table:
     return Table(({"name": name, "value": value} for name, value in values.items()), header=False)
 
 
+def how_many(number: int, noun: str) -> str:
+    """A number of things for people: "1 LLM", "2 LLMs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def dollars(amount: float) -> str:
     """US dollars for people, small amounts with more digits."""
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.6f}"
@@ -329,7 +334,10 @@ def dollars(amount: float) -> str:
 def _cell(tag: str, style: str, value: object) -> str:
     if not isinstance(value, Markup):
         text = str(value)
-        style += "; min-width: 14em" if len(text) > PROSE else ""
+        if len(text) > PROSE:
+            style += "; min-width: 14em"
+        elif len(text) <= LONGEST_WORD and re.search(r"\d", text):  # "2.6 MB", "ShareAgent 1", a moment
+            style = style.replace("white-space: normal", "white-space: nowrap")
         value = _breakable(text)
     return f'<{tag} style="{style}">{value}</{tag}>'
 
@@ -367,7 +375,7 @@ def _code(text: str) -> Markup:
 
 
 def _hash(text: str) -> Markup:
-    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:16])}…</code>' if text else "")
+    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:12])}…</code>' if text else "")
 
 
 def _lines(parts: Iterable[str]) -> Markup:

@@ -9,6 +9,7 @@ Nothing here waits: in a headless run the choices stay what the parameters say, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,16 @@ class Form(ipywidgets.VBox):
     """Fields below each other; where widgets cannot be shown, a hint where they can."""
 
     def __repr__(self) -> str:
-        return "(interactive: run this cell in JupyterLab)"
+        return f"{self._fields()} (interactive: run this cell in JupyterLab)".strip()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        shown = f"<em>{escape(self._fields())} (interactive: run this cell in JupyterLab)</em>"
+        return {**super()._repr_mimebundle_(**kwargs), "text/html": shown}
+
+    def _fields(self) -> str:
+        """What is in the fields."""
+        fields = [child for child in self.children if getattr(child, "description", "") and hasattr(child, "value")]
+        return ", ".join(f"{field.description}: {getattr(field, 'label', field.value)}" for field in fields)
 
 
 class NetworkChoice:
