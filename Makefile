@@ -7,7 +7,7 @@
 #   make rebuild-check  rebuild the Motoko canisters and compare them with files/ (needs Node)
 #   make bench          measure speed against what it is compared with; QUICK=1 for a rough look
 #   make fuzz           send the embedded network 100,000 odd requests; CASES=1000 for fewer, SEED=2 for others
-#   make clients        install the clients from npm that the embedded network is tested with (needs Node)
+#   make clients        install from npm what tests use: clients of the network, a check of pages (needs Node)
 #   make clean          remove what was made here: .venv, runs, the embedded network's state
 #
 # Options of `mainer-nb run` go into RUN, such as: make run RUN="--model qwen2.5-0.5b-instruct-q8_0"
@@ -41,7 +41,8 @@ bench: $(VENV)/installed-bench
 fuzz: $(VENV)/installed-test
 	$(BIN)/python tests/localnet/fuzz/run.py --cases $(or $(CASES),100000) --seed $(or $(SEED),1)
 
-# Clients of the Internet Computer from npm, for the tests of the embedded network; without npm these are skipped.
+# Clients of the Internet Computer from npm, for the tests of the embedded network, and axe-core, for a test of the
+# report; without npm these are skipped.
 clients:
 	@if command -v npm >/dev/null 2>&1; then \
 		npm install --prefix tests/localnet/clients --no-package-lock --no-audit --no-fund; \

@@ -77,8 +77,8 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     statuses = [one["status"] for one in summary["notebooks"]]
     ran, failed = len(statuses) - statuses.count("not run"), statuses.count("failed")
     started = summary["started"].replace("T", " ").replace("Z", " UTC")
-    outcome = f"<strong>{escape(summary['status'])}</strong>, {how_many(ran, 'notebook')} in {summary['seconds']} s"
-    yield "Run", f"{outcome}<br>{started}", "failed" if failed else "ok"
+    took = f"{how_many(ran, 'notebook')} in {summary['seconds']}&nbsp;s"
+    yield "Run", f"<strong>{escape(summary['status'])}</strong>, {took}<br>{started}", "failed" if failed else "ok"
     net = summary["network"]
     yield "Network", f"<strong>{escape(net['name'])}</strong><br>{escape(net['url'] or 'which is not running')}", ""
     model = summary["model"]
@@ -132,7 +132,7 @@ def _output(output: Any) -> Any:
         return _html("<em>(interactive in JupyterLab)</em>")
     elif kind := next((kind for kind in PICTURES if kind in data), None):
         described = output.get("metadata", {}).get(kind, {})
-        size = "".join(f' {name}="{described[name]}"' for name in ("width", "height") if name in described)
+        size = "".join(f' {name}="{escape(str(described[name]))}"' for name in ("width", "height") if name in described)
         text = escape(described.get("alt", "picture"))
         return _html(f'<img alt="{text}"{size} src="data:{kind};base64,{data[kind].strip()}">')
     return output

@@ -18,6 +18,11 @@ EXECUTABLE = next(
     ),
     None,
 )  # fmt: skip
+# Output areas with something wider than they are, or an image that is not there.
+CUT_OFF = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
+    .filter(area => area.scrollWidth > area.clientWidth + 1 ||
+        [...area.querySelectorAll('img')].some(image => image.naturalWidth == 0))
+    .map(area => area.innerText.slice(0, 200))"""
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import pytest
 WANTED = "needs "  # how the reasons below begin; other reasons to skip are nothing that could be installed
 CLIENTS = Path(__file__).parent / "localnet" / "clients" / "node_modules"
 ICP = CLIENTS / "@icp-sdk" / "icp-cli-linux-x64" / "bin" / "icp"
+AXE_SCRIPT = CLIENTS / "axe-core" / "axe.min.js"
 NODE = shutil.which("node")
 
 
@@ -35,3 +36,4 @@ ICP_COMMAND = _unless(
     "the icp command",
     "install Node (https://nodejs.org), then `make clients`",
 )
+AXE = _unless(AXE_SCRIPT.exists(), "axe-core", "install Node (https://nodejs.org), then `make clients`")

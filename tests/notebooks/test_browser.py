@@ -1,4 +1,4 @@
-"""What a person sees: notebooks in JupyterLab and the report, in a real browser."""
+"""What a person sees: notebooks in JupyterLab, in a real browser."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ pytestmark = needed.CHROMIUM
 
 # What scrolls: the notebook, the part below the window included.
 PANEL = "document.querySelector('.jp-NotebookPanel-notebook .jp-WindowedPanel-outer')"
-# Output areas with something wider than they are, or an image that is not there.
-CUT_OFF = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
-    .filter(area => area.scrollWidth > area.clientWidth + 1 ||
-        [...area.querySelectorAll('img')].some(image => image.naturalWidth == 0))
-    .map(area => area.innerText.slice(0, 200))"""
 
 
 @pytest.fixture
@@ -46,7 +41,7 @@ def whole_notebook(page: Any, path: Path) -> None:
     page.evaluate(f"{PANEL}.scrollTop = 0")
     page.wait_for_timeout(1000)  # for a new layout
     page.screenshot(path=path)
-    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate(chromium.CUT_OFF) == []
     assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
 
 
@@ -74,13 +69,3 @@ def test_a_mainer_is_created_with_a_click(lab: str, page: Any, tmp_path: Path) -
     assert made.share_service_id in before
     assert page.get_by_text(f"Created {made.name} ({made.controller_id})").count() == 1
     whole_notebook(page, tmp_path / "03_create.png")
-
-
-def test_report(after_first_run: run.Result, page: Any, tmp_path: Path) -> None:
-    page.goto((after_first_run.folder / run.REPORT).as_uri())
-    page.screenshot(path=tmp_path / "report.png", full_page=True)
-    assert page.title() == "mAIner workbench"
-    assert page.evaluate(CUT_OFF) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= chromium.WIDTH
-    page.get_by_role("link", name="04_test").first.click()
-    assert page.evaluate("window.scrollY") > chromium.HEIGHT

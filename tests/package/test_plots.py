@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from mainer_nb import operate, places, plots
+from mainer_nb import operate, plots
 from mainer_nb.costs import Budget
 from mainer_nb.create import Mainer
 from mainer_nb.operate import Queued, Submission
 from mainer_nb.upload import Uploaded
 
+CONTROLLER = Path(__file__).parents[2] / "canisters/mainer_ctrlb/main.mo"
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 OWN = Mainer("Own 2", "Own", "ryjl3-tyaaa-aaaaa-aaaba-cai", "owner", ("renrk-eyaaa-aaaaa-aaada-cai",), None)
 SERVICE = Mainer("ShareService 1", "ShareService", "rkp4c-7iaaa-aaaaa-aaaca-cai", "owner", (), None)
@@ -99,7 +101,7 @@ def test_titles_say_what_one_sees() -> None:
 
 
 def test_the_minimum_is_that_of_the_canister() -> None:
-    source = (places.project() / "canisters/mainer_ctrlb/main.mo").read_text()
+    source = CONTROLLER.read_text(encoding="utf-8")
     (written,) = re.findall(r"let minimumBalance = ([\d_]+);", source)
     assert int(written) == operate.MINIMUM_BALANCE
 
