@@ -13,7 +13,7 @@ from typing import Literal
 
 import cbor2
 
-from . import artifacts, management
+from . import artifacts, management, network
 from .artifacts import Artifact
 from .errors import ArgumentError, PreconditionError
 from .management import TRILLION, CanisterStatus, InstallMode
@@ -23,7 +23,7 @@ from .protocol import principal
 
 Mode = Literal["auto", "install", "reinstall", "upgrade"]
 MODES: tuple[Mode, ...] = ("auto", "install", "reinstall", "upgrade")
-Action = Literal["created", "installed", "reinstalled", "upgraded", "unchanged"]
+Action = Literal["created", "installed", "reinstalled", "upgraded", "started", "unchanged"]
 
 # Balances given on development networks, where cycles cost nothing. The creator pays for every mAIner and LLM.
 CYCLES = {GAME_STATE: 100 * TRILLION, CREATOR: 2_000 * TRILLION}
@@ -69,8 +69,11 @@ def deploy(net: Network, mode: Mode = "auto", progress: Progress | None = None) 
     if mode not in MODES:
         raise ArgumentError(f"unknown mode '{mode}': choose one of {', '.join(MODES)}")
     wasm = {role: artifacts.canister_wasm(role) for role in CYCLES}
-    plan = {role: _action(net, role, wasm[role], mode) for role in CYCLES}
-    with (progress or Silent()).task("deploy", total=len(plan) + 1, unit="steps") as task:
+    with (
+        (progress or Silent()).task("deploy", total=len(CYCLES) + 1, unit="steps") as task,
+        network.alone(net.name, "deploy", lambda: task.note("waits for another process that deploys")),
+    ):
+        plan = {role: _action(net, role, wasm[role], mode) for role in CYCLES}
         for role, action in plan.items():
             task.note(f"{role}: {action}")
             _carry_out(net, role, wasm[role], action)
@@ -134,7 +137,9 @@ def _action(net: Network, role: str, wasm: Artifact, mode: Mode) -> Action:
         )
     if mode == "reinstall":
         return "reinstalled"
-    return "upgraded" if mode == "upgrade" or installed != wasm.sha256 else "unchanged"
+    if mode == "upgrade" or installed != wasm.sha256:
+        return "upgraded"
+    return "unchanged" if management.status(net.agent, known).status == "running" else "started"
 
 
 def _controllers(net: Network, canister_id: str) -> list[str]:
@@ -157,8 +162,11 @@ def _carry_out(net: Network, role: str, wasm: Artifact, action: Action) -> None:
     }
     if action == "upgraded":
         _upgrade(net, known, wasm)
+    elif action == "started":
+        management.start(net.agent, known)
     elif action in modes:
         management.install_code(net.agent, known, wasm.data(), modes[action])
+        management.start(net.agent, known)  # an earlier upgrade may have been cut short while it was stopped
     if not net.mainnet:
         missing = CYCLES[role] - _status(net, role).cycles
         if missing > CYCLES[role] // 2:

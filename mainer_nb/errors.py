@@ -23,6 +23,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -125,7 +126,8 @@ class RejectError(CallError):
         self.error_code = error_code
         name = REJECT_CODES.get(reject_code, "unknown code")
         code = f"{reject_code} {name}" + (f", {error_code}" if error_code else "")
-        super().__init__(f"{canister_id}.{method} was rejected ({code}): {reject_message}")
+        remedy = _remedy_of_code(f"{error_code} {reject_message}")
+        super().__init__(f"{canister_id}.{method} was rejected ({code}): {reject_message}{remedy}")
 
 
 # What helps against an `Err` case, by its name.
@@ -134,6 +136,23 @@ REMEDIES = {
     "InsuffientCycles": "top the canister up: operate.top_up(net, canister_id, cycles)",
     "InvalidId": "check the id: nothing of this id is known there, or the challenge was closed meanwhile",
 }
+
+
+# What helps where a canister does not take calls, by the code in a rejection or in what a canister passes on of one.
+START = "start it: management.start(net.agent, canister_id); Game State and creator are started by 01_deploy"
+REMEDIES_OF_CODES = {
+    "IC0508": START,
+    "IC0509": START,
+    "IC0207": "top it up: operate.top_up(net, canister_id, cycles)",
+}
+
+
+def _remedy_of_code(text: str) -> str:
+    """A sentence that says what helps against the first known error code in a text."""
+    for code in re.findall(r"\bIC\d{4}\b", text):
+        if code in REMEDIES_OF_CODES:
+            return f". Remedy: {REMEDIES_OF_CODES[code]}."
+    return ""
 
 
 class CanisterError(CallError):
@@ -153,7 +172,8 @@ class CanisterError(CallError):
         who = f"{canister_name} ({canister_id})" if canister_name else canister_id
         what = variant if value is None else f"{variant}: {value}" if variant else f"{value}"
         remedy = REMEDIES["Unauthorized"] if (variant, value) == ("StatusCode", 401) else REMEDIES.get(variant)
-        super().__init__(f"{who}.{method} answered Err {what}" + (f". Remedy: {remedy}." if remedy else ""))
+        said = f". Remedy: {remedy}." if remedy else _remedy_of_code(what)
+        super().__init__(f"{who}.{method} answered Err {what}{said}")
 
 
 class WaitTimeout(MainerError):

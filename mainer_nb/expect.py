@@ -54,6 +54,12 @@ def deployed(canisters: Sequence[Deployed]) -> str:
             f"{canister.role} ({canister.canister_id}) answers health with {canister.health} instead of 200",
         )
         that(canister.module_hash, f"{canister.role} ({canister.canister_id}) has no code")
+    started = [canister.role for canister in canisters if canister.action == "started"]
+    if started:
+        return (
+            f"{' and '.join(started)} had been stopped, as by an upgrade that was cut short: started again. "
+            "Both canisters are installed and healthy."
+        )
     return "Both canisters are installed and healthy."
 
 

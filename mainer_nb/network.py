@@ -12,11 +12,13 @@ or `{name: {network: id}}` in canister_ids.json (dfx); what either wrote is read
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +38,7 @@ LOCAL = "local"
 MAINNET = "ic"
 MAINNET_URL = "https://icp-api.io"
 MAINNET_DOMAINS = ("icp-api.io", "icp0.io", "ic0.app", "internetcomputer.org")
+LOCK_PAUSE = 0.1  # seconds between two looks whether another process is done
 DFX_LOCAL = "127.0.0.1:4943"
 ICP_CLI_PORT = 8000
 
@@ -166,6 +169,31 @@ class Network:
     def close(self) -> None:
         """Close the connections; the network runs on."""
         self.agent.client.close()
+
+
+@contextmanager
+def alone(network: str, what: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Do `what` ("deploy", "run") on a network as the only process of this project, for as long as the `with` block
+    lasts: what one process makes, the next then finds.
+
+    `waiting` is called again and again while another process is at it; what it raises ends the waiting.
+    """
+    path = places.state() / f"canisters.{re.sub(r'[^A-Za-z0-9.-]', '_', network)}.{what}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = path.open("wb")
+    except OSError:  # where nothing can be written, nothing is made either
+        yield
+        return
+    with lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                waiting()
+                time.sleep(LOCK_PAUSE)
+        yield
 
 
 def known() -> list[Config]:

@@ -21,7 +21,7 @@ from . import artifacts, models
 from .artifacts import Artifact
 from .canister import Canister, case
 from .errors import ArtifactCorrupt, CanisterError, TransportError
-from .network import CREATOR, Network
+from .network import CREATOR, Network, alone
 from .progress import Progress, Silent, Task
 
 IN_FLIGHT = 4  # chunks under way at once
@@ -143,6 +143,11 @@ def _target(target: dict[str, Any]) -> tuple[str, str]:
 
 
 def _upload(net: Network, target: dict[str, Any], artifact: Artifact, progress: Progress | None) -> Uploaded:
+    with alone(net.name, "upload"):  # what another process is sending is there when it is done
+        return _send_missing(net, target, artifact, progress)
+
+
+def _send_missing(net: Network, target: dict[str, Any], artifact: Artifact, progress: Progress | None) -> Uploaded:
     begun = time.monotonic()
     creator = net.canister(CREATOR)
     announced = {"target": target, "size": artifact.size, "sha256": bytes.fromhex(artifact.sha256)}

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mainer_nb import artifacts, create, deploy, management, operate, upload
-from mainer_nb.errors import ArgumentError, ArtifactCorrupt, NetworkReset, PreconditionError
-from mainer_nb.network import CREATOR, GAME_STATE, CanisterIds, IdsFile, Network
+from mainer_nb import artifacts, create, deploy, expect, management, operate, upload
+from mainer_nb.errors import ArgumentError, ArtifactCorrupt, NetworkReset, PreconditionError, RejectError
+from mainer_nb.localnet import server
+from mainer_nb.network import CREATOR, GAME_STATE, CanisterIds, IdsFile, Network, connect
+
+from .conftest import MODEL, set_places
 
 
 def test_what_is_deployed_is_healthy_and_registered(deployed: Network) -> None:
@@ -61,8 +68,6 @@ def test_an_unknown_mode_lists_the_modes(empty: Network) -> None:
 def test_a_damaged_wasm_stops_the_deployment_before_it_begins(
     empty: Network, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     shutil.copytree(project / "files", tmp_path / "files")
     monkeypatch.setenv("MAINER_NB_PROJECT", str(tmp_path))
     damaged = tmp_path / "files" / f"{CREATOR}.wasm"
@@ -112,3 +117,67 @@ def test_a_network_that_was_reset_is_noticed_and_deployed_anew(empty: Network, t
         net.canister(CREATOR)
     assert [canister.action for canister in deploy.deploy(net)] == ["created", "created"]
     assert net.canister(CREATOR).health() == {"status_code": 200}
+
+
+def test_processes_that_deploy_and_upload_at_once_make_one_of_each(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network that none of them has started yet."""
+    set_places(monkeypatch, project, tmp_path / "state")
+    program = (
+        "from mainer_nb import deploy, network, upload\n"
+        "net = network.connect()\n"
+        "print(*[one.canister_id for one in deploy.deploy(net)])\n"
+        f"print(*[one.sha256 for one in upload.upload_all(net, {MODEL!r})])\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    try:
+        answers = [process.communicate(timeout=300) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0], answers
+        assert len({output for output, _ in answers}) == 1
+        net = connect()
+        assert answers[0][0].split("\n")[0].split() == [net.canister_id(GAME_STATE), net.canister_id(CREATOR)]
+    finally:
+        server.stop(tmp_path / "state")
+
+
+@pytest.mark.parametrize("mode", ["auto", "upgrade"])
+def test_an_upgrade_that_was_cut_short_while_the_canister_was_stopped_is_finished(empty: Network, mode: str) -> None:
+    deploy.deploy(empty)
+    management.stop(empty.agent, empty.canister_id(CREATOR))
+    with pytest.raises(RejectError, match=r"is stopped.* Remedy: start it: management\.start.*01_deploy"):
+        empty.canister(CREATOR).getMainers()
+    with pytest.raises(RejectError, match=r"Remedy: start it"):
+        upload.upload_all(empty, MODEL)
+    canisters = deploy.deploy(empty, mode)  # type: ignore[arg-type]
+    assert [one.action for one in canisters] == (["unchanged", "started"] if mode == "auto" else ["upgraded"] * 2)
+    assert management.status(empty.agent, empty.canister_id(CREATOR)).status == "running"
+    said = f"{CREATOR} had been stopped, as by an upgrade that was cut short: started again."
+    assert (said in expect.deployed(canisters)) == (mode == "auto")
+
+
+def test_an_upgrade_that_was_cut_short_before_its_code_was_there_is_finished(
+    empty: Network, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy.deploy(empty)
+    operate.open_challenge(empty, "arithmetic", "What is one and one?")
+    shutil.copytree(project / "files", tmp_path / "files")
+    monkeypatch.setenv("MAINER_NB_PROJECT", str(tmp_path))
+    other = tmp_path / "files" / f"{GAME_STATE}.wasm"
+    other.write_bytes(other.read_bytes() + b"\0\3\1x!")  # a section of no effect
+    manifest = tmp_path / "files" / artifacts.MANIFEST
+    before, after = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (project / "files" / other.name, other))
+    manifest.write_text(manifest.read_text().replace(before, after))
+    management.stop(empty.agent, empty.canister_id(GAME_STATE))
+    assert [one.action for one in deploy.deploy(empty)] == ["upgraded", "unchanged"]
+    assert [one.question for one in operate.challenges(empty)] == ["What is one and one?"]
+
+
+def test_a_reinstallation_that_was_cut_short_is_finished(empty: Network) -> None:
+    deploy.deploy(empty)
+    management.stop(empty.agent, empty.canister_id(GAME_STATE))
+    assert [one.action for one in deploy.deploy(empty, "reinstall")] == ["reinstalled", "reinstalled"]
+    assert operate.challenges(empty) == []
