@@ -126,6 +126,10 @@ def run(
     return _leave(folder, begun, done, given, signals.number)
 
 
+class _Stopped(Exception):
+    """The run was stopped while it waited for another one."""
+
+
 class _Work:
     """The notebooks run one after the other, in a thread, so that signals find the main one waiting."""
 
@@ -142,6 +146,7 @@ class _Work:
         self.kernels: PrestartedKernels | None = None
         self.stopped = threading.Event()
         self.why = ""
+        self.waited = False
 
     def finish(self) -> list[NotebookRun]:
         """Run them; what became of each."""
@@ -159,12 +164,25 @@ class _Work:
 
     def _run(self) -> None:
         try:
-            self._run_all()
+            if any("network" in self.known[path] for path in self.paths):
+                with network.alone(_network_name(self.given), "run", self._wait):
+                    self._run_all()
+            else:
+                self._run_all()
+        except _Stopped:
+            pass
         except Exception as error:  # such as a kernel that cannot be started
             name = self.paths[len(self.done)].stem if len(self.done) < len(self.paths) else self.paths[-1].stem
             self.done.append(NotebookRun(name, "failed", 0.0, "starting", _unexpected(error)))
         for path in self.paths[len(self.done) :]:
             self.done.append(NotebookRun(path.stem, "not run"))
+
+    def _wait(self) -> None:
+        if self.stopped.is_set():
+            raise _Stopped
+        if not self.waited:
+            _Lines("", self.progress).write("waits until another run on this network is done\n")
+            self.waited = True
 
     def _run_all(self) -> None:
         with PrestartedKernels(self.paths) as self.kernels:

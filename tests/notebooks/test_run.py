@@ -162,6 +162,21 @@ def test_a_kernel_that_dies_is_reported(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("fresh")
+def test_two_runs_at_once_on_a_fresh_network_pass_and_make_one_population(tmp_path: Path) -> None:
+    program = "import sys; from mainer_nb.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "run", "01", "02", "03", "--model", MODEL, "--output", str(tmp_path)]
+    for name, value in {"own": 1, "llms_per_own": 1, "services": 0, "agents": 0}.items():
+        command += ["-p", name, str(value)]
+    with subprocess.Popen(command) as first, subprocess.Popen(command) as second:
+        assert (first.wait(300), second.wait(300)) == (0, 0)
+    (mainer,) = create.mainers(network.connect())
+    assert (mainer.kind, len(mainer.llm_ids)) == ("Own", 1)
+    populations = [json.loads(path.read_text())["mainers"] for path in tmp_path.glob("*Z*/summary.json")]
+    assert len(populations) == 2
+    assert populations[0] == populations[1]
+
+
+@pytest.mark.usefixtures("fresh")
 def test_an_unknown_network_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     result = run.run(["01_deploy"], {"network": "nowhere"}, tmp_path)
     assert "unknown network 'nowhere'" in result.failure

@@ -18,6 +18,7 @@ import pytest
 
 from mainer_nb import places, run
 from mainer_nb.errors import ArgumentError
+from mainer_nb.localnet import server
 
 COMMAND = [sys.executable, "-c", "import sys; from mainer_nb.cli import main; sys.exit(main())", "run"]
 PARAMETERS = "model: str = None  # a gguf\nidentity: str = None  # a key"
@@ -29,7 +30,7 @@ Make = Callable[..., Path]
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes a project with these notebooks, each with these code cells after one of parameters."""
 
-    def project(**notebooks: list[str]) -> Path:
+    def project(parameters: str = PARAMETERS, **notebooks: list[str]) -> Path:
         root = tmp_path / "project"
         (root / "files").mkdir(parents=True)
         (root / "files" / "manifest.json").write_text('{"files": []}')
@@ -39,7 +40,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
             notebook.cells = [
                 nbformat.v4.new_markdown_cell(f"# About {name}"),
-                nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+                nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
                 *map(nbformat.v4.new_code_cell, cells),
             ]
             nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
@@ -207,6 +208,23 @@ def running_into_nothing() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(COMMAND, stdout=writing, stderr=writing) as process:
         os.close(writing)
         yield process
+
+
+# --- several at once ---
+
+
+def test_runs_on_one_network_take_turns(make: Make, tmp_path: Path) -> None:
+    cell = "import time; begun = time.time(); time.sleep(2); print(begun, time.time())"
+    root = make("network: str = 'local'  # which", a=[cell])
+    try:
+        with subprocess.Popen(COMMAND) as first, subprocess.Popen(COMMAND) as second:
+            assert (first.wait(120), second.wait(120)) == (0, 0)
+    finally:
+        server.stop(tmp_path / "state")
+    folders = sorted(path for path in (root / "runs").iterdir() if not path.is_symlink())
+    one, other = sorted([float(time) for time in printed(folder, "a").split()] for folder in folders)
+    assert one[1] < other[0]
+    assert (root / "runs" / "latest").resolve() in folders
 
 
 # --- what is not the package's own error ---
