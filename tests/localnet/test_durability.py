@@ -21,6 +21,7 @@ from ic.agent import Agent
 from ic.candid import Types, encode
 from ic.client import Client
 from ic.identity import Identity
+from localnet import universal as u
 from localnet.driver import Driver, eventually, module
 from localnet.outcomes import number, rejected, replied
 from localnet.test_state import COUNTER, install
@@ -413,3 +414,25 @@ def test_a_full_disk_at_the_start_is_reported(tmp_path: Path, module_cache: Path
     with files_of_at_most(0), pytest.raises(StateError, match=said):
         Driver(tmp_path / "network", module_cache)
     Driver(tmp_path / "network", module_cache).close()
+
+
+def test_a_response_that_was_being_executed_is_executed_again(
+    tmp_path: Path, module_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mainer_nb.localnet.canister.UPDATE_LIMIT", 2_000_000_000)
+    with Driver(tmp_path / "network", module_cache) as ic:
+        caller, callee = (ic.network.subnet.canisters[ic.create(u.universal(), arg=b"")] for _ in range(2))
+        ic.hold(callee.state.id)
+        calling = u.call(callee.state.id, "update", u.reply(), on_reply=u.forever())
+        request = ic.submit(caller.state.id, "update", calling)
+        assert isinstance(request, bytes)
+        assert ic.network.scheduler.wait_until_idle(30)
+        ic.go_on(callee.state.id)
+        eventually(lambda: caller.inbox.busy)
+        ic.submit(caller.state.id, "update", u.reply())  # it is paid for by the caller, whose state is written by that
+        ic.network.keep()
+        assert caller.inbox.busy
+        shutil.copytree(tmp_path / "network", tmp_path / "killed")  # the folder as a process leaves it that is killed
+    with Driver(tmp_path / "killed", module_cache) as ic:
+        rejected(ic.response(request), "IC0522", "exceeded the limit of 2000000000 instructions")
+        assert ic.network.subnet.canisters[caller.state.id].state.callbacks == {}
