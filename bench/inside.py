@@ -19,7 +19,7 @@ from mainer_nb.localnet.canister import Canister as EngineCanister
 from mainer_nb.localnet.canister import Outcome
 from mainer_nb.localnet.limits import UPDATE_LIMIT
 from mainer_nb.localnet.messages import Executor
-from mainer_nb.localnet.network import Network as Engine
+from mainer_nb.localnet.network import EmbeddedNetwork
 from mainer_nb.localnet.runtime import Instance
 from mainer_nb.localnet.subnet import Step
 from mainer_nb.localnet.system_api import EntryPoint, Execution, Input
@@ -34,7 +34,7 @@ from localnet.serving import serving
 class Inside:
     """The engine and a connection to it as any client has one."""
 
-    engine: Engine
+    engine: EmbeddedNetwork
     net: Network
 
     def canister(self, canister_id: str) -> EngineCanister:
@@ -45,7 +45,7 @@ class Inside:
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[Inside]:
     """A new network with its state in `folder`, connected to as the development identity."""
-    with Engine(folder / "inside") as engine, serving(engine) as port:
+    with EmbeddedNetwork(folder / "inside") as engine, serving(engine) as port:
         url = f"http://127.0.0.1:{port}"
         ids = network.CanisterIds((network.IdsFile(folder / "inside-ids.json", "icp-cli", "inside"),))
         agent = Agent(identity.load(), url, engine.root_key)

@@ -84,7 +84,7 @@ def _pauses() -> Iterator[float]:
 
 
 @dataclass(frozen=True)
-class HttpResponse:
+class HttpAnswer:
     """What came back over HTTP: the status code and the body."""
 
     status: int
@@ -113,7 +113,7 @@ class Client(ic.Client):
     def close(self) -> None:
         self.http.clear()
 
-    def post(self, path: str, data: bytes) -> HttpResponse:
+    def post(self, path: str, data: bytes) -> HttpAnswer:
         """Send `data` (CBOR) to `path`, again if need be: a request is identified by its content, nonce included.
 
         Returns:
@@ -193,7 +193,7 @@ class Client(ic.Client):
         """The answer to a signed read_state request, CBOR; errors as of `query`."""
         return self._checked(f"/api/v2/canister/{_text_form(canister_id)}/read_state", data).content
 
-    def _checked(self, path: str, data: bytes) -> HttpResponse:
+    def _checked(self, path: str, data: bytes) -> HttpAnswer:
         try:
             answer = self.post(path, data)
         except ReadTimeoutError as error:
@@ -202,7 +202,7 @@ class Client(ic.Client):
             raise TransportError(f"{self.url}{path} answered HTTP {answer.status}: {answer.text[:500]}")
         return answer
 
-    def _request(self, method: str, path: str, data: bytes | None = None) -> HttpResponse:
+    def _request(self, method: str, path: str, data: bytes | None = None) -> HttpAnswer:
         """One attempt.
 
         Raises:
@@ -210,7 +210,7 @@ class Client(ic.Client):
         """
         headers = {"Content-Type": "application/cbor"} if data is not None else {}
         answer = self.http.request(method, self.url + path, body=data, headers=headers, retries=False, redirect=False)
-        return HttpResponse(answer.status, answer.data)
+        return HttpAnswer(answer.status, answer.data)
 
 
 def _connections(url: str) -> urllib3.PoolManager:

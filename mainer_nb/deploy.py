@@ -16,7 +16,7 @@ import cbor2
 from . import artifacts, management, network
 from .artifacts import Artifact
 from .errors import ArgumentError, PreconditionError
-from .management import TRILLION, CanisterStatus, InstallMode
+from .management import TRILLION, CanisterStatusResult, InstallMode
 from .network import CREATOR, GAME_STATE, Network
 from .progress import Progress, Silent
 from .protocol import principal
@@ -182,7 +182,7 @@ def _upgrade(net: Network, canister_id: str, wasm: Artifact) -> None:
         management.start(net.agent, canister_id)
 
 
-def _status(net: Network, role: str) -> CanisterStatus:
+def _status(net: Network, role: str) -> CanisterStatusResult:
     return management.status(net.agent, net.canister_id(role))
 
 

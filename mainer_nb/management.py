@@ -85,7 +85,7 @@ service : {
 
 
 @dataclass(frozen=True)
-class CanisterStatus:
+class CanisterStatusResult:
     """A canister as its controllers may see it.
 
     Attributes:
@@ -161,7 +161,7 @@ def install_code(
     _call(agent, "clear_chunk_store", canister_id)
 
 
-def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatus:
+def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatusResult:
     """What the network says of a canister.
 
     Raises:
@@ -169,7 +169,7 @@ def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatus:
     """
     answer = _call(agent, "canister_status", canister_id)
     module_hash = answer["module_hash"]
-    return CanisterStatus(
+    return CanisterStatusResult(
         canister_id=principal.to_text(to_principal(canister_id)),
         status=case(answer["status"]),
         module_hash=None if module_hash is None else module_hash.hex(),

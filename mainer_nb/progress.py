@@ -26,7 +26,7 @@ TICK = 0.2  # seconds between two looks of a bar
 SPINNER = "|/-\\"
 
 
-class Task(Protocol):
+class ProgressTask(Protocol):
     """One piece of work, used as a context manager."""
 
     def advance(self, amount: float) -> None:
@@ -38,7 +38,7 @@ class Task(Protocol):
     def note(self, text: str) -> None:
         """What is being done right now."""
 
-    def __enter__(self) -> Task: ...
+    def __enter__(self) -> ProgressTask: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -57,7 +57,7 @@ class Progress(Protocol):
         done: float = 0.0,
         steady: bool = False,
         at_once: bool = False,
-    ) -> Task:
+    ) -> ProgressTask:
         """Begin a task; `total` in `unit` ("B" is shown in kB, MB), None if it cannot be known.
 
         `done`: what was done of it before; `steady`: each part takes as long as any other, so that it can be said how
@@ -229,7 +229,7 @@ class _Shown:
 class Silent:
     """Shows nothing."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> Task:
+    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> ProgressTask:
         return _Unseen()
 
 
@@ -287,7 +287,7 @@ class LinesTask(_Shown):
 class Bars:
     """tqdm's bars on standard error."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> Task:
+    def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> ProgressTask:
         return _BarsTask(name, total, unit, **how)
 
 

@@ -22,7 +22,7 @@ from .artifacts import Artifact
 from .canister import Canister, case
 from .errors import ArtifactCorrupt, CanisterError, TransportError
 from .network import CREATOR, Network, alone
-from .progress import Progress, Silent, Task
+from .progress import Progress, ProgressTask, Silent
 
 IN_FLIGHT = 4  # chunks under way at once
 
@@ -169,7 +169,9 @@ def _received(status: dict[str, Any]) -> int:
     return int(min(status["chunksReceived"] * status["chunkSize"], status["size"]))
 
 
-def _send(creator: Canister, announced: dict[str, Any], artifact: Artifact, status: dict[str, Any], task: Task) -> int:
+def _send(
+    creator: Canister, announced: dict[str, Any], artifact: Artifact, status: dict[str, Any], task: ProgressTask
+) -> int:
     """Send the chunks that are missing, several at once; the number of bytes sent."""
     chunk_size = status["chunkSize"]
     key = {"target": announced["target"], "sha256": announced["sha256"]}

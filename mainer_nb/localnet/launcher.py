@@ -28,7 +28,7 @@ from ..protocol import principal
 from . import http, server, system_canisters
 from .errors import StateError
 from .gateway import Domains
-from .network import Network
+from .network import EmbeddedNetwork
 
 #: The newest interface that this program knows; of a newer one it ignores what it does not know.
 INTERFACE = (1, 1)
@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
         names = options.status_dir / "custom-domains.txt"
     domains = Domains(tuple(dict.fromkeys(["localhost", *options.domain])), names)
 
-    def application(network: Network) -> web.Application:
+    def application(network: EmbeddedNetwork) -> web.Application:
         app = http.application(network, domains)
         if options.artificial_delay_ms:
             app.middlewares.append(_delaying_calls(options.artificial_delay_ms / 1000))

@@ -1,6 +1,6 @@
 """A network: one subnet of the Internet Computer in this process.
 
-`Network` is what the HTTP interface, and a Python program, talk to: it accepts ingress messages and
+`EmbeddedNetwork` is what the HTTP interface, and a Python program, talk to: it accepts ingress messages and
 queries, gives certificates, and owns clock, keys and state folder.
 """
 
@@ -48,7 +48,7 @@ def cache_folder() -> Path:
     return caches.folder() / "modules"
 
 
-class Network:
+class EmbeddedNetwork:
     """A running network with its state in `folder`.
 
     Args:
@@ -135,7 +135,7 @@ class Network:
             self._fetcher.close()
         self.store.close()
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> EmbeddedNetwork:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,7 +11,7 @@ from .node import NodeKey
 
 
 class Replica(Protocol):
-    """What answers the requests; `network.Network` is one."""
+    """What answers the requests; `network.EmbeddedNetwork` is one."""
 
     root_key: bytes  # DER
     subnet_id: bytes

@@ -33,7 +33,7 @@ from . import management, wasm
 from .canister import Canister
 from .envelope import Call, Query
 from .errors import Reject, Reply, Response
-from .network import Network
+from .network import EmbeddedNetwork
 
 #: Who calls if nobody else is named.
 DEFAULT_USER = principal.self_authenticating(b"the sandbox's user")
@@ -76,7 +76,7 @@ class Sandbox:
         self.folder = Path(self._temporary.name) / "network" if self._temporary else Path(str(folder))
         self.cache = cache
         self.user = user
-        self.network = Network(self.folder, cache, outcalls=outcalls)
+        self.network = EmbeddedNetwork(self.folder, cache, outcalls=outcalls)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +93,7 @@ class Sandbox:
     def restart(self) -> None:
         """Stops the network and starts it again from its folder."""
         self.network.close()
-        self.network = Network(self.folder, self.cache)
+        self.network = EmbeddedNetwork(self.folder, self.cache)
 
     # Time.
 

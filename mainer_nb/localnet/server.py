@@ -40,7 +40,7 @@ from .store import examine, unwritable
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from .network import Network
+    from .network import EmbeddedNetwork
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120
@@ -199,7 +199,7 @@ def run(
     host: str = HOST,
     outcalls: bool | None = None,
     prepare: Callable[[Path], None] = lambda folder: None,
-    application: Callable[[Network], web.Application] | None = None,
+    application: Callable[[EmbeddedNetwork], web.Application] | None = None,
 ) -> None:
     """Runs a network in this process until it gets SIGTERM or SIGINT, which end the process with exit code 0.
 
@@ -244,14 +244,14 @@ async def _run(
     listener: socket.socket,
     outcalls: bool | None,
     ready: Callable[[Info], None],
-    application: Callable[[Network], web.Application] | None,
+    application: Callable[[EmbeddedNetwork], web.Application] | None,
 ) -> None:
     from aiohttp import web
 
     from . import http
-    from .network import Network
+    from .network import EmbeddedNetwork
 
-    network = Network(folder, outcalls=outcalls, failed=_end)
+    network = EmbeddedNetwork(folder, outcalls=outcalls, failed=_end)
     runner = await http.set_up((application or http.application)(network), handle_signals=False)
     await web.SockSite(runner, listener).start()
     host, port = listener.getsockname()[:2]

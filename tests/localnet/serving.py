@@ -8,11 +8,11 @@ import threading
 from collections.abc import Iterator
 
 from mainer_nb.localnet import http
-from mainer_nb.localnet.network import Network
+from mainer_nb.localnet.network import EmbeddedNetwork
 
 
 @contextlib.contextmanager
-def serving(network: Network) -> Iterator[int]:
+def serving(network: EmbeddedNetwork) -> Iterator[int]:
     """Serves `network` on loopback, from a thread; the port."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

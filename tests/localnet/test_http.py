@@ -24,7 +24,7 @@ from icp_identity import Identity as IcpIdentity
 from localnet.serving import serving
 
 from mainer_nb.localnet import http, management
-from mainer_nb.localnet.network import Network
+from mainer_nb.localnet.network import EmbeddedNetwork
 from mainer_nb.protocol import candid, certificate, hash_tree, principal
 from mainer_nb.protocol.hash_tree import lookup_value
 from mainer_nb.protocol.leb128 import leb128
@@ -73,7 +73,7 @@ def custom_section(name: str, content: bytes) -> bytes:
 class Served:
     """A network, where it is served, and a canister on it whose controller is OWNER."""
 
-    network: Network
+    network: EmbeddedNetwork
     url: str
     port: int
     canister: str = ""
@@ -122,7 +122,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with (
-        Network(tmp_path_factory.mktemp("state"), cache=tmp_path_factory.mktemp("cache")) as network,
+        EmbeddedNetwork(tmp_path_factory.mktemp("state"), cache=tmp_path_factory.mktemp("cache")) as network,
         serving(network) as port,
     ):
         served = Served(network, f"http://127.0.0.1:{port}", port)

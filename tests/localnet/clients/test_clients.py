@@ -27,7 +27,7 @@ from localnet.serving import serving
 from probe_canister import PROBE_DID, PROBE_WAT
 
 from mainer_nb.localnet import management
-from mainer_nb.localnet.network import Network
+from mainer_nb.localnet.network import EmbeddedNetwork
 from mainer_nb.protocol import candid, principal
 
 HERE = Path(__file__).parent
@@ -37,13 +37,16 @@ MANAGEMENT = "aaaaa-aa"
 class Served:
     """A network and where it is served."""
 
-    def __init__(self, network: Network, url: str) -> None:
+    def __init__(self, network: EmbeddedNetwork, url: str) -> None:
         self.network, self.url = network, url
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Served]:
-    with Network(tmp_path_factory.mktemp("clients") / "network", module_cache) as network, serving(network) as port:
+    with (
+        EmbeddedNetwork(tmp_path_factory.mktemp("clients") / "network", module_cache) as network,
+        serving(network) as port,
+    ):
         yield Served(network, f"http://127.0.0.1:{port}")
 
 
