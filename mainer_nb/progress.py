@@ -71,11 +71,16 @@ def auto(stream: TextIO | None = None) -> Progress:
     faces: dict[str, Progress] = {"bars": Bars(), "lines": Lines(stream), "widgets": Widgets(), "silent": Silent()}
     if chosen := faces.get(os.environ.get("MAINER_NB_PROGRESS", "")):
         return chosen
-    if "ipykernel" in sys.modules:
+    if _in_kernel():
         # a server that a person's notebook front end talks to names its session; papermill's kernels have none
         watched = any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD"))
         return Widgets() if watched else Lines(stream)
     return Bars() if stream.isatty() else Lines(stream)
+
+
+def _in_kernel() -> bool:
+    """Whether this process is a kernel; one that starts kernels has loaded other parts of ipykernel."""
+    return "ipykernel.kernelapp" in sys.modules
 
 
 class _Quiet:
@@ -256,7 +261,7 @@ class Lines:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
         # What a run of notebooks says of itself waits for what their kernels say, which comes as lines of theirs.
-        self.quiet = QUIET_SECONDS if "ipykernel" in sys.modules else 2 * QUIET_SECONDS
+        self.quiet = QUIET_SECONDS if _in_kernel() else 2 * QUIET_SECONDS
 
     def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> LinesTask:
         return LinesTask(self.stream, self.quiet, name, total, unit, **how)
@@ -278,7 +283,8 @@ class LinesTask(_Shown):
 
     def refresh(self) -> None:
         if time.monotonic() - max(self.begun, _Quiet.since) >= self.quiet:
-            self.say(self.state())
+            untold = self.total is not None and self.left is None
+            self.say(f"{self.state()} after {duration(self.seconds)}" if untold else self.state())
 
     def finish(self) -> None:
         self.say(self.end())

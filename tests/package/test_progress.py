@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -125,7 +127,18 @@ def test_a_log_is_not_told_how_far_the_whole_is_while_its_parts_are_told(monkeyp
     clock.now += whole.quiet
     whole.refresh()
     whole.refresh()
-    assert log.getvalue().splitlines()[1:] == ["02_upload: 0 of 13 cells"]
+    assert log.getvalue().splitlines()[1:] == ["02_upload: 0 of 13 cells after 21 s"]
+
+
+def test_a_process_that_starts_kernels_is_none() -> None:
+    """`mainer-nb run` in a terminal shows bars."""
+    code = (
+        "import sys\nfrom mainer_nb import progress, run\n"
+        "sys.stdout.isatty = lambda: True\nprint(type(progress.auto(sys.stdout)).__name__)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "MAINER_NB_PROGRESS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "Bars\n"
 
 
 def test_the_time_left_is_told_of_steady_work_only(monkeypatch: pytest.MonkeyPatch) -> None:
