@@ -17,12 +17,12 @@ from mainer_nb import identity, network
 from mainer_nb.agent import Agent
 from mainer_nb.localnet.canister import Canister as EngineCanister
 from mainer_nb.localnet.canister import Outcome
+from mainer_nb.localnet.execution import EntryPoint, Execution, Input
 from mainer_nb.localnet.limits import UPDATE_LIMIT
 from mainer_nb.localnet.messages import Executor
 from mainer_nb.localnet.network import EmbeddedNetwork
 from mainer_nb.localnet.runtime import Instance
 from mainer_nb.localnet.subnet import Step
-from mainer_nb.localnet.system_api import EntryPoint, Execution, Input
 from mainer_nb.network import Network
 from mainer_nb.protocol import principal
 

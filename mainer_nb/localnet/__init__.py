@@ -27,9 +27,10 @@ with one node, so there is no consensus: a message is final when the network's d
                             rejections   refusals and traps, in mainnet's words
                             keys         development keys that canisters sign with
                             cycles       what things cost
-                            limits       how many instructions a message may take
+                            limits       what a message may take: instructions, memory
                             clock        the network's time, which a test can hold and move
     what a canister is      canister     its memories and instances; executing, committing and rolling back a message
+                            execution    one entry point: what it is given, sees and leaves behind
                             system_api   the functions it imports from ic0
                             runtime      wasmtime: compiling, linking, entering
                             wasm         modules as bytes

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..protocol import principal
-from . import cycles, journal, rejections, system_api
+from . import cycles, journal, rejections
 from .errors import CanisterTrap, Failure, Reject, RejectCode, StateError
+from .execution import MAX_STABLE_PAGES, EntryPoint, Execution, Input, Stable, SubnetInfo, View
 from .memory import WASM_PAGE, CowMemory, Pages
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, CanisterStatus, Message
 from .store import LogRecord, check_file
-from .system_api import EntryPoint, Execution, Input, Stable, SubnetInfo, View
 
 _STATUS_CODES = {CanisterStatus.RUNNING: 1, CanisterStatus.STOPPING: 2, CanisterStatus.STOPPED: 3}
 
@@ -183,9 +183,7 @@ class Canister:
         free = max(0, allocation - self.state.memory_size())
         if heap is not None:
             heap.limit = heap.size + free if allocation else heap.capacity
-        most = (
-            min(system_api.MAX_STABLE_PAGES, pages + free // WASM_PAGE) if allocation else system_api.MAX_STABLE_PAGES
-        )
+        most = min(MAX_STABLE_PAGES, pages + free // WASM_PAGE) if allocation else MAX_STABLE_PAGES
         return Execution(entry, given, view, instance, Stable(pages, self._grow_stable, most))
 
     def run(self, execution: Execution, call: Callable[[], None]) -> Outcome:

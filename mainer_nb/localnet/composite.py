@@ -16,8 +16,8 @@ from . import limits, queries, rejections
 from .canister import Canister, Outcome, QuerySession
 from .envelope import Query
 from .errors import Failure, Reject, Reply, Response, shortened
+from .execution import EntryPoint, Execution, Input, OutgoingCall
 from .subnet import Subnet
-from .system_api import EntryPoint, Execution, Input, OutgoingCall
 
 #: Calls below the first query (mainnet: 6), and seconds that the whole evaluation may take (mainnet: 10).
 MAX_DEPTH = 6

@@ -6,9 +6,9 @@ from collections import deque
 
 from . import cycles, system_api
 from .canister import Canister, Outcome
+from .execution import Execution
 from .runtime import Instance
 from .subnet import Step
-from .system_api import Execution
 
 
 def pay(step: Step, canister: Canister, outcome: Outcome) -> None:

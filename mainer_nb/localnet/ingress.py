@@ -11,10 +11,10 @@ from .canister import Canister
 from .charging import burn, out_of_cycles
 from .envelope import Call
 from .errors import Failure, Reject
+from .execution import EntryPoint, Input
 from .messages import send
 from .state import CallMessage, CanisterStatus, FromUser, Request
 from .subnet import Subnet
-from .system_api import EntryPoint, Input
 
 #: Arguments of more bytes are not read by the thread that serves everybody.
 _LONG_ARGUMENT = 64 * 1024

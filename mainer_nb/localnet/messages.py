@@ -15,6 +15,7 @@ from . import cycles, effects, limits, management, rejections
 from .canister import Canister, Outcome
 from .charging import charge_storage, out_of_cycles
 from .errors import Failure, Reject, Reply
+from .execution import EntryPoint, Input, OutgoingCall, View
 from .outcalls import HttpRequest, HttpResponse
 from .runtime import Instance
 from .state import (
@@ -32,7 +33,6 @@ from .state import (
     TaskMessage,
 )
 from .subnet import Step, Subnet, is_for_management
-from .system_api import EntryPoint, Input, OutgoingCall, View
 
 #: Makes an HTTPS outcall; the second argument gets what became of it, on another thread.
 Fetch = Callable[[HttpRequest, Callable[[HttpResponse | Reject], None]], None]

@@ -22,6 +22,7 @@ from . import ingress, management, queries, rejections
 from .composite import Evaluation
 from .envelope import Call, Query
 from .errors import Failure, Reject, Response, StateError
+from .execution import Input, SubnetInfo
 from .node import SEED_LENGTH, NodeKey
 from .pool import Pool
 from .runtime import Runtime
@@ -30,7 +31,6 @@ from .state import CallMessage, FromUser
 from .state_tree import RANGE, StateTree
 from .store import Changes, Store, unwritable
 from .subnet import Listeners
-from .system_api import Input, SubnetInfo
 
 if TYPE_CHECKING:
     from .fetcher import Fetcher

@@ -10,9 +10,9 @@ from . import limits, rejections
 from .canister import Outcome
 from .charging import missing_cycles
 from .errors import Failure, Reject, Reply, Response
+from .execution import EntryPoint, Input
 from .state import CanisterStatus
 from .subnet import Step, Subnet
-from .system_api import EntryPoint, Input
 
 
 def refusal(subnet: Subnet, canister_id: bytes, method: str) -> Reject | None:

@@ -28,7 +28,8 @@ from wasmtime import _ffi as ffi
 from . import cache as caches
 from . import memory, metering, rejections, system_api, wasm
 from .errors import CanisterTrap
-from .system_api import Execution, Import
+from .execution import Execution
+from .system_api import Import
 
 #: Limits of a canister's heap in bytes (mainnet: 4 GiB for 32-bit memories, 6 GiB for 64-bit ones).
 MAX_HEAP32 = 4 * 1024**3

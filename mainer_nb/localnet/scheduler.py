@@ -19,13 +19,13 @@ from . import cycles, rejections, ticks
 from .canister import Inbox
 from .clock import Clock
 from .errors import Reject, StateError
+from .execution import SubnetInfo
 from .messages import Executor, Fetch
 from .pool import PATIENCE, Pool
 from .runtime import Runtime
 from .state import Message
 from .store import Store
 from .subnet import Listeners, Subnet
-from .system_api import SubnetInfo
 
 log = logging.getLogger("mainer_nb.localnet")
 

@@ -24,6 +24,7 @@ from . import rejections
 from .canister import Canister, Inbox
 from .clock import Clock
 from .errors import DamagedState, Reject, Reply, Response, StateError
+from .execution import SubnetInfo
 from .memory import WASM_PAGE
 from .runtime import MAX_HEAP32, MAX_HEAP64, Compiled, Runtime
 from .state import (
@@ -42,12 +43,11 @@ from .state import (
     TaskMessage,
 )
 from .store import Changes, Store
-from .system_api import SubnetInfo
 from .wasm import InvalidModule
 
 log = logging.getLogger("mainer_nb.localnet")
 
-#: Messages that may wait for a canister at once. Of one caller there are at most `system_api.MAX_CALLS_TO_ONE`.
+#: Messages that may wait for a canister at once. Of one caller there are at most `execution.MAX_CALLS_TO_ONE`.
 MAX_QUEUE = 10_000
 
 

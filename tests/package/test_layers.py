@@ -25,7 +25,7 @@ LAYERS = (
 LOCALNET = (
     {"cache", "clock", "cycles", "envelope", "errors", "header_names", "keys", "limits", "memory", "node", "outcalls"},
     {"certification", "fetcher", "journal", "metering", "pool", "rejections", "replica", "state", "store", "wasm"},
-    {"canister", "runtime", "system_api"},  # what a canister is
+    {"canister", "execution", "runtime", "system_api"},  # what a canister is
     {"charging", "effects", "state_tree", "subnet"},  # the state of all of them, changed in steps
     {"composite", "management", "queries"},  # what the system answers by itself
     {"ingress", "messages", "ticks"},  # what is executed

@@ -13,12 +13,12 @@ from .. import effects, limits, metering, rejections, wasm
 from ..canister import Canister, Outcome
 from ..charging import charge_storage, out_of_cycles
 from ..errors import CanisterTrap, Failure
+from ..execution import EntryPoint, Execution, Input
 from ..memory import Pages
 from ..rejections import caller_fault
 from ..runtime import Compiled, Instance
 from ..state import CallMessage, FromSystem, LowMemoryHook
 from ..subnet import Step, Subnet
-from ..system_api import EntryPoint, Execution, Input
 from .chunks import chunk_error
 from .methods import (
     INTERFACE,

@@ -12,11 +12,11 @@ from typing import Any
 from ...protocol import candid, principal
 from .. import cycles, queries, rejections
 from ..errors import Reject, RejectCode, Reply, Response
+from ..execution import Input
 from ..outcalls import MAX_SIZE, MAX_URL, Headers, HttpRequest, HttpResponse, oversize
 from ..rejections import caller_fault
 from ..state import CallMessage
 from ..subnet import Subnet
-from ..system_api import Input
 from .methods import INTERFACE, Answer, Callers, decode, subnet_method
 
 OFF = (

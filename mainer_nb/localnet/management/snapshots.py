@@ -16,12 +16,13 @@ from ...protocol import principal
 from .. import cycles, runtime, wasm
 from ..canister import Canister
 from ..errors import Failure
+from ..execution import MAX_STABLE_PAGES
 from ..memory import WASM_PAGE
 from ..rejections import caller_fault
 from ..runtime import Compiled
 from ..state import CHUNK_SIZE, GLOBAL_SIZE, CallMessage, LowMemoryHook, Snapshot
 from ..subnet import Step, Subnet
-from ..system_api import MAX_CERTIFIED_DATA, MAX_STABLE_PAGES
+from ..system_api import MAX_CERTIFIED_DATA
 from .chunks import MAX_CHUNKS
 from .code import compile_module
 from .methods import Answer, Callers, canister_method, charge_work, check_growth, record, reply

@@ -10,7 +10,7 @@ from localnet import universal as u
 from localnet.driver import REINSTALL, UPGRADE, Driver
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import system_api
+from mainer_nb.localnet import execution
 from mainer_nb.localnet.errors import Reject, RejectCode, Response
 from mainer_nb.protocol import principal
 
@@ -243,7 +243,7 @@ def _failures(callee: bytes, calls: int) -> bytes:
 
 
 def test_calls_fail_to_be_performed_when_too_many_to_one_canister_are_open(pair: Pair) -> None:
-    program = _failures(pair.callee, system_api.MAX_CALLS_TO_ONE + 3) + u.reply(u.i64(u.stored(1024)))
+    program = _failures(pair.callee, execution.MAX_CALLS_TO_ONE + 3) + u.reply(u.i64(u.stored(1024)))
     assert number(pair.ic.update(pair.caller, "update", program)) == 3 * 2
 
 
@@ -254,7 +254,7 @@ def test_a_canister_may_have_more_calls_open_to_many_canisters(pair: Pair) -> No
 
 
 def test_calls_fail_to_be_performed_when_too_many_are_open_in_all(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system_api, "MAX_OPEN_CALLS", 30)
+    monkeypatch.setattr(execution, "MAX_OPEN_CALLS", 30)
     other = pair.ic.create(u.universal(), arg=b"")
     program = _failures(pair.callee, 20) + _failures(other, 20) + u.reply(u.i64(u.stored(1024)))
     assert number(pair.ic.update(pair.caller, "update", program)) == 10 * 2

@@ -6,7 +6,7 @@ import pytest
 from localnet.acceptance.proxy import rejected
 from localnet.driver import INSTALL, Driver, module
 
-from mainer_nb.localnet import limits, metering, system_api, wasm
+from mainer_nb.localnet import limits, metering, wasm
 from mainer_nb.localnet.errors import Reply
 
 DOES_NOT_HOLD = {
@@ -65,11 +65,11 @@ def test_the_limits() -> None:
     assert limits.QUERY_LIMIT == 5_000 * MILLION
     assert limits.INSTALL_LIMIT == 300_000 * MILLION
     assert limits.INSPECT_LIMIT == 200 * MILLION
-    assert system_api.WRITE_LIMIT == 2 * 2**30
-    assert system_api.INSTALL_WRITE_LIMIT == 8 * 2**30
-    assert system_api.ACCESS_LIMIT == 2 * 2**30
-    assert system_api.INSTALL_ACCESS_LIMIT == 8 * 2**30
-    assert system_api.QUERY_ACCESS_LIMIT == 2**30
+    assert limits.WRITE_LIMIT == 2 * 2**30
+    assert limits.INSTALL_WRITE_LIMIT == 8 * 2**30
+    assert limits.ACCESS_LIMIT == 2 * 2**30
+    assert limits.INSTALL_ACCESS_LIMIT == 8 * 2**30
+    assert limits.QUERY_ACCESS_LIMIT == 2**30
 
 
 def test_update_instructions(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_inspection_instructions(ic: Driver) -> None:
 
 def test_stable_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """a message that writes to more stable memory than allowed is rejected and writes nothing"""
-    monkeypatch.setattr(system_api, "WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     assert ic.update(canister, "write", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
     before = ic.number(canister, "size")
@@ -147,7 +147,7 @@ ACCESSED = "Exceeded the limit for the number of accessed pages in the stable me
 
 def test_stable_reads(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """a message that reads more stable memory than allowed is rejected; pages that are read several times count once"""
-    monkeypatch.setattr(system_api, "ACCESS_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "ACCESS_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     assert ic.update(canister, "read", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
     outcome = ic.update(canister, "read", (20 * 65536 + 1).to_bytes(8, "little"))
@@ -156,16 +156,16 @@ def test_stable_reads(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_stable_reads_and_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """pages of the stable memory that are written count with those that are read"""
-    monkeypatch.setattr(system_api, "ACCESS_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "ACCESS_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     rejected(ic.update(canister, "write_and_read"), 5, ACCESSED, "IC0524")
-    monkeypatch.setattr(system_api, "ACCESS_LIMIT", 20 * 65536 + 4096)
+    monkeypatch.setattr(limits, "ACCESS_LIMIT", 20 * 65536 + 4096)
     assert ic.update(canister, "write_and_read") == Reply(b"")
 
 
 def test_stable_reads_of_queries(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """a query that reads more stable memory than allowed is rejected"""
-    monkeypatch.setattr(system_api, "QUERY_ACCESS_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "QUERY_ACCESS_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     for call in (ic.query, ic.update):
         assert call(canister, "read_query", (20 * 65536).to_bytes(8, "little")) == Reply(b"")
@@ -174,7 +174,7 @@ def test_stable_reads_of_queries(ic: Driver, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_heap_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """a message that writes to more of the heap than allowed is rejected and writes nothing"""
-    monkeypatch.setattr(system_api, "WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
     canister = ic.create(BUSY)
     outcome = ic.update(canister, "fill", (20 * 65536 + 1).to_bytes(4, "little"))
     rejected(outcome, 5, "Exceeded the limit for the number of modified pages in the main memory", "IC0524")
@@ -185,5 +185,5 @@ def test_heap_writes(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rewrites(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """pages of the stable memory that are written several times count once"""
-    monkeypatch.setattr(system_api, "WRITE_LIMIT", 20 * 65536)
+    monkeypatch.setattr(limits, "WRITE_LIMIT", 20 * 65536)
     assert ic.update(ic.create(BUSY), "rewrite") == Reply(b"")

@@ -12,6 +12,7 @@ from localnet.outcomes import rejected, replied
 
 from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reject
+from mainer_nb.localnet.execution import Execution
 
 DOES_NOT_HOLD = {
     "ic0.cost_http_request_v2 can be imported": "the prices that it gives are not public",
@@ -90,7 +91,7 @@ def test_can_be_called_from_the_specified_entry_points_only(
 ) -> None:
     refused = set()
 
-    def watch(item: system_api.Import, execution: system_api.Execution) -> None:
+    def watch(item: system_api.Import, execution: Execution) -> None:
         refused.add(execution.entry)
         refuse(item, execution)
 
