@@ -12,4 +12,7 @@
     operate.submissions(net)
 
 Verbs return plain dataclasses, print nothing, and raise what `errors` lists.
+
+The modules are not sorted into folders, because notebooks import them by name; docs/architecture.md says which stands on
+which. Folders of their own have `protocol`, what client and network share, and `localnet`, the embedded network.
 """

@@ -65,7 +65,7 @@ def _head(summary: Mapping[str, Any]) -> str:
                 f"<p><strong>{link} failed in {escape(notebook['cell'])}</strong></p>"
                 f"<pre>{escape(notebook['error'])}</pre>"
             )
-    failures += "".join(f"<p>{escape(one)}</p>" for one in summary["problems"])
+    failures += "".join(f"<p>{escape(problem)}</p>" for problem in summary["problems"])
     return (
         f'# mAIner workbench\n\n<dl class="mainer-head">{cards}</dl>\n{failures}\n'
         f"<table><tr><th>notebook</th><th>status</th><th>time</th></tr>{rows}</table>\n"
@@ -74,7 +74,7 @@ def _head(summary: Mapping[str, Any]) -> str:
 
 def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Name, text as HTML and kind of what is said first. What the network could not be asked is left out."""
-    statuses = [one["status"] for one in summary["notebooks"]]
+    statuses = [notebook["status"] for notebook in summary["notebooks"]]
     ran, failed = len(statuses) - statuses.count("not run"), statuses.count("failed")
     started = summary["started"].replace("T", " ").replace("Z", " UTC")
     took = f"{how_many(ran, 'notebook')} in {summary['seconds']}&nbsp;s"
@@ -87,22 +87,22 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Model", f"<strong>{name}</strong><br>{amount(model['size'], 'B')}", ""
     mainers, answers = summary["mainers"] or (), summary["submissions"]
     if mainers:
-        kinds = Counter(one["type"] for one in mainers)
-        llms = sum(len(one["llm_ids"]) for one in mainers)
+        kinds = Counter(mainer["type"] for mainer in mainers)
+        llms = sum(len(mainer["llm_ids"]) for mainer in mainers)
         of_kinds = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
         yield "mAIners", f"<strong>{len(mainers)}</strong> with {how_many(llms, 'LLM')}<br>{of_kinds}", ""
     if answers is not None:
-        new = sum(one["submitted"] >= summary["started"] for one in answers)
+        new = sum(submission["submitted"] >= summary["started"] for submission in answers)
         yield "Answers", f"<strong>{new}</strong> in this run<br>{len(answers)} at the Game State", ""
     yield "Failures", _failures(failed, mainers), "failed" if failed else ""
     if mainers:
-        spent = sum(one["cycles_spent"] for one in mainers)
+        spent = sum(mainer["cycles_spent"] for mainer in mainers)
         price = f"on mainnet some {dollars(usd(spent, USD_PER_XDR))}"
         yield "Cost", f"<strong>{trillions(spent)}</strong> cycles spent by the mAIners so far<br>{price}", ""
 
 
 def _failures(notebooks: int, mainers: Sequence[Mapping[str, Any]]) -> str:
-    steps = sum(one["failures"] for one in mainers)
+    steps = sum(mainer["failures"] for mainer in mainers)
     text = f"<strong>{notebooks or 'none'}</strong> of the notebooks"
     return text + (f"<br>{how_many(steps, 'step')} of mAIners failed lately" if steps else "")
 
@@ -116,7 +116,7 @@ def _printed(cell: Any) -> Any:
     """A cell as it is printed: links lead to places in the page; what a page cannot have is replaced."""
     if cell.cell_type != "code":
         return nbformat.v4.new_markdown_cell(re.sub(r"\]\((\w+)\.ipynb\)", r"](#\1)", cell.source))
-    return nbformat.v4.new_code_cell(cell.source, outputs=[_output(one) for one in cell.outputs])
+    return nbformat.v4.new_code_cell(cell.source, outputs=[_output(output) for output in cell.outputs])
 
 
 def _output(output: Any) -> Any:
