@@ -13,6 +13,6 @@
 
 Verbs return plain dataclasses, print nothing, and raise what `errors` lists.
 
-The modules are not sorted into folders, because notebooks import them by name; docs/architecture.md says which stands on
-which. Folders of their own have `protocol`, what client and network share, and `localnet`, the embedded network.
+The modules are not sorted into folders, because notebooks import them by name; docs/architecture.md lists their layers.
+Folders of their own have `protocol`, what client and network share, and `localnet`, the embedded network.
 """
