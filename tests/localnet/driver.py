@@ -75,6 +75,11 @@ def module(body: str, memory: str = "(memory 1)", imports: str | None = None) ->
     return bytes(wat2wasm(f"(module {text})"))
 
 
+def wat_string(data: bytes) -> str:
+    """Bytes as they stand in a string of WebAssembly text."""
+    return "".join(f"\\{byte:02x}" for byte in data)
+
+
 def eventually(condition: Callable[[], object], timeout: float = 30) -> None:
     """Waits until `condition` holds."""
     deadline = time.monotonic() + timeout

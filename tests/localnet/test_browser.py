@@ -8,7 +8,7 @@ from typing import Any
 
 import needed
 import pytest
-from localnet.driver import Driver, module
+from localnet.driver import Driver, module, wat_string
 from localnet.serving import serving
 
 from mainer_nb.protocol import candid, principal
@@ -73,7 +73,7 @@ def _asset_canister() -> bytes:
     at, data, cases = 4096, "", ""
     for path, answer in ASSETS.items():
         name = path.encode()
-        data += f'(data (i32.const {at}) "{_escaped(name)}") (data (i32.const {at + 64}) "{_escaped(answer)}")'
+        data += f'(data (i32.const {at}) "{wat_string(name)}") (data (i32.const {at + 64}) "{wat_string(answer)}")'
         give = f"(call $append (i32.const {at + 64}) (i32.const {len(answer)})) (call $reply) (return)"
         cases += f"(if (call $asked (i32.const {at}) (i32.const {len(name)})) (then {give}))"
         at += 64 + len(answer)
@@ -96,13 +96,9 @@ def _asset_canister() -> bytes:
         (call $arg_copy (i32.const 65536) (i32.const 0) (call $arg_size))
         {cases}
         (call $append (i32.const {at}) (i32.const {len(MISSING)})) (call $reply))
-      {data} (data (i32.const {at}) "{_escaped(MISSING)}")""",
+      {data} (data (i32.const {at}) "{wat_string(MISSING)}")""",
         "(memory 4)",
     )
-
-
-def _escaped(data: bytes) -> str:
-    return "".join(f"\\{byte:02x}" for byte in data)
 
 
 class Site:

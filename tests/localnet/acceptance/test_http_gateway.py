@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from localnet.driver import Driver, module
+from localnet.driver import Driver, module, wat_string
 from localnet.serving import serving
 
 from mainer_nb.localnet import gateway
@@ -33,10 +33,6 @@ service : { answer : () -> (Answer); part : () -> (record { body : blob; token :
 )
 
 
-def _text(data: bytes) -> str:
-    return "".join(f"\\{byte:02x}" for byte in data)
-
-
 def _answer(**fields: Any) -> bytes:
     whole = {"status_code": 200, "headers": [], "body": b"", "upgrade": None, "streaming_strategy": None, **fields}
     return candid.encode(INTERFACE.methods["answer"].results, [whole])
@@ -46,7 +42,7 @@ def _site(answer: bytes, update: bytes = b"", parts: tuple[bytes, ...] = ()) -> 
     """A canister that prints each request and gives fixed answers; `part` gives the parts by the token's last byte."""
     data, bodies, at = "", "", 100_000
     for number, blob in enumerate((answer, update, *parts)):
-        data += f'(data (i32.const {at}) "{_text(blob)}")'
+        data += f'(data (i32.const {at}) "{wat_string(blob)}")'
         reply = f"(call $append (i32.const {at}) (i32.const {len(blob)})) (call $reply)"
         if number < 2:
             name = ("canister_query http_request", "canister_update http_request_update")[number]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from localnet.acceptance.proxy import PROXY_BODY, Proxy, rejected, request
-from localnet.driver import Driver, eventually, module
+from localnet.driver import Driver, eventually, module, wat_string
 
 from mainer_nb.localnet import cycles, management, outcalls, server
 from mainer_nb.localnet.errors import Reply
@@ -35,10 +35,6 @@ TRANSFORM_ARG = candid.record({"response": RESPONSE, "context": candid.BLOB})
 #: A Candid value of `RESPONSE` with an empty body ends with: length of the body, number of headers.
 _EMPTY = candid.encode([RESPONSE], [{"status": 201, "headers": [], "body": b""}])
 _START, _END = _EMPTY[:-2], _EMPTY[-1:]
-
-
-def _text(data: bytes) -> str:
-    return "".join(f"\\{byte:02x}" for byte in data)
 
 
 #: Query methods that get a response. `wrap` gives its argument back as the body of another response.
@@ -66,8 +62,8 @@ TRANSFORMS = f"""
   (func (export "canister_query refuse") (call $reject (i32.const 0) (i32.const 12)))
   (func (export "canister_query silence"))
   (func (export "canister_update change") (call $reply))
-  (data (i32.const 3000) "{_text(_START)}")
-  (data (i32.const 3500) "{_text(_END)}")
+  (data (i32.const 3000) "{wat_string(_START)}")
+  (data (i32.const 3500) "{wat_string(_END)}")
 """
 CALLER = module(PROXY_BODY + TRANSFORMS, "(memory 64)")
 
