@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import tarfile
-from types import ModuleType
 
 import pytest
 from llm_canister import MODEL, run
 
-from mainer_nb import places
+from mainer_nb import llm_build, places
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError
@@ -64,9 +63,10 @@ def test_the_readme_lists_the_arguments_of_the_source() -> None:
         assert sorted({*named} - {"--no-escape"}) == sorted({*of_kind(*kinds)} - {"--no-escape"})
 
 
-def test_every_argument_of_llama_cpp_is_in_the_table(build: ModuleType) -> None:
+def test_every_argument_of_llama_cpp_is_in_the_table(wasm: bytes) -> None:
     """Of the version that is built, and of the program that original canisters are made of."""
-    with tarfile.open(build.sdist_path(places.cache() / "llama_cpp")) as sdist:
+    assert wasm, "it has been built, so that its sources are there"
+    with tarfile.open(llm_build.sdist_path(places.cache() / "llama_cpp")) as sdist:
         member = next(one for one in sdist if one.name.endswith("/vendor/llama.cpp/common/arg.cpp"))
         file = sdist.extractfile(member)
         assert file is not None

@@ -87,6 +87,17 @@ def test_chunks_may_come_in_any_order(llm: Canister) -> None:
     assert download(llm, "begins late", 10) == bytes(5) + b"abc"
 
 
+@pytest.mark.parametrize("size", [1, 16_383, 16_384, 16_385, 32_768, 65_537])
+@pytest.mark.parametrize("piece", [4096, 16_384, 10_007])
+def test_chunks_meet_at_the_borders_of_blocks(llm: Canister, size: int, piece: int) -> None:
+    data = bytes(i % 251 for i in range(size))
+    first, *others = range(0, size, piece)
+    parts = [chunk("blocks", data[offset : offset + piece], offset, piece) for offset in (first, *reversed(others))]
+    sizes = [llm.file_upload_chunk(part)["filesize"] for part in parts]
+    assert sizes == [min(piece, size)] + [size] * len(others)
+    assert download(llm, "blocks", 2_000_000) == data
+
+
 def test_a_gap_shows_nothing_of_a_file_that_was_there(llm: Canister) -> None:
     upload(llm, b"secret" * 50_000, "old")
     upload(llm, b"", "old")
