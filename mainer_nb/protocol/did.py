@@ -104,24 +104,16 @@ class _Args:
     names: list[str | None] = field(default_factory=list)
 
 
-class _Parser:
-    """Recursive descent; a definition is parsed when its name is first needed."""
+class _Tokens:
+    """The tokens of a description, and the position reached in them."""
 
     def __init__(self, text: str, source: str) -> None:
         self._text = text
         self._source = source
-        self._tokens = self._tokenize()
-        self._next = 0
-        self._bodies = self._find_definitions()
-        self._types: dict[str, Type] = {}
-        self._ends: dict[str, int] = {}  # where parsing goes on after the definition of a name
-        self._unfinished: dict[str, Rec | None] = {}  # names being defined, with the Rec that stands for them if needed
-        self._method_types: list[tuple[int, str, Type]] = []  # position, method name, type
-        self._arg_names: dict[int, tuple[str | None, ...]] = {}  # of function types, by id
+        self.all = self._tokenize()
+        self.next = 0
 
-    # Tokens
-
-    def _error(self, at: int, message: str) -> DidError:
+    def error(self, at: int, message: str) -> DidError:
         line = self._text.count("\n", 0, at) + 1
         column = at - (self._text.rfind("\n", 0, at) + 1) + 1
         return DidError(f"{self._source}, line {line}, column {column}: {message}")
@@ -132,7 +124,7 @@ class _Parser:
         while at < len(self._text):
             match = _TOKEN.match(self._text, at)
             if match is None:
-                raise self._error(at, f"unexpected {self._text[at : at + 10].splitlines()[0]!r}")
+                raise self.error(at, f"unexpected {self._text[at : at + 10].splitlines()[0]!r}")
             if match.lastgroup == "comment":
                 at = self._end_of_comment(at)
                 continue
@@ -151,26 +143,54 @@ class _Parser:
             depth += 1 if mark[0] == "/*" else -1
             if depth == 0:
                 return mark.end()
-        raise self._error(start, "the comment that begins here has no end")
+        raise self.error(start, "the comment that begins here has no end")
 
     @property
-    def _token(self) -> _Token:
-        return self._tokens[self._next]
+    def current(self) -> _Token:
+        return self.all[self.next]
 
-    def _advance(self) -> _Token:
-        token = self._token
-        self._next += token.kind != "end"
+    def advance(self) -> _Token:
+        token = self.current
+        self.next += token.kind != "end"
         return token
 
-    def _accept(self, *texts: str) -> _Token | None:
+    def accept(self, *texts: str) -> _Token | None:
         """The next token if it is a keyword or punctuation among `texts`."""
-        return self._advance() if self._token.kind not in ("text", "number") and self._token.text in texts else None
+        return self.advance() if self.current.kind not in ("text", "number") and self.current.text in texts else None
 
-    def _expect(self, text: str, where: str) -> _Token:
-        token = self._accept(text)
+    def expect(self, text: str, where: str) -> _Token:
+        token = self.accept(text)
         if token is None:
-            raise self._error(self._token.at, f"expected {text!r} {where}, found {self._token.text}")
+            raise self.error(self.current.at, f"expected {text!r} {where}, found {self.current.text}")
         return token
+
+    def string(self, token: _Token) -> str:
+        """What a text in quotes stands for, its escapes resolved."""
+
+        def unescape(match: re.Match[str]) -> str:
+            code, byte, char = match.groups()
+            if code is not None and (point := int(code.replace("_", ""), 16)) < 0x110000:
+                return chr(point)
+            if byte is not None and int(byte, 16) < 0x80:
+                return chr(int(byte, 16))
+            if char not in _ESCAPED:
+                raise self.error(token.at + 1 + match.start(), f"unknown escape {match[0]}")
+            return _ESCAPED[char]
+
+        return _ESCAPE.sub(unescape, token.text[1:-1])
+
+
+class _Parser:
+    """Recursive descent; a definition is parsed when its name is first needed."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._tokens = _Tokens(text, source)
+        self._bodies = self._find_definitions()
+        self._types: dict[str, Type] = {}
+        self._ends: dict[str, int] = {}  # where parsing goes on after the definition of a name
+        self._unfinished: dict[str, Rec | None] = {}  # names being defined, with the Rec that stands for them if needed
+        self._method_types: list[tuple[int, str, Type]] = []  # position, method name, type
+        self._arg_names: dict[int, tuple[str | None, ...]] = {}  # of function types, by id
 
     # Names
 
@@ -178,13 +198,13 @@ class _Parser:
         """Where the body of each `type name = body` begins."""
         bodies: dict[str, int] = {}
         depth = 0
-        for index, (token, name) in enumerate(zip(self._tokens, self._tokens[1:], strict=False)):
+        for index, (token, name) in enumerate(zip(self._tokens.all, self._tokens.all[1:], strict=False)):
             depth += (token.kind in ("{", "(")) - (token.kind in ("}", ")"))
             if depth == 0 and token.kind == "id" and token.text == "type" and name.kind == "id":
                 if name.text in bodies:
-                    raise self._error(name.at, f"type {name.text} is defined twice")
-                if self._tokens[index + 2].kind != "=":
-                    raise self._error(self._tokens[index + 2].at, f"expected '=' after 'type {name.text}'")
+                    raise self._tokens.error(name.at, f"type {name.text} is defined twice")
+                if self._tokens.all[index + 2].kind != "=":
+                    raise self._tokens.error(self._tokens.all[index + 2].at, f"expected '=' after 'type {name.text}'")
                 bodies[name.text] = index + 3
         return bodies
 
@@ -194,14 +214,14 @@ class _Parser:
         if name in self._types:
             return self._types[name]
         if name not in self._bodies:
-            raise self._error(token.at, f"unknown type {name}")
+            raise self._tokens.error(token.at, f"unknown type {name}")
         if name in self._unfinished:
             rec = self._unfinished[name] = self._unfinished[name] or Rec(name)
             return rec
         return self._define(name)
 
     def _define(self, name: str) -> Type:
-        resume, self._next = self._next, self._bodies[name]
+        resume, self._tokens.next = self._tokens.next, self._bodies[name]
         self._unfinished[name] = None
         type_ = self._type()
         rec = self._unfinished.pop(name)
@@ -209,86 +229,79 @@ class _Parser:
             rec.define(type_)
             type_ = rec
         self._types[name] = type_
-        self._ends[name], self._next = self._next, resume
+        self._ends[name], self._tokens.next = self._tokens.next, resume
         return type_
 
-    def _string(self, token: _Token) -> str:
-        def unescape(match: re.Match[str]) -> str:
-            code, byte, char = match.groups()
-            if code is not None and (point := int(code.replace("_", ""), 16)) < 0x110000:
-                return chr(point)
-            if byte is not None and int(byte, 16) < 0x80:
-                return chr(int(byte, 16))
-            if char not in _ESCAPED:
-                raise self._error(token.at + 1 + match.start(), f"unknown escape {match[0]}")
-            return _ESCAPED[char]
-
-        return _ESCAPE.sub(unescape, token.text[1:-1])
-
     def _name(self, what: str) -> str:
-        token = self._advance()
+        token = self._tokens.advance()
         if token.kind == "text":
-            return self._string(token)
+            return self._tokens.string(token)
         if token.kind != "id":
-            raise self._error(token.at, f"expected {what}, found {token.text}")
+            raise self._tokens.error(token.at, f"expected {what}, found {token.text}")
         if token.text in candid.KEYWORDS:
-            raise self._error(token.at, f'{token.text} is a keyword; as a name it must be quoted: "{token.text}"')
+            raise self._tokens.error(
+                token.at, f'{token.text} is a keyword; as a name it must be quoted: "{token.text}"'
+            )
         return token.text
 
     # Descriptions
 
     def description(self) -> Interface:
         init_args, actor = _Args(), candid.Service()
-        while self._token.kind != "end":
-            if self._accept("type"):
+        while self._tokens.current.kind != "end":
+            if self._tokens.accept("type"):
                 self._definition()
-            elif token := self._accept("import"):
-                raise self._error(token.at, "imports are not supported; put the imported definitions into this text")
-            elif self._accept("service"):
+            elif token := self._tokens.accept("import"):
+                raise self._tokens.error(
+                    token.at, "imports are not supported; put the imported definitions into this text"
+                )
+            elif self._tokens.accept("service"):
                 init_args, actor = self._main_service()
-                self._accept(";")
-                if self._token.kind != "end":
-                    raise self._error(self._token.at, "the service must come last")
+                self._tokens.accept(";")
+                if self._tokens.current.kind != "end":
+                    raise self._tokens.error(self._tokens.current.at, "the service must come last")
                 break
             else:
-                raise self._error(self._token.at, f"expected 'type' or 'service', found {self._token.text}")
-            if self._token.kind != "end":
-                self._expect(";", "after the definition")
+                raise self._tokens.error(
+                    self._tokens.current.at, f"expected 'type' or 'service', found {self._tokens.current.text}"
+                )
+            if self._tokens.current.kind != "end":
+                self._tokens.expect(";", "after the definition")
         self._check_methods()
         methods = {name: self._method(name, type_) for name, type_ in actor.methods}
         return Interface(methods, tuple(init_args.types), self._types)
 
     def _definition(self) -> None:
-        start = self._token.at
+        start = self._tokens.current.at
         name = self._name("the name of a type")
-        self._expect("=", "after the name of the type")
+        self._tokens.expect("=", "after the name of the type")
         if name not in self._types:
             self._define(name)
         try:
             candid.resolve(self._types[name])
         except candid.CandidError as error:
-            raise self._error(start, str(error)) from None
-        self._next = self._ends[name]
+            raise self._tokens.error(start, str(error)) from None
+        self._tokens.next = self._ends[name]
 
     def only_type(self) -> Type:
         type_ = self._type()
-        if self._token.kind != "end":
-            raise self._error(self._token.at, f"expected the end, found {self._token.text}")
+        if self._tokens.current.kind != "end":
+            raise self._tokens.error(self._tokens.current.at, f"expected the end, found {self._tokens.current.text}")
         self._check_methods()
         return type_
 
     def _main_service(self) -> tuple[_Args, candid.Service]:
-        if self._token.kind == "id":
+        if self._tokens.current.kind == "id":
             self._name("the name of the service")
-        self._expect(":", "after 'service'")
+        self._tokens.expect(":", "after 'service'")
         init_args = _Args()
-        if self._token.kind == "(":
+        if self._tokens.current.kind == "(":
             init_args = self._args()
-            self._expect("->", "after the installation arguments")
-        start = self._token
-        actor = self._actor() if start.kind == "{" else candid.resolve(self._named(self._advance()))
+            self._tokens.expect("->", "after the installation arguments")
+        start = self._tokens.current
+        actor = self._actor() if start.kind == "{" else candid.resolve(self._named(self._tokens.advance()))
         if not isinstance(actor, candid.Service):
-            raise self._error(start.at, f"{start.text} is not a service type")
+            raise self._tokens.error(start.at, f"{start.text} is not a service type")
         return init_args, actor
 
     def _method(self, name: str, type_: Type) -> Method:
@@ -299,9 +312,9 @@ class _Parser:
     # Types
 
     def _type(self) -> Type:
-        token = self._advance()
+        token = self._tokens.advance()
         if token.kind != "id":
-            raise self._error(token.at, f"expected a type, found {token.text}")
+            raise self._tokens.error(token.at, f"expected a type, found {token.text}")
         match token.text:
             case "opt":
                 return Opt(self._type())
@@ -320,92 +333,98 @@ class _Parser:
             case name if name in candid.PRIMS:
                 return candid.PRIMS[name]
             case name if name in candid.KEYWORDS:
-                raise self._error(token.at, f"expected a type, found the keyword {name}")
+                raise self._tokens.error(token.at, f"expected a type, found the keyword {name}")
         return self._named(token)
 
     def _fields(self, is_record: bool) -> tuple[Field, ...]:
         what = "record" if is_record else "variant"
-        self._expect("{", f"after {what!r}")
+        self._tokens.expect("{", f"after {what!r}")
         fields: dict[int, Field] = {}
         previous = -1
-        while not self._accept("}"):
-            start = self._token.at
+        while not self._tokens.accept("}"):
+            start = self._tokens.current.at
             new = self._record_field(previous) if is_record else self._variant_field()
             if new.id in fields:
-                raise self._error(start, f"the labels {fields[new.id].label} and {new.label} have the same id {new.id}")
+                raise self._tokens.error(
+                    start, f"the labels {fields[new.id].label} and {new.label} have the same id {new.id}"
+                )
             if new.id >= 1 << 32:
-                raise self._error(start, f"the id {new.id} is not below 2^32")
+                raise self._tokens.error(start, f"the id {new.id} is not below 2^32")
             fields[new.id] = new
             previous = new.id
-            if self._token.kind != "}":
-                self._expect(";", f"or '}}' in the {what}")
+            if self._tokens.current.kind != "}":
+                self._tokens.expect(";", f"or '}}' in the {what}")
         return tuple(fields.values())
 
     def _record_field(self, previous: int) -> Field:
-        label = self._label() if self._tokens[self._next + 1].kind == ":" else None
+        label = self._label() if self._tokens.all[self._tokens.next + 1].kind == ":" else None
         if label is None:
             return Field(previous + 1, self._type())
-        self._advance()
+        self._tokens.advance()
         return Field(label, self._type())
 
     def _variant_field(self) -> Field:
         label = self._label()
-        return Field(label, self._type() if self._accept(":") else candid.NULL)
+        return Field(label, self._type() if self._tokens.accept(":") else candid.NULL)
 
     def _label(self) -> str | int:
-        if self._token.kind == "number":
-            return int(self._advance().text, 0) if self._token.text.startswith("0x") else int(self._advance().text)
+        if self._tokens.current.kind == "number":
+            return (
+                int(self._tokens.advance().text, 0)
+                if self._tokens.current.text.startswith("0x")
+                else int(self._tokens.advance().text)
+            )
         return self._name("a name")
 
     def _func(self) -> Func:
         args = self._args()
-        self._expect("->", "after the arguments of a function")
+        self._tokens.expect("->", "after the arguments of a function")
         results = self._args()
         modes: list[str] = []
-        while token := self._accept(*_MODES):
+        while token := self._tokens.accept(*_MODES):
             if modes:
-                raise self._error(token.at, f"a function cannot be both {modes[0]} and {token.text}")
+                raise self._tokens.error(token.at, f"a function cannot be both {modes[0]} and {token.text}")
             modes.append(token.text)
         if modes == ["oneway"] and results.types:
-            raise self._error(self._token.at, "a oneway function has no results")
+            raise self._tokens.error(self._tokens.current.at, "a oneway function has no results")
         func = Func(tuple(args.types), tuple(results.types), tuple(modes))
         self._arg_names[id(func)] = tuple(args.names)
         return func
 
     def _args(self) -> _Args:
-        self._expect("(", "before the types of arguments or results")
+        self._tokens.expect("(", "before the types of arguments or results")
         args = _Args()
-        while not self._accept(")"):
+        while not self._tokens.accept(")"):
             name = None
-            if self._tokens[self._next + 1].kind == ":":
-                start = self._token.at
+            if self._tokens.all[self._tokens.next + 1].kind == ":":
+                start = self._tokens.current.at
                 name = self._name("a name")
                 if name in args.names:
-                    raise self._error(start, f"two arguments are called {name}")
-                self._advance()
+                    raise self._tokens.error(start, f"two arguments are called {name}")
+                self._tokens.advance()
             args.names.append(name)
             args.types.append(self._type())
-            if self._token.kind != ")":
-                self._expect(",", "or ')'")
+            if self._tokens.current.kind != ")":
+                self._tokens.expect(",", "or ')'")
         return args
 
     def _actor(self) -> candid.Service:
-        self._expect("{", "before the methods of a service")
+        self._tokens.expect("{", "before the methods of a service")
         methods: dict[str, Type] = {}
-        while not self._accept("}"):
-            start = self._token.at
+        while not self._tokens.accept("}"):
+            start = self._tokens.current.at
             name = self._name("the name of a method")
             if name in methods:
-                raise self._error(start, f"method {name} is declared twice")
-            self._expect(":", "after the name of a method")
-            methods[name] = self._func() if self._token.kind == "(" else self._named(self._advance())
+                raise self._tokens.error(start, f"method {name} is declared twice")
+            self._tokens.expect(":", "after the name of a method")
+            methods[name] = self._func() if self._tokens.current.kind == "(" else self._named(self._tokens.advance())
             self._method_types.append((start, name, methods[name]))
-            if self._token.kind != "}":
-                self._expect(";", "or '}' after a method")
+            if self._tokens.current.kind != "}":
+                self._tokens.expect(";", "or '}' after a method")
         return candid.Service(tuple(methods.items()))
 
     def _check_methods(self) -> None:
         """Every method has a function type; only known when all names are."""
         for at, name, type_ in self._method_types:
             if not isinstance(candid.resolve(type_), Func):
-                raise self._error(at, f"the type of method {name} is not a function type")
+                raise self._tokens.error(at, f"the type of method {name} is not a function type")
