@@ -14,6 +14,9 @@ module {
   public type MainerController = actor {
     health : shared query () -> async Types.StatusCodeRecordResult;
     amiController : shared query () -> async Types.StatusCodeRecordResult;
+    getGameStateCanisterId : shared query () -> async Text;
+    getShareServiceCanisterId : shared query () -> async Text;
+    getLlmCanisters : shared query () -> async [Text];
     getMainerCanisterType : shared query () -> async Types.MainerAgentCanisterTypeResult;
     setMainerCanisterType : shared Types.MainerAgentCanisterType -> async Types.StatusCodeRecordResult;
     setGameStateCanisterId : shared Text -> async Types.StatusCodeRecordResult;
@@ -22,6 +25,7 @@ module {
     addMainerShareAgentCanister : shared Types.MainerAgentCanisterInput -> async Types.MainerAgentCanisterResult;
     removeMainerShareAgentCanister : shared Types.CanisterRetrieveInput -> async Types.StatusCodeRecordResult;
     add_llm_canister : shared Types.CanisterIDRecord -> async Types.StatusCodeRecordResult;
+    reset_llm_canisters : shared () -> async Types.StatusCodeRecordResult;
     remove_llm_canister : shared Types.CanisterIDRecord -> async Types.StatusCodeRecordResult;
     addChallengeToShareServiceQueue : shared Types.ChallengeQueueInput -> async Types.ChallengeQueueInputResult;
     addChallengeResponseToShareAgent : shared Types.ChallengeResponseSubmissionInput -> async Types.StatusCodeRecordResult;
@@ -56,7 +60,7 @@ module {
       sender_canister_version : ?Nat64;
     } -> async ();
     install_chunked_code : shared {
-      mode : { #install; #reinstall };
+      mode : InstallMode;
       target_canister : Principal;
       store_canister : ?Principal;
       chunk_hashes_list : [{ hash : Blob }];
@@ -64,10 +68,20 @@ module {
       arg : Blob;
       sender_canister_version : ?Nat64;
     } -> async ();
-    canister_status : shared { canister_id : Principal } -> async { cycles : Nat };
+    canister_status : shared { canister_id : Principal } -> async CanisterStatus;
+    deposit_cycles : shared { canister_id : Principal } -> async ();
+    start_canister : shared { canister_id : Principal } -> async ();
     stop_canister : shared { canister_id : Principal } -> async ();
     delete_canister : shared { canister_id : Principal } -> async ();
   };
+
+  public type InstallMode = {
+    #install;
+    #reinstall;
+    #upgrade : ?{ skip_pre_upgrade : ?Bool; wasm_memory_persistence : ?{ #keep; #replace } };
+  };
+
+  public type CanisterStatus = { status : { #running; #stopping; #stopped }; module_hash : ?Blob; cycles : Nat };
 
   public type CanisterSettings = { controllers : ?[Principal]; freezing_threshold : ?Nat; wasm_memory_limit : ?Nat };
 

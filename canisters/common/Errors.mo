@@ -3,6 +3,7 @@
 import Error "mo:core/Error";
 import Nat "mo:core/Nat";
 import Nat16 "mo:core/Nat16";
+import Text "mo:core/Text";
 import Types "Types";
 
 module {
@@ -24,6 +25,14 @@ module {
       case (#Ok(_)) {};
       case (#Err(error)) throw Error.reject(what # " answered: " # describe(error));
     };
+  };
+
+  /// Whether `error` is the network's, that the canister called has no such method. Only the text tells it: the code is
+  /// the one of a trap, too, https://internetcomputer.org/docs/references/execution-errors#method-not-found
+  public func isMissingMethod(error : Error.Error) : Bool {
+    if (error.code() == #canister_reject) return false;
+    let text = error.message();
+    text.contains(#text "IC0536") or text.contains(#text "has no update method") or text.contains(#text "has no query method");
   };
 
   /// The output in `result` of an LLM canister. Throws its error.

@@ -260,6 +260,9 @@ module {
     owner : Principal;
     mainerAgentCanisterType : MainerAgentCanisterType;
   };
+  /// `key`: the same key gives the same canister, however often it is ordered; without one, each order makes another.
+  /// `renewedCanisterAddress`: a canister that is there already, to become what is ordered.
+  public type CanisterOrder = CanisterCreationInput and { key : ?Text; renewedCanisterAddress : ?CanisterAddress };
   public type CanisterCreationRecord = { creationResult : Text; newCanisterId : Text };
   public type CanisterCreationResult = { #Ok : CanisterCreationRecord; #Err : ApiError };
 
@@ -294,6 +297,22 @@ module {
     shareServiceId : ?Text;
     createdAt : Nat64;
   };
+
+  /// What a canister was made of. `skipped`: steps that were left out because the other side does not offer them.
+  public type CanisterContent = {
+    wasmSha256 : Blob;
+    model : ?AvailableModels; // of an LLM
+    modelSha256 : ?Blob; // of an LLM
+    createdAt : Nat64;
+    skipped : [Text];
+  };
+
+  /// `content` is null if it is not known, as of a canister whose last renewal failed.
+  public type LlmRecord = { canisterId : Text; key : ?Text; content : ?CanisterContent };
+  public type MainerInfo = MainerRecord and { key : ?Text; content : ?CanisterContent; llms : ?[LlmRecord] };
+
+  public type ForgottenRecord = { forgotten : Text };
+  public type ForgottenResult = { #Ok : ForgottenRecord; #Err : ApiError };
 
   public type CreationCycles = { controller : Nat; llm : Nat };
   public type CreationCyclesResult = { #Ok : CreationCycles; #Err : ApiError };

@@ -2,13 +2,15 @@
 ///
 /// A creation either gives a canister that works and is registered, or leaves nothing: when a step fails, the
 /// registrations are undone, the cycles of the canister are brought back, the canister is deleted, and the error names
-/// the step.
+/// the step. The same is done to a canister that is there already and is to become what is ordered (a renewal), except
+/// that it is never deleted. Steps that the other side's interface does not offer are left out, and the answer names them.
 
 import Array "mo:core/Array";
 import Blob "mo:core/Blob";
 import Cycles "mo:core/Cycles";
 import Error "mo:core/Error";
 import InternetComputer "mo:core/InternetComputer";
+import Iter "mo:core/Iter";
 import List "mo:core/List";
 import Map "mo:core/Map";
 import Nat "mo:core/Nat";
@@ -36,6 +38,8 @@ persistent actor MainerCreator {
   let artefacts = Artefacts.new();
   let promptFormats : Map.Map<Text, Types.PromptFormat> = Map.empty(); // by model name
   let mainers : List.List<Types.MainerRecord> = List.empty();
+  let contents : Map.Map<Text, Types.CanisterContent> = Map.empty(); // by canister
+  let ordersDone : Map.Map<Text, { order : Text; canisterId : Text }> = Map.empty(); // by key
   let storedParts : Map.Map<Blob, [ChunkHash]> = Map.empty(); // of wasms in this canister's chunk store, by sha256
   var creationCycles : Types.CreationCycles = { controller = 3_000_000_000_000; llm = 5_000_000_000_000 };
 
@@ -57,6 +61,8 @@ persistent actor MainerCreator {
   transient let instructionsPerQuery : Nat64 = 3_750_000_000;
   transient let maxTokensPerCall : Nat64 = 1_000;
   transient let maxTokensUnmeasured : Types.MaxTokensRecord = { max_tokens_update = 13; max_tokens_query = 1 };
+  transient let maxKeySize = 200; // characters
+  transient let ordersUnderWay : Map.Map<Text, Types.CanisterOrder> = Map.empty(); // by key
   transient let ic = Actors.management;
   transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
 
@@ -122,7 +128,27 @@ persistent actor MainerCreator {
     };
   };
 
-  public query func getMainers() : async [Types.MainerRecord] { mainers.toArray() };
+  public query func getMainers() : async [Types.MainerInfo] {
+    let keys : Map.Map<Text, Text> = Map.empty();
+    for ((key, order) in ordersDone.entries()) keys.add(order.canisterId, key);
+    func llmRecord(canisterId : Text) : Types.LlmRecord = { canisterId; key = keys.get(canisterId); content = contents.get(canisterId) };
+    mainers.toArray().map<Types.MainerRecord, Types.MainerInfo>(
+      func mainer = {
+        mainer with
+        key = keys.get(mainer.controllerId);
+        content = contents.get(mainer.controllerId);
+        llms = ?mainer.llmIds.map(llmRecord);
+      }
+    );
+  };
+
+  /// The orders with a key that are being carried out.
+  public query func getOrdersUnderWay() : async [Types.CanisterOrder] {
+    ordersUnderWay.values().toArray();
+  };
+
+  /// The model of which an LLM is made unless the order names one: whose file was uploaded last.
+  public query func getLatestModel() : async ?Types.AvailableModels { artefacts.latestModel };
 
   public query func getArtefacts() : async [Types.ArtefactRecord] { Artefacts.list(artefacts) };
 
@@ -203,11 +229,62 @@ persistent actor MainerCreator {
   // Creation
 
   public shared ({ caller }) func createCanister(input : Types.CanisterCreationInput) : async Types.CanisterCreationResult {
-    if (not caller.isController() and caller != self() and (masterId == "" or caller.toText() != masterId)) return #Err(#Unauthorized);
-    switch (input.canisterType, input.associatedCanisterAddress) {
-      case (#MainerAgent, serviceId) await* createController(input.owner, input.mainerAgentCanisterType, serviceId);
-      case (#MainerLlm, ?controllerId) await* createLlm(input.owner, controllerId, input.selectedModel);
-      case (#MainerLlm, null) #Err(#Other("associatedCanisterAddress is missing: give the mAIner controller that the LLM is for"));
+    if (not mayOrder(caller)) return #Err(#Unauthorized);
+    await* create({ input with key = null; renewedCanisterAddress = null });
+  };
+
+  /// As createCanister, for orders with a key and for renewals.
+  public shared ({ caller }) func orderCanister(order : Types.CanisterOrder) : async Types.CanisterCreationResult {
+    if (not mayOrder(caller) or (order.renewedCanisterAddress != null and not caller.isController())) return #Err(#Unauthorized);
+    switch (order.key) {
+      case (?key) await* createOnce(order, key);
+      case null await* create(order);
+    };
+  };
+
+  func mayOrder(caller : Principal) : Bool = caller.isController() or caller == self() or (masterId != "" and caller.toText() == masterId);
+
+  /// Carries out the order with this key, unless that was done: then its canister is the answer. While it is being done
+  /// the answer is status code 202. An order that failed is carried out again.
+  func createOnce(input : Types.CanisterOrder, key : Text) : async* Types.CanisterCreationResult {
+    if (key == "" or key.size() > maxKeySize) return #Err(#Other("A key has 1 to " # maxKeySize.toText() # " characters, this has " # key.size().toText()));
+    let otherOrder : Types.CanisterCreationResult = #Err(#Other("The key \"" # key # "\" belongs to another order: give this one a key of its own"));
+    let order = debug_show (input.canisterType, input.selectedModel, input.associatedCanisterAddress, input.owner, input.mainerAgentCanisterType);
+    switch (ordersDone.get(key)) {
+      case (?done) {
+        if (done.order != order) return otherOrder;
+        return #Ok({ creationResult = "Canister " # done.canisterId # " was created by an earlier order with this key"; newCanisterId = done.canisterId });
+      };
+      case null {};
+    };
+    switch (ordersUnderWay.get(key)) {
+      case (?other) return if (other == input) #Err(#StatusCode(202)) else otherOrder;
+      case null {};
+    };
+    ordersUnderWay.add(key, input);
+    try {
+      let result = await* create(input);
+      switch result {
+        case (#Ok({ newCanisterId })) if (input.renewedCanisterAddress == null) ordersDone.add(key, { order; canisterId = newCanisterId });
+        case (#Err(_)) {};
+      };
+      result;
+    } finally ordersUnderWay.remove(key);
+  };
+
+  func create(input : Types.CanisterOrder) : async* Types.CanisterCreationResult {
+    let renewed = switch (input.renewedCanisterAddress) {
+      case (?address) switch (Principals.parseCanister(address)) {
+        case null return #Err(#Other("\"" # address # "\" is not a canister id"));
+        case found found;
+      };
+      case null null;
+    };
+    switch (input.canisterType, input.associatedCanisterAddress, renewed) {
+      case (#MainerAgent, serviceId, null) await* createController(input.owner, input.mainerAgentCanisterType, serviceId);
+      case (#MainerAgent, serviceId, ?canister) await* renewController(canister, input.owner, input.mainerAgentCanisterType, serviceId, input.selectedModel);
+      case (#MainerLlm, ?controllerId, _) await* createLlm(input.owner, controllerId, input.selectedModel, renewed);
+      case (#MainerLlm, null, _) #Err(#Other("associatedCanisterAddress is missing: give the mAIner controller that the LLM is for"));
       case (_) #Err(#Other("Unsupported: the creator makes canisters of type MainerAgent and MainerLlm"));
     };
   };
@@ -220,13 +297,28 @@ persistent actor MainerCreator {
   public shared ({ caller }) func testCreateMainerLlmCanister(controllerId : Text) : async Types.CanisterCreationResult {
     if (not caller.isController()) return #Err(#Unauthorized);
     let ?model = artefacts.latestModel else return #Err(#Other("No model file was uploaded yet: upload one, and the LLM wasm for it"));
-    await* createLlm(caller, controllerId, model);
+    await* createLlm(caller, controllerId, model, null);
   };
 
-  /// What a creation has done so far, to be undone when a later step fails.
-  type Progress = { var step : Text; var canister : ?Principal; undo : List.List<(Text, () -> async* ())> };
+  /// What a creation has done so far, to be undone when a later step fails. `skipped`: steps left out, and why.
+  type Progress = { var step : Text; var canister : ?Principal; undo : List.List<(Text, () -> async* ())>; skipped : List.List<Text> };
 
-  func newProgress() : Progress = { var step = ""; var canister = null; undo = List.empty() };
+  func newProgress() : Progress = { var step = ""; var canister = null; undo = List.empty(); skipped = List.empty() };
+
+  /// Carries out a step by a method that is not in the known interface of `whose`, which may lack it; whether it has it.
+  func ifOffered(progress : Progress, method : Text, whose : Text, step : () -> async* ()) : async* Bool {
+    progress.step := method;
+    try { await* step(); true } catch error {
+      if (not Errors.isMissingMethod(error)) throw error;
+      progress.skipped.add(method # ", which " # whose # " does not offer");
+      false;
+    };
+  };
+
+  /// What of `progress` belongs into an answer.
+  func skippedIn(progress : Progress) : Text {
+    if (progress.skipped.isEmpty()) "" else "; left out: " # progress.skipped.values().join("; ");
+  };
 
   func missing(target : Types.UploadTarget) : Types.CanisterCreationResult = #Err(#Other("There is no " # Artefacts.targetName(target) # ": upload it first"));
 
@@ -270,9 +362,10 @@ persistent actor MainerCreator {
     try {
       let id = await* makeController(progress, wasm, owner, mainerType, shareService);
       mainers.add({ controllerId = id; mainerAgentCanisterType = mainerType; owner; llmIds = []; shareServiceId = shareService; createdAt = Clock.now() });
+      contents.add(id, madeOf(wasm, null, progress));
       #Ok({
         creationResult = "Created the mAIner controller canister " # id # " of type " # debug_show mainerType # " and registered it with the Game State " # masterId #
-        (switch shareService { case (?service) " and the ShareService " # service; case null "" });
+        (switch shareService { case (?service) " and the ShareService " # service; case null "" }) # skippedIn(progress);
         newCanisterId = id;
       });
     } catch error {
@@ -280,8 +373,16 @@ persistent actor MainerCreator {
     } finally BlockStore.release(artefacts.store, wasm.file);
   };
 
+  func madeOf(wasm : Artefacts.Artefact, model : ?(Types.AvailableModels, Artefacts.Artefact), progress : Progress) : Types.CanisterContent = {
+    wasmSha256 = wasm.sha256;
+    model = switch model { case (?(name, _)) ?name; case null null };
+    modelSha256 = switch model { case (?(_, file)) ?file.sha256; case null null };
+    createdAt = Clock.now();
+    skipped = progress.skipped.toArray();
+  };
+
   func makeController(progress : Progress, wasm : Artefacts.Artefact, owner : Principal, mainerType : Types.MainerAgentCanisterType, shareService : ?Text) : async* Text {
-    let canister = await* createAndInstall(progress, creationCycles.controller, [self(), owner], null, wasm);
+    let canister = await* createAndInstall(progress, creationCycles.controller, [self(), owner], null, wasm, null);
     let address = canister.toText();
     let mainer : Actors.MainerController = actor (address);
     progress.step := "health";
@@ -322,7 +423,8 @@ persistent actor MainerCreator {
     if (result != #Err(#InvalidId)) await* Errors.check(what, result);
   };
 
-  func createLlm(owner : Principal, controllerId : Text, model : Types.AvailableModels) : async* Types.CanisterCreationResult {
+  /// `renewed`: the canister that becomes the LLM, if it is there already.
+  func createLlm(owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* Types.CanisterCreationResult {
     let mainerType = try { await* askMainer(controllerId) } catch error {
       return #Err(#Other("step check the mAIner controller: " # error.message()));
     };
@@ -340,10 +442,11 @@ persistent actor MainerCreator {
     BlockStore.retain(modelFile.file);
     let progress = newProgress();
     try {
-      let (id, maxTokens) = await* makeLlm(progress, wasm, modelFile, owner, controllerId, model);
+      let (id, maxTokens) = await* makeLlm(progress, wasm, modelFile, owner, controllerId, model, renewed);
       noteLlm(controllerId, mainerType, owner, id);
+      contents.add(id, madeOf(wasm, ?(model, modelFile), progress));
       #Ok({
-        creationResult = "Created the LLM canister " # id # " with the " # Artefacts.targetName(#LlmModel(model)) # " (" # modelFile.size.toText() # " bytes) for mAIner " # controllerId # "; " # maxTokens;
+        creationResult = (if (renewed == null) "Created" else "Renewed") # " the LLM canister " # id # " with the " # Artefacts.targetName(#LlmModel(model)) # " (" # modelFile.size.toText() # " bytes) for mAIner " # controllerId # "; " # maxTokens # skippedIn(progress);
         newCanisterId = id;
       });
     } catch error {
@@ -358,15 +461,23 @@ persistent actor MainerCreator {
     switch (mainers.findIndex(func mainer = mainer.controllerId == controllerId)) {
       case (?index) {
         let mainer = mainers.at(index);
-        mainers.put(index, { mainer with llmIds = mainer.llmIds.concat([llmId]) });
+        if (mainer.llmIds.indexOf(llmId) == null) mainers.put(index, { mainer with llmIds = mainer.llmIds.concat([llmId]) });
       };
       case null mainers.add({ controllerId; mainerAgentCanisterType; owner; llmIds = [llmId]; shareServiceId = null; createdAt = Clock.now() });
     };
   };
 
-  func makeLlm(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels) : async* (Text, Text) {
+  func makeLlm(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* (Text, Text) {
     let mainer : Actors.MainerController = actor (controllerId);
-    let canister = await* createAndInstall(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], ?maxHeap, wasm);
+    switch renewed {
+      case (?canister) {
+        progress.step := "take it from the mAIner while it is renewed";
+        contents.remove(canister.toText());
+        await* takeLlmFrom(controllerId, canister.toText());
+      };
+      case null {};
+    };
+    let canister = await* createAndInstall(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], ?maxHeap, wasm, renewed);
     let canister_id = canister.toText();
     let llm : Actors.Llm = actor (canister_id);
     progress.step := "health";
@@ -378,49 +489,101 @@ persistent actor MainerCreator {
     progress.step := "load_model";
     ignore await* Errors.checkOutput("load_model", await llm.load_model({ args = ["--model", modelPath] }));
     progress.step := "set_max_tokens";
-    let (maxTokens, how) = await* measureMaxTokens(llm);
+    let (maxTokens, how) = await* measureMaxTokens(progress, llm);
     await* Errors.check("set_max_tokens", await llm.set_max_tokens(maxTokens));
     switch (promptFormats.get(Artefacts.modelName(model))) {
-      case (?format) {
-        progress.step := "setPromptFormat";
-        await* Errors.check("setPromptFormat", await mainer.setPromptFormat(format));
-      };
+      case (?format) await* setPromptFormat(progress, mainer, format);
       case null {};
     };
     progress.step := "add_llm_canister";
     progress.undo.add((
       "remove it from the mAIner",
-      func() : async* () { await* unregistered("remove_llm_canister", await mainer.remove_llm_canister({ canister_id })) },
+      func() : async* () { await* takeLlmFrom(controllerId, canister_id) },
     ));
     await* Errors.check("add_llm_canister", await mainer.add_llm_canister({ canister_id }));
     (canister_id, maxTokens.max_tokens_update.toText() # " tokens per update call, " # how);
   };
 
-  func createAndInstall(progress : Progress, cycles : Nat, controllers : [Principal], wasm_memory_limit : ?Nat, wasm : Artefacts.Artefact) : async* Principal {
-    progress.step := "create canister";
-    let { canister_id } = await (with cycles) ic.create_canister({
-      settings = ?{ controllers = ?controllers; freezing_threshold = null; wasm_memory_limit };
-      sender_canister_version = null;
+  func setPromptFormat(progress : Progress, mainer : Actors.MainerController, format : Types.PromptFormat) : async* () {
+    ignore await* ifOffered(progress, "setPromptFormat", "the mAIner", func() : async* () {
+      await* Errors.check("setPromptFormat", await mainer.setPromptFormat(format));
     });
-    progress.canister := ?canister_id;
-    progress.step := "install code";
-    let known = storedParts.get(wasm.sha256) != null;
-    try await* install(canister_id, wasm) catch error {
-      if (not known) throw error;
-      storedParts.remove(wasm.sha256); // the chunk store may have been cleared by a controller
-      await* install(canister_id, wasm);
+  };
+
+  /// Takes an LLM out of a mAIner's list. Where the list can only be emptied, the others are given back.
+  func takeLlmFrom(controllerId : Text, canister_id : Text) : async* () {
+    let mainer : Actors.MainerController = actor (controllerId);
+    try {
+      await* unregistered("remove_llm_canister", await mainer.remove_llm_canister({ canister_id }));
+    } catch error {
+      if (not Errors.isMissingMethod(error)) throw error;
+      await* Errors.check("reset_llm_canisters", await mainer.reset_llm_canisters());
+      for (other in llmsOf(controllerId).values()) {
+        if (other != canister_id) await* Errors.check("add_llm_canister", await mainer.add_llm_canister({ canister_id = other }));
+      };
     };
+  };
+
+  func recordOf(controllerId : Text) : ?Types.MainerRecord = mainers.find(func mainer = mainer.controllerId == controllerId);
+
+  func llmsOf(controllerId : Text) : [Text] = switch (recordOf(controllerId)) { case (?mainer) mainer.llmIds; case null [] };
+
+  /// `renewed`: the canister to install into, with the loss of its state, instead of a new one.
+  func createAndInstall(progress : Progress, cycles : Nat, controllers : [Principal], wasm_memory_limit : ?Nat, wasm : Artefacts.Artefact, renewed : ?Principal) : async* Principal {
+    let (canister_id, mode) : (Principal, Actors.InstallMode) = switch renewed {
+      case (?canister) {
+        ignore await* revive(progress, canister, cycles);
+        (canister, #reinstall);
+      };
+      case null {
+        progress.step := "create canister";
+        let { canister_id } = await (with cycles) ic.create_canister({
+          settings = ?{ controllers = ?controllers; freezing_threshold = null; wasm_memory_limit };
+          sender_canister_version = null;
+        });
+        progress.canister := ?canister_id;
+        (canister_id, #install);
+      };
+    };
+    await* installStored(progress, canister_id, wasm, mode);
     canister_id;
   };
 
+  /// Starts a canister that is stopped and fills its cycles up to those of a new one; its status before.
+  func revive(progress : Progress, canister_id : Principal, cycles : Nat) : async* Actors.CanisterStatus {
+    progress.step := "look at canister " # canister_id.toText();
+    let status = await ic.canister_status({ canister_id });
+    if (status.cycles < cycles) {
+      progress.step := "fill up its cycles";
+      let missing = cycles - status.cycles : Nat;
+      if (Cycles.balance() < missing + reserve) throw Error.reject(Errors.describe(#InsuffientCycles(missing + reserve)));
+      await (with cycles = missing) ic.deposit_cycles({ canister_id });
+    };
+    if (status.status != #running) {
+      progress.step := "start it";
+      await ic.start_canister({ canister_id });
+    };
+    status;
+  };
+
+  func installStored(progress : Progress, canister_id : Principal, wasm : Artefacts.Artefact, mode : Actors.InstallMode) : async* () {
+    progress.step := "install code";
+    let known = storedParts.get(wasm.sha256) != null;
+    try await* install(canister_id, wasm, mode) catch error {
+      if (not known) throw error;
+      storedParts.remove(wasm.sha256); // the chunk store may have been cleared by a controller
+      await* install(canister_id, wasm, mode);
+    };
+  };
+
   /// Installs `wasm` from the chunk store of this canister, which all new canisters share.
-  func install(target_canister : Principal, wasm : Artefacts.Artefact) : async* () {
+  func install(target_canister : Principal, wasm : Artefacts.Artefact, mode : Actors.InstallMode) : async* () {
     let chunk_hashes_list = switch (storedParts.get(wasm.sha256)) {
       case (?hashes) hashes;
       case null await* storeParts(wasm);
     };
     await ic.install_chunked_code({
-      mode = #install;
+      mode;
       target_canister;
       store_canister = ?self();
       chunk_hashes_list;
@@ -489,8 +652,9 @@ persistent actor MainerCreator {
   };
 
   /// How many tokens the LLM does in a call so that the call stays under the network's instruction limit, and how that is known.
-  func measureMaxTokens(llm : Actors.Llm) : async* (Types.MaxTokensRecord, Text) {
+  func measureMaxTokens(progress : Progress, llm : Actors.Llm) : async* (Types.MaxTokensRecord, Text) {
     let measured = try { await llm.measure_token_cost() } catch error {
+      if (Errors.isMissingMethod(error)) progress.skipped.add("measure_token_cost, which the LLM does not offer");
       return (maxTokensUnmeasured, "not measured (measure_token_cost: " # error.message() # ")");
     };
     switch measured {
@@ -509,13 +673,180 @@ persistent actor MainerCreator {
     };
   };
 
+  // Renewing a controller
+
+  /// Brings a mAIner's controller to the wasm that is uploaded, to the type, and to its ties: the Game State, the
+  /// ShareService or ShareAgents, the LLMs and how they are asked. Its state is kept. A mAIner that is not known here is
+  /// then known.
+  func renewController(canister : Principal, owner : Principal, mainerType : Types.MainerAgentCanisterType, serviceId : ?Text, model : Types.AvailableModels) : async* Types.CanisterCreationResult {
+    if (mainerType == #NA) return #Err(#Other("A mAIner is of type Own, ShareAgent or ShareService, not NA"));
+    if (masterId == "") return #Err(#Other("The Game State is not known: give it with setMasterCanisterId"));
+    if (mainerType == #ShareAgent and serviceId == null) return #Err(#Other("A ShareAgent needs a ShareService: give the address of one"));
+    let ?wasm = Artefacts.get(artefacts, #MainerControllerWasm) else return missing(#MainerControllerWasm);
+    BlockStore.retain(wasm.file);
+    let progress = newProgress();
+    let address = canister.toText();
+    try {
+      let empty = await* upgraded(progress, canister, wasm);
+      let mainer : Actors.MainerController = actor (address);
+      progress.step := "health";
+      await* Errors.check("health", await mainer.health());
+      await* tie(progress, mainer, { address; canisterType = #MainerAgent; ownedBy = owner; mainerAgentCanisterType = mainerType }, serviceId, model, empty);
+      contents.add(address, madeOf(wasm, null, progress));
+      #Ok({
+        creationResult = "Renewed the mAIner controller canister " # address # " of type " # debug_show mainerType # skippedIn(progress);
+        newCanisterId = address;
+      });
+    } catch error {
+      #Err(#Other(await* undone(progress, error.message())));
+    } finally BlockStore.release(artefacts.store, wasm.file);
+  };
+
+  /// Installs `wasm` unless it is installed; an upgrade keeps the state. Whether there was no code.
+  func upgraded(progress : Progress, canister_id : Principal, wasm : Artefacts.Artefact) : async* Bool {
+    let status = await* revive(progress, canister_id, creationCycles.controller);
+    if (status.module_hash == ?wasm.sha256) return false;
+    if (status.module_hash == null) {
+      await* installStored(progress, canister_id, wasm, #install);
+      return true;
+    };
+    progress.step := "stop it for the upgrade";
+    await ic.stop_canister({ canister_id }); // with calls under way, Motoko refuses
+    try {
+      // Motoko's main memory is kept; modules that have nothing like it refuse the option.
+      let keeping : Actors.InstallMode = #upgrade(?{ skip_pre_upgrade = null; wasm_memory_persistence = ?#keep });
+      try await* installStored(progress, canister_id, wasm, keeping) catch error {
+        if (not error.message().contains(#text "wasm_memory_persistence")) throw error;
+        await* installStored(progress, canister_id, wasm, #upgrade(null));
+      };
+    } catch error {
+      await ic.start_canister({ canister_id });
+      throw error;
+    };
+    await ic.start_canister({ canister_id });
+    false;
+  };
+
+  /// Sets what is not as it should be; `empty`: nothing is.
+  func tie(progress : Progress, mainer : Actors.MainerController, entry : Types.MainerAgentCanisterInput, serviceId : ?Text, model : Types.AvailableModels, empty : Bool) : async* () {
+    let { address; mainerAgentCanisterType = mainerType } = entry;
+    progress.step := "setMainerCanisterType";
+    let untied = empty or (await mainer.getMainerCanisterType()) != #Ok(mainerType);
+    if (untied) await* Errors.check("setMainerCanisterType", await mainer.setMainerCanisterType(mainerType));
+    progress.step := "setGameStateCanisterId";
+    if ((await mainer.getGameStateCanisterId()) != masterId) await* Errors.check("setGameStateCanisterId", await mainer.setGameStateCanisterId(masterId));
+    progress.step := "register with the Game State";
+    let gameState : Actors.GameState = actor (masterId);
+    await* Errors.check("addMainerAgentCanister", await gameState.addMainerAgentCanister(entry));
+
+    let before = recordOf(address);
+    let shareServiceId = if (mainerType == #ShareAgent) serviceId else null;
+    switch shareServiceId {
+      case (?id) {
+        progress.step := "setShareServiceCanisterId";
+        if ((await mainer.getShareServiceCanisterId()) != id) await* Errors.check("setShareServiceCanisterId", await mainer.setShareServiceCanisterId(id));
+        progress.step := "register with the ShareService";
+        let service : Actors.MainerController = actor (id);
+        await* Errors.check("addMainerShareAgentCanister", await service.addMainerShareAgentCanister(entry));
+      };
+      case null {};
+    };
+    var llmIds = switch before { case (?mainer) mainer.llmIds; case null [] };
+    ignore await* ifOffered(progress, "getLlmCanisters", "the mAIner", func() : async* () {
+      let listed = await mainer.getLlmCanisters();
+      progress.step := "add_llm_canister";
+      for (canister_id in llmIds.values()) {
+        if (not untied and listed.indexOf(canister_id) == null) await* Errors.check("add_llm_canister", await mainer.add_llm_canister({ canister_id }));
+      };
+      llmIds := llmIds.concat(listed.filter(func id = llmIds.indexOf(id) == null));
+    });
+    if (untied) {
+      progress.step := "add_llm_canister";
+      for (canister_id in llmIds.values()) await* Errors.check("add_llm_canister", await mainer.add_llm_canister({ canister_id }));
+      progress.step := "register its ShareAgents";
+      for (agent in mainers.values()) {
+        if (agent.shareServiceId == ?address) await* Errors.check(
+          "addMainerShareAgentCanister",
+          await mainer.addMainerShareAgentCanister({ address = agent.controllerId; canisterType = #MainerAgent; ownedBy = agent.owner; mainerAgentCanisterType = #ShareAgent }),
+        );
+      };
+    };
+    switch (promptFormats.get(Artefacts.modelName(model))) {
+      case (?format) if (mainerType != #ShareAgent) await* setPromptFormat(progress, mainer, format);
+      case null {};
+    };
+
+    let record : Types.MainerRecord = {
+      controllerId = address;
+      mainerAgentCanisterType = mainerType;
+      owner = entry.ownedBy;
+      llmIds;
+      shareServiceId;
+      createdAt = switch before { case (?mainer) mainer.createdAt; case null Clock.now() };
+    };
+    switch (mainers.findIndex(func mainer = mainer.controllerId == address)) {
+      case (?index) mainers.put(index, record);
+      case null mainers.add(record);
+    };
+  };
+
+  // Forgetting what is gone
+
+  /// Takes a canister that was deleted from the lists: here, of the Game State, of its ShareService or mAIner.
+  public shared ({ caller }) func forgetCanister(input : Types.CanisterRetrieveInput) : async Types.ForgottenResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    let address = input.address;
+    let ?canister_id = Principals.parseCanister(address) else return #Err(#Other("\"" # address # "\" is not a canister id"));
+    let there = try { ignore await ic.canister_status({ canister_id }); true } catch error error.code() != #destination_invalid;
+    if (there) return #Err(#Other("Canister " # address # " is there: only a canister that was deleted is forgotten"));
+    let mainer = recordOf(address);
+    let controllers = mainers.filter(func mainer = mainer.llmIds.indexOf(address) != null).toArray();
+    if (mainer == null and controllers.size() == 0) return #Err(#InvalidId);
+
+    var text = "Canister " # address # " is forgotten";
+    func note(what : Text, error : Error.Error) {
+      text #= "; could not " # what # ": " # (if (Errors.isMissingMethod(error)) "it does not offer that" else error.message());
+    };
+    for ({ controllerId } in controllers.values()) {
+      try await* takeLlmFrom(controllerId, address) catch error note("take it from mAIner " # controllerId, error);
+    };
+    switch mainer {
+      case (?{ shareServiceId; llmIds }) {
+        let gameState : Actors.GameState = actor (masterId);
+        try await* unregistered("removeMainerAgentCanister", await gameState.removeMainerAgentCanister({ address })) catch error note("remove it from the Game State", error);
+        switch shareServiceId {
+          case (?id) {
+            let service : Actors.MainerController = actor (id);
+            try await* unregistered("removeMainerShareAgentCanister", await service.removeMainerShareAgentCanister({ address })) catch error note("remove it from ShareService " # id, error);
+          };
+          case null {};
+        };
+        if (llmIds.size() > 0) text #= "; its LLMs belong to nobody now: " # llmIds.values().join(", ");
+        for (id in llmIds.values()) forget(id);
+      };
+      case null {};
+    };
+    forget(address);
+    mainers.retain(func mainer = mainer.controllerId != address);
+    mainers.mapInPlace(func mainer = { mainer with llmIds = mainer.llmIds.filter(func id = id != address) });
+    #Ok({ forgotten = text });
+  };
+
+  /// Drops what is kept about a canister; the key that it was ordered with makes another one.
+  func forget(canisterId : Text) {
+    contents.remove(canisterId);
+    for ((key, order) in ordersDone.toArray().values()) if (order.canisterId == canisterId) ordersDone.remove(key);
+  };
+
   // Undoing a creation
 
   /// Undoes what `progress` tells, and says in words what failed, and what could not be undone.
   func undone(progress : Progress, fault : Text) : async* Text {
     var text = "step " # progress.step # ": " # fault;
     for ((what, undo) in progress.undo.reverseValues()) {
-      try { await* undo() } catch error text #= "; could not " # what # ": " # error.message();
+      try { await* undo() } catch error {
+        text #= "; could not " # what # ": " # (if (Errors.isMissingMethod(error)) "it does not offer that" else error.message());
+      };
     };
     switch (progress.canister) {
       case (?canister) try { await* deleteAndRecover(canister) } catch error {

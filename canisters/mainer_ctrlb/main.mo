@@ -507,7 +507,10 @@ persistent actor MainerController {
     let shareAgent : Actors.MainerController = actor (entry.challengeQueuedBy.toText());
     try {
       await* Errors.check("addChallengeFailureToShareAgent", await shareAgent.addChallengeFailureToShareAgent(entry, reason));
-    } catch error report("hand back", entry.challengeId, entry.challengeQueuedId, error.message(), true);
+    } catch error {
+      let why = if (Errors.isMissingMethod(error)) "the ShareAgent does not offer addChallengeFailureToShareAgent, so it was not told" else error.message();
+      report("hand back", entry.challengeId, entry.challengeQueuedId, why, true);
+    };
   };
 
   /// So that the Game State hands out no more what nobody can answer. One of the original interface cannot be told.
