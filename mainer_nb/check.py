@@ -1,4 +1,4 @@
-"""Ask every mAIner its helper endpoints.
+"""Ask every mAIner its helper endpoints, and the network for its canisters.
 
     for result in check.check_all(net):
         assert result.ok, result.problems
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from . import create
+from . import conditions, create
 from .canister import case
 from .create import Mainer
 from .errors import CallError
@@ -32,9 +32,12 @@ class EndpointAnswer:
 
 @dataclass(frozen=True)
 class Check:
-    """The answers of one mAIner's helper endpoints; the fields bear the endpoints' names."""
+    """The answers of one mAIner's helper endpoints; the fields bear the endpoints' names. `canisters`: whether its
+    canisters are there and run, as the network says.
+    """
 
     mainer: Mainer
+    canisters: EndpointAnswer
     amiController: EndpointAnswer
     health: EndpointAnswer
     ready: EndpointAnswer
@@ -57,7 +60,7 @@ class Check:
         return {name: answer.text for name, answer in self.answers.items() if not answer.ok}
 
 
-ENDPOINTS = ("amiController", "health", "ready", "checkAccessToLLMs", "getMainerCanisterType")
+ENDPOINTS = ("canisters", "amiController", "health", "ready", "checkAccessToLLMs", "getMainerCanisterType")
 
 
 def check(net: Network, mainer: Mainer) -> Check:
@@ -74,6 +77,7 @@ def check(net: Network, mainer: Mainer) -> Check:
 
     return Check(
         mainer,
+        canisters=_answer(lambda: _canisters(net, mainer)),
         amiController=_answer(lambda: status("amiController")),
         health=_answer(lambda: status("health")),
         ready=_answer(lambda: status("ready")),
@@ -91,6 +95,16 @@ def check_all(net: Network, mainers: list[Mainer] | None = None) -> list[Check]:
     asked = create.mainers(net) if mainers is None else mainers
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda mainer: check(net, mainer), asked))
+
+
+def _canisters(net: Network, mainer: Mainer) -> EndpointAnswer:
+    wrong = [
+        f"{'' if canister.canister_id == mainer.controller_id else 'LLM '}{canister.canister_id} {canister.problem}. "
+        f"{canister.remedy}"
+        for canister in conditions.of(net, mainer.canister_ids).values()
+        if canister.problem
+    ]
+    return EndpointAnswer(not wrong, "; ".join(wrong) or "running")
 
 
 def _answer(ask: Callable[[], EndpointAnswer]) -> EndpointAnswer:

@@ -1,6 +1,6 @@
 """What canisters really are, whatever a register says of them: there, running, with code and cycles.
 
-    conditions.of(net, ["rrkah-fqaaa-aaaaa-aaaaq-cai"])["rrkah-fqaaa-aaaaa-aaaaq-cai"].problem    # "" or "was deleted"
+conditions.of(net, ["rrkah-fqaaa-aaaaa-aaaaq-cai"])["rrkah-fqaaa-aaaaa-aaaaq-cai"].problem    # "" or "was deleted"
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ DELETED = "was deleted"
 STOPPED = "is stopped"
 EMPTY = "has no code"
 FROZEN = "is out of cycles"
+OUT_OF_CYCLES = "IC0207"  # https://internetcomputer.org/docs/references/execution-errors
+FORGET_STEP = (
+    'Remedy: run notebooks/03_create.ipynb with gone = "forget" (in Python: mainer_nb.create.ensure(net, Plan(), '
+    'gone="forget")), which takes what is gone from the lists and makes another.'
+)
+RENEW_STEP = "Remedy: run notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, Plan())), which renews it."
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,11 @@ class Condition:
     canister_id: str
     module_hash: str | None
     problem: str
+
+    @property
+    def remedy(self) -> str:
+        """What helps; "" if nothing is wrong."""
+        return "" if not self.problem else FORGET_STEP if self.problem == DELETED else RENEW_STEP
 
 
 def of(net: Network, canister_ids: Iterable[str]) -> dict[str, Condition]:
@@ -46,11 +57,12 @@ def of(net: Network, canister_ids: Iterable[str]) -> dict[str, Condition]:
 def _condition(net: Network, canister_id: str) -> Condition:
     try:
         status = management.status(net.agent, canister_id)
-    except RejectError:
+    except RejectError as error:
         if not management.exists(net.agent, canister_id):
             return Condition(canister_id, None, DELETED)
         installed = management.module_hash(net.agent, canister_id)
-        return Condition(canister_id, installed, "" if installed else EMPTY)
+        frozen = error.error_code == OUT_OF_CYCLES  # the canister pays for the question
+        return Condition(canister_id, installed, EMPTY if installed is None else FROZEN if frozen else "")
     frozen_below = status.cycles_per_day * status.freezing_threshold // SECONDS_PER_DAY
     if status.module_hash is None:
         problem = EMPTY

@@ -5,72 +5,76 @@
     service = create.create_mainer(net, "ShareService")
     agent = create.create_mainer(net, "ShareAgent", share_service=service.controller_id)
     create.mainers(net)                                # what exists, as the creator knows it
-    create.ensure(net, Plan())                         # make what is missing of a population
+    create.ensure(net, Plan())                         # make what is missing of a population, renew what differs
+    create.forget(net, agent.controller_id)            # after it was deleted: take it from the lists
 
-What exists is asked of the creator; nothing about mAIners is kept here.
+What exists is asked of the creator, the network and the mAIners; nothing about mAIners is kept here.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+import time
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Literal
 
-from . import upload
+from . import conditions, differences, upload
 from .agent import to_principal
 from .canister import Canister, case
-from .errors import ArgumentError, PreconditionError
+from .conditions import DELETED
+from .differences import UPLOAD_STEP, Difference
+from .errors import ArgumentError, CanisterError, PreconditionError
 from .models import ModelVariant
-from .network import CREATOR, Network
+from .network import CREATOR, GAME_STATE, Network
+from .population import CREATE_STEP, KINDS, Kind, Llm, Mainer, Plan, answering_llm, mainer, mainers, name, required
 from .progress import Progress, Silent
 
-Kind = Literal["Own", "ShareService", "ShareAgent"]
-KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
+__all__ = [
+    "CREATE_STEP",
+    "DIFFERING",
+    "GONE",
+    "KINDS",
+    "Kind",
+    "Llm",
+    "Mainer",
+    "Plan",
+    "add_llm",
+    "answering_llm",
+    "create_mainer",
+    "ensure",
+    "forget",
+    "mainer",
+    "mainers",
+    "name",
+    "required",
+]
+
+Differing = Literal["replace", "use", "refuse"]
+DIFFERING: tuple[Differing, ...] = ("replace", "use", "refuse")
+Gone = Literal["refuse", "forget"]
+GONE: tuple[Gone, ...] = ("refuse", "forget")
 
 LLMS_AT_ONCE = 2  # as many as the smallest machine has processors
 CREATION_TIMEOUT = 1800.0  # seconds: an LLM gets its model in hundreds of messages between canisters
-CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, Plan()))"
-UPLOAD_STEP = "notebooks/02_upload.ipynb (in Python: mainer_nb.upload.upload_all(net))"
-
-
-@dataclass(frozen=True)
-class Mainer:
-    """A mAIner: its controller and what belongs to it, ids and principals as text.
-
-    Attributes:
-        name: what people call it: its type and a number in the order of creation, such as "ShareAgent 2".
-        share_service_id: of a ShareAgent, the controller id of the ShareService that it uses.
-    """
-
-    name: str
-    kind: Kind
-    controller_id: str
-    owner: str
-    llm_ids: tuple[str, ...]
-    share_service_id: str | None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A population: how many mAIners of each type, how many LLMs each has."""
-
-    own: int = 1
-    llms_per_own: int = 2
-    services: int = 1
-    llms_per_service: int = 1
-    agents: int = 2
+UNDER_WAY = ("StatusCode", 202)  # the creator's answer to an order that it is carrying out
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def create_mainer(
-    net: Network, kind: Kind, share_service: str | None = None, progress: Progress | None = None
+    net: Network,
+    kind: Kind,
+    share_service: str | None = None,
+    progress: Progress | None = None,
+    key: str | None = None,
 ) -> Mainer:
     """Create a mAIner controller, owned by the caller.
 
     Args:
         kind: its type.
         share_service: of a ShareAgent, the controller id of the ShareService that it uses.
+        key: the same key gives the same mAIner, also to another process and while it is being made; None: another one.
 
     Raises:
         ArgumentError: an unknown type or a malformed id.
@@ -83,17 +87,29 @@ def create_mainer(
         to_principal(share_service, "id of the ShareService")
     creator = _creator(net, "MainerControllerWasm")
     with (progress or Silent()).task(f"create {kind} mAIner"):
-        made = creator.testCreateMainerControllerCanister(kind, share_service, timeout=CREATION_TIMEOUT)
-    return mainer(net, made["newCanisterId"])
+        made = _order(
+            creator,
+            canisterType="MainerAgent",
+            associatedCanisterAddress=share_service,
+            owner=net.caller,
+            mainerAgentCanisterType=kind,
+            key=key or str(uuid.uuid4()),
+        )
+    return mainer(net, made)
 
 
 def add_llm(
-    net: Network, controller_id: str, model: ModelVariant | None = None, progress: Progress | None = None
+    net: Network,
+    controller_id: str,
+    model: ModelVariant | None = None,
+    progress: Progress | None = None,
+    key: str | None = None,
 ) -> str:
     """Create an LLM for a mAIner controller (Own or ShareService), which takes as long as loading the model.
 
     Args:
         model: an AvailableModels value; None: the model uploaded last.
+        key: as of `create_mainer`.
 
     Returns:
         Its canister id.
@@ -104,103 +120,295 @@ def add_llm(
     to_principal(controller_id, "id of the mAIner controller")
     creator = _creator(net, "LlmModel")
     with (progress or Silent()).task(f"create LLM for {name(net, controller_id)}"):
-        if model is None:
-            made = creator.testCreateMainerLlmCanister(controller_id, timeout=CREATION_TIMEOUT)
-        else:
-            order = {
-                "canisterType": "MainerLlm",
-                "selectedModel": model,
-                "associatedCanisterAddress": controller_id,
-                "owner": net.caller,
-                "mainerAgentCanisterType": "NA",
-            }
-            made = creator.createCanister(order, timeout=CREATION_TIMEOUT)
-    return str(made["newCanisterId"])
+        return _order(
+            creator,
+            canisterType="MainerLlm",
+            selectedModel=creator.getLatestModel() if model is None else model,
+            associatedCanisterAddress=controller_id,
+            owner=net.caller,
+            key=key or str(uuid.uuid4()),
+        )
 
 
-def mainers(net: Network) -> list[Mainer]:
-    """The mAIners that the creator made, in the order of their making."""
-    numbers: Counter[str] = Counter()
-    found = []
-    for record in net.canister(CREATOR).getMainers():
-        kind: Any = case(record["mainerAgentCanisterType"])
-        numbers[kind] += 1
-        name, llm_ids = f"{kind} {numbers[kind]}", tuple(record["llmIds"])
-        found.append(Mainer(name, kind, record["controllerId"], record["owner"], llm_ids, record["shareServiceId"]))
-    return found
+def forget(net: Network, canister_id: str) -> str:
+    """Take a mAIner or an LLM that was deleted from the lists of creator, Game State, ShareService and mAIner.
 
-
-def name(net: Network, controller_id: str) -> str:
-    """What to call the mAIner with this controller; the id itself, if the creator did not make it."""
-    return next((mainer.name for mainer in mainers(net) if mainer.controller_id == controller_id), controller_id)
-
-
-def required(net: Network, *kinds: Kind) -> list[Mainer]:
-    """The mAIners that the creator made.
-
-    Args:
-        kinds: the types of which there must be at least one; none given: at least one of any.
+    Returns:
+        What was done, in words.
 
     Raises:
-        PreconditionError: there is none; the error says what to run.
+        CanisterError: Other if the canister is there, InvalidId if neither creator nor Game State know it.
     """
-    found = mainers(net)
-    missing = [kind for kind in kinds if kind not in {mainer.kind for mainer in found}]
-    if missing or not found:
-        what = " and no ".join(f"mAIner of type {kind}" for kind in missing) or "mAIner"
-        raise PreconditionError(f"no {what} on network {net.name}: run {CREATE_STEP} first")
-    return found
+    to_principal(canister_id, "id of the canister to forget")
+    try:
+        return str(net.canister(CREATOR).forgetCanister({"address": canister_id})["forgotten"])
+    except CanisterError as error:
+        if error.variant != "InvalidId":
+            raise
+    net.canister(GAME_STATE).removeMainerAgentCanister({"address": canister_id})
+    return f"Canister {canister_id} is forgotten by the Game State"
 
 
-def mainer(net: Network, controller_id: str) -> Mainer:
-    """The mAIner with this controller.
-
-    Raises:
-        ArgumentError: the creator did not make it.
-    """
-    known = mainers(net)
-    for mainer in known:
-        if mainer.controller_id == controller_id:
-            return mainer
-    ids = ", ".join(f"{mainer.controller_id} ({mainer.name})" for mainer in known)
-    raise ArgumentError(f"no mAIner {controller_id} on network {net.name}; there are: {ids or 'none'}")
-
-
-def ensure(net: Network, plan: Plan, progress: Progress | None = None) -> list[Mainer]:
+def ensure(
+    net: Network,
+    plan: Plan,
+    progress: Progress | None = None,
+    differing: Differing = "replace",
+    gone: Gone = "refuse",
+) -> list[Mainer]:
     """Create what is missing of the population in `plan`; errors as of `create_mainer` and `add_llm`.
 
-    What exists is used: running this twice makes nothing new. Agents are spread over the services in turn.
+    What exists is used, what is being created is waited for: running this twice makes nothing new, also when the first
+    was killed. Agents are spread over the services in turn; one that exists comes with the ShareService it uses.
+
+    Args:
+        differing: what to do with what is not what the creator would make now: "replace": upgrade controllers, which
+            keep their state, and give LLMs code and model anew, in the canisters that are there; "use" it as it is, as
+            long as it works; "refuse" and change nothing.
+        gone: what to do if a mAIner or an LLM was deleted: "refuse", or "forget" it and make another.
 
     Returns:
         All mAIners of the plan: Own first, then services, then agents.
+
+    Raises:
+        PreconditionError: what differs or is gone is to be refused; the error names it.
     """
     if plan.agents and not plan.services:
         raise ArgumentError(f"{plan.agents} ShareAgents need a ShareService: ask for at least one")
-    existing = mainers(net)
+    for what, value, values in (("differing", differing, DIFFERING), ("gone", gone, GONE)):
+        if value not in values:
+            raise ArgumentError(f"unknown {what} '{value}': choose one of {', '.join(values)}")
+    creator = _creator(net, "MainerControllerWasm")
+    _wait_for_orders(creator, progress)
+    _deal_with_gone(net, gone, progress)
+    _deal_with_unknown(net, differing, progress)
+    existing = _choose(mainers(net), plan)
+    found = differences.find(net, existing)
+    if differing == "refuse" and found:
+        raise PreconditionError(
+            f'{"; ".join(map(str, found))}. Nothing was changed. Remedy: differing = "replace" renews what differs, '
+            'differing = "use" takes it as it is.'
+        )
+    to_renew = [one for one in found if differing == "replace" or not one.works]
+    whole = _complete(net, existing, plan, progress)
+    _renew(net, to_renew, whole, differing, progress)
+    _add_llms(net, whole, plan, differing, progress)
+    known = {one.controller_id: one for one in mainers(net)}
+    return [known[one.controller_id] for one in whole]
 
-    def of_kind(kind: Kind, count: int, services: Sequence[str] = ()) -> list[str]:
-        found = [mainer.controller_id for mainer in existing if mainer.kind == kind][:count]
-        while len(found) < count:
-            service = services[len(found) % len(services)] if services else None
-            found.append(create_mainer(net, kind, service, progress).controller_id)
+
+# --- what exists ---
+
+
+def _wait_for_orders(creator: Canister, progress: Progress | None) -> None:
+    """Wait until the creator has carried out the orders that it is at, perhaps for a process that is no more."""
+    waiting = {one["key"] for one in creator.getOrdersUnderWay()}
+    if waiting:
+        with (progress or Silent()).task(f"wait for {len(waiting)} canisters that are being created"):
+            while waiting & {one["key"] for one in creator.getOrdersUnderWay()}:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _deal_with_gone(net: Network, gone: Gone, progress: Progress | None) -> None:
+    """Forget the canisters that were deleted, or raise PreconditionError, naming them."""
+    called = {one: f"{each.name}, LLM {one}" for each in mainers(net) for one in each.llm_ids}
+    called |= {one.controller_id: f"{one.name} {one.controller_id}" for one in mainers(net)}
+    called |= {one["address"]: f"mAIner {one['address']}" for one in _unknown(net)}
+    deleted = [one for one, condition in conditions.of(net, called).items() if condition.problem == DELETED]
+    if deleted and gone == "refuse":
+        raise PreconditionError(f"{'; '.join(f'{called[one]} {DELETED}' for one in deleted)}. {conditions.FORGET_STEP}")
+    for one in reversed(deleted):  # mAIners before their LLMs, which go with them
+        with (progress or Silent()).task(f"forget {called[one]}") as task:
+            try:
+                task.note(forget(net, one))
+            except CanisterError as error:
+                if error.variant != "InvalidId":
+                    raise
+
+
+def _unknown(net: Network) -> list[dict[str, Any]]:
+    """The caller's mAIners that the Game State got from the creator, but that the creator does not know (any more)."""
+    known = {one.controller_id for one in mainers(net)}
+    creator = net.canister_id(CREATOR)
+    registered = net.canister(GAME_STATE).getMainerAgentCanistersForUser()
+    return [one for one in registered if one["createdBy"] == creator and one["address"] not in known]
+
+
+def _deal_with_unknown(net: Network, differing: Differing, progress: Progress | None) -> None:
+    """Make the creator know the mAIners that the Game State alone knows, or raise PreconditionError, naming them."""
+    unknown = [one["address"] for one in _unknown(net)]
+    if unknown and differing == "refuse":
+        raise PreconditionError(
+            f"the creator does not know the mAIners {', '.join(unknown)}, which it created before it was reinstalled. "
+            'Remedy: differing = "use" or "replace" makes them known to it.'
+        )
+    making = differences.asked(net) if unknown else None
+    services_first = []
+    for address in unknown:
+        controller = net.canister_at(address, upload.CONTROLLER)
+        kind: Any = case(controller.getMainerCanisterType())
+        service = controller.getShareServiceCanisterId() if kind == "ShareAgent" else None
+        services_first.append((kind == "ShareAgent", Mainer(address, kind, address, net.caller, (), service)))
+    for _, one in sorted(services_first, key=lambda each: each[0]):
+        assert making is not None
+        _renew_controller(net, one, making.variant, progress)
+
+
+def _choose(known: Sequence[Mainer], plan: Plan) -> list[Mainer]:
+    """The mAIners that a plan uses, with their ties: first those agents whose ShareService is used anyway, then others
+    with their ShareService, then those whose ShareService is gone.
+    """
+    own = [one for one in known if one.kind == "Own"][: plan.own]
+    all_services = {one.controller_id: one for one in known if one.kind == "ShareService"}
+    services = dict(list(all_services.items())[: plan.services])
+
+    def distance(agent: Mainer) -> int:
+        return 0 if agent.share_service_id in services else 1 if agent.share_service_id in all_services else 2
+
+    agents = sorted((one for one in known if one.kind == "ShareAgent"), key=distance)[: plan.agents]
+    for agent in agents:
+        if agent.share_service_id in all_services:
+            services[agent.share_service_id] = all_services[agent.share_service_id]
+    return [*own, *services.values(), *agents]
+
+
+# --- what is missing ---
+
+
+def _complete(net: Network, existing: Sequence[Mainer], plan: Plan, progress: Progress | None) -> list[Mainer]:
+    """The mAIners of a plan, those that exist and those that are made now; each ShareAgent with a ShareService."""
+    keys = {one.key for one in mainers(net)}
+
+    def of_kind(kind: Kind, number: int, services: Sequence[Mainer] = ()) -> list[Mainer]:
+        found = [one for one in existing if one.kind == kind]
+        new = _unused(f"{kind} ", keys)
+        while len(found) < number:
+            service = services[len(found) % len(services)].controller_id if services else None
+            found.append(create_mainer(net, kind, service, progress, next(new)))
         return found
 
     own, services = of_kind("Own", plan.own), of_kind("ShareService", plan.services)
+    ids = [one.controller_id for one in services]
     agents = of_kind("ShareAgent", plan.agents, services)
-    llms = {**dict.fromkeys(own, plan.llms_per_own), **dict.fromkeys(services, plan.llms_per_service)}
-    known = {mainer.controller_id: mainer for mainer in mainers(net)}
-    missing = {controller_id: count - len(known[controller_id].llm_ids) for controller_id, count in llms.items()}
-    _add_llms(net, [controller_id for controller_id, count in missing.items() for _ in range(count)], progress)
-    known = {mainer.controller_id: mainer for mainer in mainers(net)}
-    return [known[controller_id] for controller_id in (*own, *services, *agents)]
+    return [
+        *own,
+        *services,
+        *(
+            one if one.share_service_id in ids else replace(one, share_service_id=ids[n % len(ids)])
+            for n, one in enumerate(agents)
+        ),
+    ]
 
 
-def _add_llms(net: Network, controller_ids: Sequence[str], progress: Progress | None) -> None:
-    """Create an LLM for each of these controllers, which may be named several times."""
-    if controller_ids:
-        with (progress or Silent()).task("create LLMs", len(controller_ids), "LLMs", steady=True) as task:
-            for _ in upload.parallel(partial(add_llm, net), controller_ids, LLMS_AT_ONCE):
-                task.advance(1)
+@dataclass(frozen=True)
+class _LlmOrder:
+    """An LLM to be made for `mainer`, or the LLM `renewed` of it to be renewed."""
+
+    mainer: Mainer
+    variant: ModelVariant
+    key: str
+    renewed: str | None = None
+
+
+def _add_llms(
+    net: Network, whole: Sequence[Mainer], plan: Plan, differing: Differing, progress: Progress | None
+) -> None:
+    """Create the LLMs that these mAIners lack."""
+    wanted = {"Own": plan.llms_per_own, "ShareService": plan.llms_per_service, "ShareAgent": 0}
+    known = {one.controller_id: one for one in mainers(net)}
+    orders = []
+    for one in (known[each.controller_id] for each in whole):
+        missing = wanted[one.kind] - len(one.llm_ids)
+        new = _unused(f"{one.controller_id} LLM ", {llm.key for llm in one.llms})
+        for _ in range(missing):
+            orders.append(_LlmOrder(one, _variant(net, one, differing), next(new)))
+    _carry_out(net, orders, "create LLMs", progress)
+
+
+def _carry_out(net: Network, orders: Sequence[_LlmOrder], what: str, progress: Progress | None) -> None:
+    if not orders:
+        return
+    creator = net.canister(CREATOR)
+
+    def one(order: _LlmOrder) -> str:
+        return _order(
+            creator,
+            canisterType="MainerLlm",
+            selectedModel=order.variant,
+            associatedCanisterAddress=order.mainer.controller_id,
+            owner=order.mainer.owner,
+            key=order.key,
+            renewedCanisterAddress=order.renewed,
+        )
+
+    with (progress or Silent()).task(what, len(orders), "LLMs", steady=True) as task:
+        for _ in upload.parallel(one, orders, LLMS_AT_ONCE):
+            task.advance(1)
+
+
+def _variant(net: Network, one: Mainer, differing: Differing) -> ModelVariant:
+    """The model for an LLM of this mAIner: the one uploaded last, unless what it has is to be used as it is."""
+    if differing == "use" and len({llm.model for llm in one.llms}) == 1 and one.llms[0].variant is not None:
+        return one.llms[0].variant
+    return differences.asked(net).variant
+
+
+def _unused(prefix: str, keys: Collection[str | None]) -> Iterator[str]:
+    """Keys of orders, the same ones again as long as nothing was made by them."""
+    return (key for number in count(1) if (key := f"{prefix}{number}") not in keys)
+
+
+# --- what differs ---
+
+
+def _renew(
+    net: Network,
+    found: Sequence[Difference],
+    whole: Sequence[Mainer],
+    differing: Differing,
+    progress: Progress | None,
+) -> None:
+    """Renew the controllers and the LLMs that differ; ShareAgents whose tie changed are among them."""
+    tied = {one.controller_id: one for one in whole}
+    before = {one.controller_id: one.share_service_id for one in mainers(net)}
+    differ = {one.mainer.controller_id for one in found if not one.of_llm}
+    moved = {one.controller_id for one in whole if before[one.controller_id] != one.share_service_id}
+    for controller_id in (one for one in tied if one in differ | moved):
+        one = tied[controller_id]
+        _renew_controller(net, one, _variant(net, one, differing), progress)
+    llms = {one.canister_id: tied[one.mainer.controller_id] for one in found if one.of_llm}
+    orders = [_LlmOrder(one, _variant(net, one, differing), f"renew {llm_id}", llm_id) for llm_id, one in llms.items()]
+    _carry_out(net, orders, "renew LLMs", progress)
+
+
+def _renew_controller(net: Network, one: Mainer, model: ModelVariant, progress: Progress | None) -> None:
+    with (progress or Silent()).task(f"renew {one.name}"):
+        _order(
+            net.canister(CREATOR),
+            canisterType="MainerAgent",
+            selectedModel=model,
+            associatedCanisterAddress=one.share_service_id,
+            owner=one.owner,
+            mainerAgentCanisterType=one.kind,
+            key=f"renew {one.controller_id}",
+            renewedCanisterAddress=one.controller_id,
+        )
+
+
+# --- orders ---
+
+
+def _order(creator: Canister, **order: Any) -> str:
+    """Give the creator an order with a key and wait while it is carried out, whoever gave it first; the canister id."""
+    defaults = {"selectedModel": "Qwen2_5_500M", "mainerAgentCanisterType": "NA", "renewedCanisterAddress": None}
+    while True:
+        try:
+            made = creator.orderCanister({**defaults, **order}, timeout=CREATION_TIMEOUT)
+            return str(made["newCanisterId"])
+        except CanisterError as error:
+            if (error.variant, error.value) != UNDER_WAY:
+                raise
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _creator(net: Network, target: str) -> Canister:

@@ -81,7 +81,13 @@ module {
     #upgrade : ?{ skip_pre_upgrade : ?Bool; wasm_memory_persistence : ?{ #keep; #replace } };
   };
 
-  public type CanisterStatus = { status : { #running; #stopping; #stopped }; module_hash : ?Blob; cycles : Nat };
+  public type CanisterStatus = {
+    status : { #running; #stopping; #stopped };
+    module_hash : ?Blob;
+    cycles : Nat;
+    idle_cycles_burned_per_day : Nat;
+    settings : { freezing_threshold : Nat }; // seconds
+  };
 
   public type CanisterSettings = { controllers : ?[Principal]; freezing_threshold : ?Nat; wasm_memory_limit : ?Nat };
 

@@ -50,6 +50,7 @@ persistent actor MainerCreator {
   transient let maxMainers = 10_000; // as many as fit into the reply of getMainers
   transient let reserve = 500_000_000_000; // cycles that a creation leaves in the creator
   transient let cyclesPerByteSent = 1_100;
+  transient let secondsPerDay = 86_400;
   transient let notWorthReturning = 100_000_000_000; // cycles; bringing them back would use most of them
   transient let maxHeap = 4_294_967_296; // bytes; an LLM may use all that it can, not only the 3 GiB of new canisters
   transient let installChunkSize = 1_048_576; // what the chunk store of a canister takes
@@ -553,9 +554,10 @@ persistent actor MainerCreator {
   func revive(progress : Progress, canister_id : Principal, cycles : Nat) : async* Actors.CanisterStatus {
     progress.step := "look at canister " # canister_id.toText();
     let status = await ic.canister_status({ canister_id });
-    if (status.cycles < cycles) {
+    let wanted = cycles + status.idle_cycles_burned_per_day * status.settings.freezing_threshold / secondsPerDay; // what is frozen cannot be spent
+    if (status.cycles < wanted) {
       progress.step := "fill up its cycles";
-      let missing = cycles - status.cycles : Nat;
+      let missing = wanted - status.cycles : Nat;
       if (Cycles.balance() < missing + reserve) throw Error.reject(Errors.describe(#InsuffientCycles(missing + reserve)));
       await (with cycles = missing) ic.deposit_cycles({ canister_id });
     };

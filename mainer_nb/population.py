@@ -1,0 +1,186 @@
+"""What exists: mAIners and their LLMs, as the creator knows them.
+
+population.mainers(net)
+population.mainer(net, "rrkah-fqaaa-aaaaa-aaaaq-cai").llms[0].model
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from . import models
+from .canister import case
+from .errors import ArgumentError, PreconditionError
+from .models import ModelVariant
+from .network import CREATOR, Network
+
+Kind = Literal["Own", "ShareService", "ShareAgent"]
+KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
+CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, Plan()))"
+
+
+@dataclass(frozen=True)
+class Llm:
+    """An LLM canister and what the creator made it of; None and "" where the creator does not know.
+
+    Attributes:
+        variant: an AvailableModels value.
+        model_sha256, wasm_sha256: hex.
+        made: when.
+        skipped: steps that the LLM or its mAIner does not offer.
+        key: of the order.
+    """
+
+    canister_id: str
+    variant: ModelVariant | None
+    model_sha256: str
+    wasm_sha256: str
+    made: datetime | None
+    skipped: tuple[str, ...]
+    key: str | None
+
+    @property
+    def model(self) -> str:
+        """The model's name at the creator; "" if it does not know."""
+        return "" if self.variant is None else models.variant_text(self.variant)
+
+
+@dataclass(frozen=True)
+class Mainer:
+    """A mAIner: its controller and what belongs to it, ids and principals as text.
+
+    Attributes:
+        name: what people call it: its type and a number in the order of creation, such as "ShareAgent 2".
+        share_service_id: of a ShareAgent, the controller id of the ShareService that it uses.
+        skipped: steps of the controller's creation that the other side does not offer.
+        key: of the order.
+    """
+
+    name: str
+    kind: Kind
+    controller_id: str
+    owner: str
+    llm_ids: tuple[str, ...]
+    share_service_id: str | None
+    llms: tuple[Llm, ...] = ()
+    skipped: tuple[str, ...] = ()
+    key: str | None = None
+
+    @property
+    def canister_ids(self) -> tuple[str, ...]:
+        """The controller and its LLMs."""
+        return (self.controller_id, *self.llm_ids)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The steps left out at the creation of the controller and of its LLMs."""
+        return tuple(dict.fromkeys([*self.skipped, *(step for llm in self.llms for step in llm.skipped)]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A population: how many mAIners of each type, how many LLMs each has."""
+
+    own: int = 1
+    llms_per_own: int = 2
+    services: int = 1
+    llms_per_service: int = 1
+    agents: int = 2
+
+
+def mainers(net: Network) -> list[Mainer]:
+    """The mAIners that the creator made, in the order of their making."""
+    numbers: Counter[str] = Counter()
+    found = []
+    for record in net.canister(CREATOR).getMainers():
+        kind: Any = case(record["mainerAgentCanisterType"])
+        numbers[kind] += 1
+        llms = tuple(map(_llm, record["llms"] or ()))
+        content = record["content"]
+        found.append(
+            Mainer(
+                name=f"{kind} {numbers[kind]}",
+                kind=kind,
+                controller_id=record["controllerId"],
+                owner=record["owner"],
+                llm_ids=tuple(record["llmIds"]),
+                share_service_id=record["shareServiceId"],
+                llms=llms,
+                skipped=tuple(content["skipped"]) if content else (),
+                key=record["key"],
+            )
+        )
+    return found
+
+
+def _llm(record: dict[str, Any]) -> Llm:
+    content = record["content"]
+    if content is None:
+        return Llm(record["canisterId"], None, "", "", None, (), record["key"])
+    return Llm(
+        canister_id=record["canisterId"],
+        variant=content["model"],
+        model_sha256=(content["modelSha256"] or b"").hex(),
+        wasm_sha256=content["wasmSha256"].hex(),
+        made=datetime.fromtimestamp(content["createdAt"] / 1e9, UTC),
+        skipped=tuple(content["skipped"]),
+        key=record["key"],
+    )
+
+
+def name(net: Network, controller_id: str) -> str:
+    """What to call the mAIner with this controller; the id itself, if the creator did not make it."""
+    return next((mainer.name for mainer in mainers(net) if mainer.controller_id == controller_id), controller_id)
+
+
+def required(net: Network, *kinds: Kind) -> list[Mainer]:
+    """The mAIners that the creator made.
+
+    Args:
+        kinds: the types of which there must be at least one; none given: at least one of any.
+
+    Raises:
+        PreconditionError: there is none; the error says what to run.
+    """
+    found = mainers(net)
+    missing = [kind for kind in kinds if kind not in {mainer.kind for mainer in found}]
+    if missing or not found:
+        what = " and no ".join(f"mAIner of type {kind}" for kind in missing) or "mAIner"
+        raise PreconditionError(f"no {what} on network {net.name}: run {CREATE_STEP} first")
+    return found
+
+
+def mainer(net: Network, controller_id: str) -> Mainer:
+    """The mAIner with this controller.
+
+    Raises:
+        ArgumentError: the creator did not make it.
+    """
+    known = mainers(net)
+    for mainer in known:
+        if mainer.controller_id == controller_id:
+            return mainer
+    ids = ", ".join(f"{mainer.controller_id} ({mainer.name})" for mainer in known)
+    raise ArgumentError(f"no mAIner {controller_id} on network {net.name}; there are: {ids or 'none'}")
+
+
+def answering_llm(mainers: Sequence[Mainer], controller_id: str, since: datetime) -> Llm | None:
+    """An LLM with the model that answered what this mAIner took up at `since`.
+
+    A ShareAgent's answers are those of its ShareService.
+
+    Returns:
+        None if that cannot be told: the LLMs have different models, or one was made or renewed later.
+    """
+    known = {one.controller_id: one for one in mainers}
+    answering = known.get(controller_id)
+    if answering and answering.share_service_id:
+        answering = known.get(answering.share_service_id)
+    llms = answering.llms if answering else ()
+    if len({llm.model_sha256 for llm in llms}) != 1 or any(llm.made is None or llm.made > since for llm in llms):
+        return None
+    return llms[0]
