@@ -51,7 +51,7 @@ def of(net: Network, canister_ids: Iterable[str]) -> dict[str, Condition]:
     """
     asked = list(dict.fromkeys(canister_ids))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(asked, pool.map(lambda one: _condition(net, one), asked), strict=True))
+        return dict(zip(asked, pool.map(lambda canister_id: _condition(net, canister_id), asked), strict=True))
 
 
 def _condition(net: Network, canister_id: str) -> Condition:

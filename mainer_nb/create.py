@@ -189,12 +189,12 @@ def ensure(
             f'{"; ".join(map(str, found))}. Nothing was changed. Remedy: differing = "replace" renews what differs, '
             'differing = "use" takes it as it is.'
         )
-    to_renew = [one for one in found if differing == "replace" or not one.works]
+    to_renew = [difference for difference in found if differing == "replace" or not difference.works]
     whole = _complete(net, existing, plan, progress)
     _renew(net, to_renew, whole, differing, progress)
     _add_llms(net, whole, plan, differing, progress)
-    known = {one.controller_id: one for one in mainers(net)}
-    return [known[one.controller_id] for one in whole]
+    known = {mainer.controller_id: mainer for mainer in mainers(net)}
+    return [known[mainer.controller_id] for mainer in whole]
 
 
 # --- what exists ---
@@ -202,25 +202,27 @@ def ensure(
 
 def _wait_for_orders(creator: Canister, progress: Progress | None) -> None:
     """Wait until the creator has carried out the orders that it is at, perhaps for a process that is no more."""
-    waiting = {one["key"] for one in creator.getOrdersUnderWay()}
+    waiting = {order["key"] for order in creator.getOrdersUnderWay()}
     if waiting:
         with (progress or Silent()).task(f"wait for {len(waiting)} canisters that are being created"):
-            while waiting & {one["key"] for one in creator.getOrdersUnderWay()}:
+            while waiting & {order["key"] for order in creator.getOrdersUnderWay()}:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _deal_with_gone(net: Network, gone: Gone, progress: Progress | None) -> None:
     """Forget the canisters that were deleted, or raise PreconditionError, naming them."""
-    called = {one: f"{each.name}, LLM {one}" for each in mainers(net) for one in each.llm_ids}
-    called |= {one.controller_id: f"{one.name} {one.controller_id}" for one in mainers(net)}
-    called |= {one["address"]: f"mAIner {one['address']}" for one in _unknown(net)}
-    deleted = [one for one, condition in conditions.of(net, called).items() if condition.problem == DELETED]
+    called = {llm_id: f"{each.name}, LLM {llm_id}" for each in mainers(net) for llm_id in each.llm_ids}
+    called |= {mainer.controller_id: f"{mainer.name} {mainer.controller_id}" for mainer in mainers(net)}
+    called |= {entry["address"]: f"mAIner {entry['address']}" for entry in _unknown(net)}
+    deleted = [address for address, condition in conditions.of(net, called).items() if condition.problem == DELETED]
     if deleted and gone == "refuse":
-        raise PreconditionError(f"{'; '.join(f'{called[one]} {DELETED}' for one in deleted)}. {conditions.FORGET_STEP}")
-    for one in reversed(deleted):  # mAIners before their LLMs, which go with them
-        with (progress or Silent()).task(f"forget {called[one]}") as task:
+        raise PreconditionError(
+            f"{'; '.join(f'{called[address]} {DELETED}' for address in deleted)}. {conditions.FORGET_STEP}"
+        )
+    for address in reversed(deleted):  # mAIners before their LLMs, which go with them
+        with (progress or Silent()).task(f"forget {called[address]}") as task:
             try:
-                task.note(forget(net, one))
+                task.note(forget(net, address))
             except CanisterError as error:
                 if error.variant != "InvalidId":
                     raise
@@ -228,15 +230,15 @@ def _deal_with_gone(net: Network, gone: Gone, progress: Progress | None) -> None
 
 def _unknown(net: Network) -> list[dict[str, Any]]:
     """The caller's mAIners that the Game State got from the creator, but that the creator does not know (any more)."""
-    known = {one.controller_id for one in mainers(net)}
+    known = {mainer.controller_id for mainer in mainers(net)}
     creator = net.canister_id(CREATOR)
     registered = net.canister(GAME_STATE).getMainerAgentCanistersForUser()
-    return [one for one in registered if one["createdBy"] == creator and one["address"] not in known]
+    return [entry for entry in registered if entry["createdBy"] == creator and entry["address"] not in known]
 
 
 def _deal_with_unknown(net: Network, differing: Differing, progress: Progress | None) -> None:
     """Make the creator know the mAIners that the Game State alone knows, or raise PreconditionError, naming them."""
-    unknown = [one["address"] for one in _unknown(net)]
+    unknown = [entry["address"] for entry in _unknown(net)]
     if unknown and differing == "refuse":
         raise PreconditionError(
             f"the creator does not know the mAIners {', '.join(unknown)}, which it created before it was reinstalled. "
@@ -249,23 +251,23 @@ def _deal_with_unknown(net: Network, differing: Differing, progress: Progress | 
         kind: Any = case(controller.getMainerCanisterType())
         service = controller.getShareServiceCanisterId() if kind == "ShareAgent" else None
         services_first.append((kind == "ShareAgent", Mainer(address, kind, address, net.caller, (), service)))
-    for _, one in sorted(services_first, key=lambda each: each[0]):
+    for _, found in sorted(services_first, key=lambda each: each[0]):
         assert making is not None
-        _renew_controller(net, one, making.variant, progress)
+        _renew_controller(net, found, making.variant, progress)
 
 
 def _choose(known: Sequence[Mainer], plan: Plan) -> list[Mainer]:
     """The mAIners that a plan uses, with their ties: first those agents whose ShareService is used anyway, then others
     with their ShareService, then those whose ShareService is gone.
     """
-    own = [one for one in known if one.kind == "Own"][: plan.own]
-    all_services = {one.controller_id: one for one in known if one.kind == "ShareService"}
+    own = [mainer for mainer in known if mainer.kind == "Own"][: plan.own]
+    all_services = {mainer.controller_id: mainer for mainer in known if mainer.kind == "ShareService"}
     services = dict(list(all_services.items())[: plan.services])
 
     def distance(agent: Mainer) -> int:
         return 0 if agent.share_service_id in services else 1 if agent.share_service_id in all_services else 2
 
-    agents = sorted((one for one in known if one.kind == "ShareAgent"), key=distance)[: plan.agents]
+    agents = sorted((mainer for mainer in known if mainer.kind == "ShareAgent"), key=distance)[: plan.agents]
     for agent in agents:
         if agent.share_service_id in all_services:
             services[agent.share_service_id] = all_services[agent.share_service_id]
@@ -277,10 +279,10 @@ def _choose(known: Sequence[Mainer], plan: Plan) -> list[Mainer]:
 
 def _complete(net: Network, existing: Sequence[Mainer], plan: Plan, progress: Progress | None) -> list[Mainer]:
     """The mAIners of a plan, those that exist and those that are made now; each ShareAgent with a ShareService."""
-    keys = {one.key for one in mainers(net)}
+    keys = {mainer.key for mainer in mainers(net)}
 
     def of_kind(kind: Kind, number: int, services: Sequence[Mainer] = ()) -> list[Mainer]:
-        found = [one for one in existing if one.kind == kind]
+        found = [mainer for mainer in existing if mainer.kind == kind]
         new = _unused(f"{kind} ", keys)
         while len(found) < number:
             service = services[len(found) % len(services)].controller_id if services else None
@@ -288,14 +290,14 @@ def _complete(net: Network, existing: Sequence[Mainer], plan: Plan, progress: Pr
         return found
 
     own, services = of_kind("Own", plan.own), of_kind("ShareService", plan.services)
-    ids = [one.controller_id for one in services]
+    ids = [mainer.controller_id for mainer in services]
     agents = of_kind("ShareAgent", plan.agents, services)
     return [
         *own,
         *services,
         *(
-            one if one.share_service_id in ids else replace(one, share_service_id=ids[n % len(ids)])
-            for n, one in enumerate(agents)
+            mainer if mainer.share_service_id in ids else replace(mainer, share_service_id=ids[n % len(ids)])
+            for n, mainer in enumerate(agents)
         ),
     ]
 
@@ -315,13 +317,13 @@ def _add_llms(
 ) -> None:
     """Create the LLMs that these mAIners lack."""
     wanted = {"Own": plan.llms_per_own, "ShareService": plan.llms_per_service, "ShareAgent": 0}
-    known = {one.controller_id: one for one in mainers(net)}
+    known = {mainer.controller_id: mainer for mainer in mainers(net)}
     orders = []
-    for one in (known[each.controller_id] for each in whole):
-        missing = wanted[one.kind] - len(one.llm_ids)
-        new = _unused(f"{one.controller_id} LLM ", {llm.key for llm in one.llms})
+    for present in (known[each.controller_id] for each in whole):
+        missing = wanted[present.kind] - len(present.llm_ids)
+        new = _unused(f"{present.controller_id} LLM ", {llm.key for llm in present.llms})
         for _ in range(missing):
-            orders.append(_LlmOrder(one, _variant(net, one, differing), next(new)))
+            orders.append(_LlmOrder(present, _variant(net, present, differing), next(new)))
     _carry_out(net, orders, "create LLMs", progress)
 
 
@@ -330,7 +332,7 @@ def _carry_out(net: Network, orders: Sequence[_LlmOrder], what: str, progress: P
         return
     creator = net.canister(CREATOR)
 
-    def one(order: _LlmOrder) -> str:
+    def give(order: _LlmOrder) -> str:
         return _order(
             creator,
             canisterType="MainerLlm",
@@ -342,14 +344,14 @@ def _carry_out(net: Network, orders: Sequence[_LlmOrder], what: str, progress: P
         )
 
     with (progress or Silent()).task(what, len(orders), "LLMs", steady=True) as task:
-        for _ in upload.parallel(one, orders, LLMS_AT_ONCE):
+        for _ in upload.parallel(give, orders, LLMS_AT_ONCE):
             task.advance(1)
 
 
-def _variant(net: Network, one: Mainer, differing: Differing) -> ModelVariant:
+def _variant(net: Network, mainer: Mainer, differing: Differing) -> ModelVariant:
     """The model for an LLM of this mAIner: the one uploaded last, unless what it has is to be used as it is."""
-    if differing == "use" and len({llm.model for llm in one.llms}) == 1 and one.llms[0].variant is not None:
-        return one.llms[0].variant
+    if differing == "use" and len({llm.model for llm in mainer.llms}) == 1 and mainer.llms[0].variant is not None:
+        return mainer.llms[0].variant
     return differences.asked(net).variant
 
 
@@ -369,29 +371,32 @@ def _renew(
     progress: Progress | None,
 ) -> None:
     """Renew the controllers and the LLMs that differ; ShareAgents whose tie changed are among them."""
-    tied = {one.controller_id: one for one in whole}
-    before = {one.controller_id: one.share_service_id for one in mainers(net)}
-    differ = {one.mainer.controller_id for one in found if not one.of_llm}
-    moved = {one.controller_id for one in whole if before[one.controller_id] != one.share_service_id}
-    for controller_id in (one for one in tied if one in differ | moved):
-        one = tied[controller_id]
-        _renew_controller(net, one, _variant(net, one, differing), progress)
-    llms = {one.canister_id: tied[one.mainer.controller_id] for one in found if one.of_llm}
-    orders = [_LlmOrder(one, _variant(net, one, differing), f"renew {llm_id}", llm_id) for llm_id, one in llms.items()]
+    tied = {mainer.controller_id: mainer for mainer in whole}
+    before = {mainer.controller_id: mainer.share_service_id for mainer in mainers(net)}
+    differ = {difference.mainer.controller_id for difference in found if not difference.of_llm}
+    moved = {mainer.controller_id for mainer in whole if before[mainer.controller_id] != mainer.share_service_id}
+    for controller_id in (controller_id for controller_id in tied if controller_id in differ | moved):
+        mainer = tied[controller_id]
+        _renew_controller(net, mainer, _variant(net, mainer, differing), progress)
+    llms = {difference.canister_id: tied[difference.mainer.controller_id] for difference in found if difference.of_llm}
+    orders = [
+        _LlmOrder(mainer, _variant(net, mainer, differing), f"renew {llm_id}", llm_id)
+        for llm_id, mainer in llms.items()
+    ]
     _carry_out(net, orders, "renew LLMs", progress)
 
 
-def _renew_controller(net: Network, one: Mainer, model: ModelVariant, progress: Progress | None) -> None:
-    with (progress or Silent()).task(f"renew {one.name}"):
+def _renew_controller(net: Network, mainer: Mainer, model: ModelVariant, progress: Progress | None) -> None:
+    with (progress or Silent()).task(f"renew {mainer.name}"):
         _order(
             net.canister(CREATOR),
             canisterType="MainerAgent",
             selectedModel=model,
-            associatedCanisterAddress=one.share_service_id,
-            owner=one.owner,
-            mainerAgentCanisterType=one.kind,
-            key=f"renew {one.controller_id}",
-            renewedCanisterAddress=one.controller_id,
+            associatedCanisterAddress=mainer.share_service_id,
+            owner=mainer.owner,
+            mainerAgentCanisterType=mainer.kind,
+            key=f"renew {mainer.controller_id}",
+            renewedCanisterAddress=mainer.controller_id,
         )
 
 

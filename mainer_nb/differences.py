@@ -1,7 +1,7 @@
 """What of the mAIners is not what the creator would make now, or does not work.
 
-    for one in differences.find(net, create.mainers(net)):
-        print(one)          # Own 1, LLM rrkah-fqaaa-aaaaa-aaaaq-cai: model tiny (7f…) instead of second (a0…)
+    for difference in differences.find(net, create.mainers(net)):
+        print(difference)     # Own 1, LLM rrkah-fqaaa-aaaaa-aaaaq-cai: model tiny (7f…) instead of second (a0…)
 
 Code is compared with the hash that the network certifies, the form in which a model is asked and the ties with what the
 controller says, the model with what the creator gave the LLM.
@@ -69,21 +69,21 @@ def find(net: Network, mainers: Sequence[Mainer]) -> list[Difference]:
     if not mainers:
         return []
     making, game_state = asked(net), net.canister(GAME_STATE)
-    seen = conditions.of(net, [canister_id for one in mainers for canister_id in one.canister_ids])
+    seen = conditions.of(net, [canister_id for mainer in mainers for canister_id in mainer.canister_ids])
 
-    services = {one.controller_id for one in known_mainers(net) if one.kind == "ShareService"}
+    services = {mainer.controller_id for mainer in known_mainers(net) if mainer.kind == "ShareService"}
 
-    def of_one(one: Mainer) -> list[Difference]:
-        found = list(_of_controller(net, one, making, seen[one.controller_id], game_state))
-        if one.kind == "ShareAgent" and one.share_service_id not in services:
-            gone = f"its ShareService {one.share_service_id} is gone"
-            found.append(Difference(one, one.controller_id, gone, works=False))
-        for llm in one.llms:
-            found += _of_llm(net, one, llm, making, seen[llm.canister_id])
+    def of(mainer: Mainer) -> list[Difference]:
+        found = list(_of_controller(net, mainer, making, seen[mainer.controller_id], game_state))
+        if mainer.kind == "ShareAgent" and mainer.share_service_id not in services:
+            gone = f"its ShareService {mainer.share_service_id} is gone"
+            found.append(Difference(mainer, mainer.controller_id, gone, works=False))
+        for llm in mainer.llms:
+            found += _of_llm(net, mainer, llm, making, seen[llm.canister_id])
         return found
 
     with ThreadPoolExecutor(conditions.AT_ONCE) as pool:
-        return [each for found in pool.map(of_one, mainers) for each in found]
+        return [each for found in pool.map(of, mainers) for each in found]
 
 
 def asked(net: Network) -> Asked:
@@ -105,35 +105,35 @@ def asked(net: Network) -> Asked:
 
 
 def _of_controller(
-    net: Network, one: Mainer, making: Asked, seen: Condition, game_state: Canister
+    net: Network, mainer: Mainer, making: Asked, seen: Condition, game_state: Canister
 ) -> Iterator[Difference]:
-    differs = partial(Difference, one, one.controller_id)
+    differs = partial(Difference, mainer, mainer.controller_id)
     if seen.problem:
         yield differs(seen.problem, works=False)
         return
     if seen.module_hash != making.controller_wasm:
         yield differs(f"code {_short(seen.module_hash)} instead of {_short(making.controller_wasm)}", works=True)
-    controller = net.canister_at(one.controller_id, upload.CONTROLLER)
+    controller = net.canister_at(mainer.controller_id, upload.CONTROLLER)
     for what, answer, right in (
-        ("type", lambda: case(controller.getMainerCanisterType()), one.kind),
+        ("type", lambda: case(controller.getMainerCanisterType()), mainer.kind),
         ("Game State", controller.getGameStateCanisterId, game_state.canister_id),
-        ("ShareService", controller.getShareServiceCanisterId, one.share_service_id or ""),
+        ("ShareService", controller.getShareServiceCanisterId, mainer.share_service_id or ""),
     ):
         if right and (found := _answer(answer)) != right:
             yield differs(f"{what} {found or 'none'} instead of {right}", works=False)
-    if _answer(lambda: game_state.getMainerAgentCanisterInfo({"address": one.controller_id})) is None:
+    if _answer(lambda: game_state.getMainerAgentCanisterInfo({"address": mainer.controller_id})) is None:
         yield differs("the Game State does not know it", works=False)
-    form = _answer(controller.getPromptFormat) if one.llms else None
+    form = _answer(controller.getPromptFormat) if mainer.llms else None
     if form and making.prompt and form != making.prompt:
         yield differs(f"asks its LLMs with {_form(form)} instead of {_form(making.prompt)}", works=True)
     listed = _answer(controller.getLlmCanisters)
-    for llm_id in one.llm_ids if listed is not None else ():
+    for llm_id in mainer.llm_ids if listed is not None else ():
         if llm_id not in listed:
             yield differs(f"its LLM {llm_id} is not in its list", works=False)
 
 
-def _of_llm(net: Network, one: Mainer, llm: Llm, making: Asked, seen: Condition) -> Iterator[Difference]:
-    differs = partial(Difference, one, llm.canister_id)
+def _of_llm(net: Network, mainer: Mainer, llm: Llm, making: Asked, seen: Condition) -> Iterator[Difference]:
+    differs = partial(Difference, mainer, llm.canister_id)
     if seen.problem:
         yield differs(seen.problem, works=False)
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ class Llm:
     """
 
     canister_id: str
-    variant: ModelVariant | None
+    variant: ModelVariant | None = field(hash=False)  # may be a dict
     model_sha256: str
     wasm_sha256: str
     made: datetime | None
@@ -176,7 +176,7 @@ def answering_llm(mainers: Sequence[Mainer], controller_id: str, since: datetime
     Returns:
         None if that cannot be told: the LLMs have different models, or one was made or renewed later.
     """
-    known = {one.controller_id: one for one in mainers}
+    known = {mainer.controller_id: mainer for mainer in mainers}
     answering = known.get(controller_id)
     if answering and answering.share_service_id:
         answering = known.get(answering.share_service_id)
