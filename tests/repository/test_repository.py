@@ -1,4 +1,4 @@
-"""What a person meets who sets the project up: what is shown, and what is written for other tools."""
+"""The repository as one meets it: what set-up shows, what other tools read, and that documents name what is there."""
 
 from __future__ import annotations
 
