@@ -152,6 +152,8 @@ def _remedy_of_code(text: str) -> str:
     for code in re.findall(r"\bIC\d{4}\b", text):
         if code in REMEDIES_OF_CODES:
             return f". Remedy: {REMEDIES_OF_CODES[code]}."
+    if re.search(r"\bCanister [a-z0-9-]+ is stopp(ed|ing)\b", text):  # as a calling canister is told, without a code
+        return f". Remedy: {START}."
     return ""
 
 

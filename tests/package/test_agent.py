@@ -22,7 +22,14 @@ from probe_canister import PROBE_DID
 
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
-from mainer_nb.errors import CallTimeout, CertificateError, NetworkNotRunning, RejectError, TransportError
+from mainer_nb.errors import (
+    CallTimeout,
+    CanisterError,
+    CertificateError,
+    NetworkNotRunning,
+    RejectError,
+    TransportError,
+)
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
 from mainer_nb.protocol.request_id import DELEGATION_DOMAIN, hash_of_map
@@ -217,3 +224,19 @@ def test_self_described_cbor_is_understood(caller: Identity) -> None:
     body = cbor2.dumps(cbor2.CBORTag(55799, {"root_key": b"key", "replica_health_status": "healthy"}))
     with serving(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
         assert Agent(caller, url).client.get_status()["root_key"] == b"key"
+
+
+@pytest.mark.parametrize(
+    ("passed_on", "helps"),
+    [
+        ("Canister aaaaa-aa is stopped", "start it"),
+        ("IC0508: Canister aaaaa-aa is not running", "start it"),
+        ("IC0207: Canister aaaaa-aa is out of cycles", "top it up"),
+        ("the shop is stopped", None),
+    ],
+)
+def test_what_a_canister_passes_on_of_a_rejection_is_explained(passed_on: str, helps: str | None) -> None:
+    """A calling canister reads the rejections of a stopped one without an error code."""
+    text = str(CanisterError("aaaaa-aa", "method", "Other", f"the Game State does not answer: {passed_on}"))
+    assert ("Remedy" in text) == (helps is not None)
+    assert helps is None or f"Remedy: {helps}" in text
