@@ -29,6 +29,8 @@ VARIABLES = (
     *("ICP_HOME", "DFX_CONFIG_ROOT", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
 )
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk
+
 MARK = Path("files", "manifest.json")  # what makes a directory the project
 PACKAGE = Path(__file__).resolve().parent
 
@@ -95,6 +97,14 @@ def home() -> Path:
     return caches.of_nobody()
 
 
+def ensure_home() -> None:
+    """Name a home directory in the environment, if there is none: Jupyter wants one."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(home())
+
+
 def given(path: str | Path) -> Path:
     """The absolute path of what somebody named: `~` stands for a home directory, and a relative path begins at the
     working directory, or, if nothing is there, at the project's.
@@ -122,6 +132,6 @@ def environment() -> dict[str, str]:
 def unwritable(path: Path, error: OSError, remedy: str) -> str:
     """What to say when `path` cannot be written: why, and what helps; `remedy` says how to have it elsewhere."""
     why = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_ROOM:
         return f"{path} cannot be written: {why}. Make room there, or {remedy}."
     return f"{path} cannot be written: {why}. Allow it, or {remedy}."

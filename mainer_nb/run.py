@@ -105,6 +105,7 @@ def run(
     Raises:
         ArgumentError: an unknown notebook or parameter, or a value that it cannot have; nothing is run then.
     """
+    places.ensure_home()
     paths = find(notebooks)
     given = dict(parameters or {})
     known = {path: _defaults(path) for path in dict.fromkeys([*find(), *paths])}
@@ -334,7 +335,7 @@ def _run_one(
             message = report.last_message(error.ename, error.evalue)
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
         except Exception as error:  # such as nbclient's DeadKernelError, or a disk that is full
-            message = _unexpected(error)
+            message = _unexpected(error, executed)
             return NotebookRun(path.stem, "failed", time.monotonic() - begun, f'a cell of "{heading}"', message)
     return NotebookRun(path.stem, "ok", time.monotonic() - begun)
 
@@ -400,7 +401,7 @@ def _leave(folder: Path, begun: datetime, done: Sequence[NotebookRun], given: Ma
         try:
             action()
         except Exception as error:
-            summary["problems"].append(_unexpected(error))
+            summary["problems"].append(_unexpected(error, folder))
 
     def write_report() -> None:
         (folder / REPORT).write_text(_page(executed, summary), encoding="utf-8", errors="backslashreplace")
@@ -429,11 +430,13 @@ def _page(executed: Sequence[Path], summary: dict[str, Any]) -> str:
         return report.page([], summary)
 
 
-def _unexpected(error: BaseException) -> str:
+def _unexpected(error: BaseException, path: Path | None = None) -> str:
+    """What an error of any kind says; `path`: what was being written, if that is known."""
     if isinstance(error, MainerError):
         return str(error)
-    if isinstance(error, OSError) and error.filename:
-        return places.unwritable(Path(os.fsdecode(error.filename)), error, "name another folder with --output")
+    if isinstance(error, OSError) and error.errno in places.NO_ROOM:
+        full = Path(os.fsdecode(error.filename)) if error.filename else path or places.project()
+        return places.unwritable(full, error, "have the runs elsewhere (--output)")
     return report.last_message(type(error).__name__, str(error))
 
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _START_SECONDS = 120
 _STOP_SECONDS = 30
+#: Between two looks whether the state folder is still there.
+_WATCH_SECONDS = 1.0
 #: A log of more bytes is begun anew when the network is started.
 _MAX_LOG = 4 * 1024 * 1024
 
@@ -264,12 +266,34 @@ async def _run(
         loop.add_signal_handler(number, done.set)
     logging.getLogger(__name__).info("serving %s from %s", url, folder)
     ready(info)
-    await done.wait()
+    await _until(done, folder)
     (folder / "server.json").unlink(missing_ok=True)
     with network.subnet.lock:  # between two commits
         network.keep()
         logging.shutdown()
         os._exit(0)
+
+
+async def _until(done: asyncio.Event, folder: Path) -> None:
+    """Waits for `done`, and ends the process if its state folder is taken away meanwhile: nothing could be kept."""
+    lock = folder / "server.lock"
+    ours = _identity(lock)
+    while not done.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), _WATCH_SECONDS)
+        if _identity(lock) != ours:
+            logging.getLogger(__name__).error("the state folder %s was removed or moved: the network ends", folder)
+            logging.shutdown()
+            os._exit(1)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is, whatever its name; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _end(error: StateError) -> None:

@@ -210,6 +210,48 @@ def running_into_nothing() -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
+# --- users ---
+
+#: As a user that the system does not know, who may read everything, since this interpreter may be in root's home.
+NOBODY = ["setpriv", "--reuid=12345", "--clear-groups"]
+NOBODY += ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+CELL = """
+from mainer_nb import management, network, plots
+net = network.connect()
+canister_id = management.create_canister(net.agent, 10**12)
+management.install_code(net.agent, canister_id, b"\\0asm\\1\\0\\0\\0", "install")
+print(net.caller)
+plots.cycles({"one": 10**12})
+"""
+
+
+@pytest.mark.parametrize("home", ["none", "/", "read-only", "gone"])
+def test_a_user_without_a_name_or_a_home_can_run(make: Make, tmp_path: Path, home: str) -> None:
+    if os.getuid() != 0 or subprocess.run([*NOBODY, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root can run something as another user")
+    root = make("network: str = 'local'  # which", a=[CELL])
+    for folder in ("state", "runs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder).chmod(0o777)
+    for folder in (".cache/mainer-nb", ".config/mainer-nb", ".config/matplotlib", ".ipython", ".jupyter", ".local"):
+        (tmp_path / "home" / folder).mkdir(parents=True)
+    environment = dict(os.environ)
+    for name in ("HOME", "MAINER_NB_CACHE", "MAINER_NB_CONFIG"):
+        environment.pop(name, None)
+    if home != "none":
+        environment["HOME"] = {"/": "/", "read-only": str(tmp_path / "home"), "gone": "/gone"}[home]
+    command = [*NOBODY, *COMMAND, "a", "--output", str(tmp_path / "runs")]
+    try:
+        callers = set()
+        for _ in range(2):
+            done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            callers.add(printed(tmp_path / "runs" / "latest", "a"))
+        assert len(callers) == 1
+    finally:
+        server.stop(tmp_path / "state")
+
+
 # --- several at once ---
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mainer_nb import cli, network
@@ -92,3 +95,72 @@ def test_the_installed_command_explains_itself(project: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for action in ("start", "status", "stop", "reset"):
         assert action in done.stdout
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_network_whose_state_folder_is_taken_away_ends(state: Path, tmp_path: Path, how: str) -> None:
+    assert cli.main(["net", "start"]) == 0
+    info = server.status(state)
+    assert info is not None
+    process = psutil.Process(info.pid)
+    if how == "removed":
+        shutil.rmtree(state, ignore_errors=True)
+    else:
+        state.rename(tmp_path / "elsewhere")
+    assert psutil.wait_procs([process], timeout=30)[0]
+    assert cli.main(["net", "start"]) == 0
+    assert network.connect(start=False).url
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for little."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk, and not in every container")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    with suppress(OSError), (folder / "filling").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+
+
+@pytest.mark.parametrize("full", ["before", "soon"])
+def test_a_full_disk_for_the_state_is_named_with_the_remedy(
+    small_disk: Path, project: Path, monkeypatch: pytest.MonkeyPatch, full: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAINER_NB_STATE", str(small_disk / "state"))
+    if full == "before":
+        fill(small_disk)
+    assert cli.main(["net", "start"]) == 1
+    said = capsys.readouterr().err
+    assert str(small_disk / "state") in said
+    assert "MAINER_NB_STATE" in said
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_for_the_key_is_no_obstacle(small_disk: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(small_disk)
+    monkeypatch.setenv("MAINER_NB_CONFIG", str(small_disk / "config"))
+    with pytest.warns(UserWarning, match="No space left on device.*MAINER_NB_CONFIG"):
+        caller = network.connect().caller
+    assert network.connect().caller == caller
+
+
+def test_a_full_disk_for_runs_is_named_with_the_remedy(
+    small_disk: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "notebooks").mkdir()
+    shutil.copy(Path(__file__).parents[2] / "notebooks" / "05_costs.ipynb", project / "notebooks" / "05_costs.ipynb")
+    fill(small_disk)
+    assert cli.main(["run", "05", "--output", str(small_disk / "runs")]) == 1
+    said = capsys.readouterr().err
+    assert str(small_disk / "runs") in said
+    assert "No space left on device" in said
+    assert "--output" in said
+    assert "Traceback" not in said
