@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2] / "mainer_nb"
 
 #: The canister that the embedded network executes, and the object through which a client calls one, as in other clients
-#: of the Internet Computer. No file imports both.
+#: of the Internet Computer. No file of the package imports both.
 IN_TWO_ROOMS = {"Canister"}
 
 
