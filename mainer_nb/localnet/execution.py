@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from . import limits, memory
 from .errors import Response
@@ -106,8 +106,7 @@ class SubnetInfo:
     outcalls: bool = False
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """What comes with a message.
 
     Attributes:
@@ -132,8 +131,7 @@ class Input:
     certificate: Callable[[], bytes] | None = None
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """A canister and its subnet as they are when a message begins.
 
     Attributes:

@@ -7,7 +7,6 @@ behind, with the message's removal from the queue, or only takes its price.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 from ..protocol import principal
@@ -193,24 +192,7 @@ class Executor:
                 step.done(number)
                 step.write()
                 return
-        replied = isinstance(message.response, Reply)
-        entry, function = EntryPoint.REJECT, callback.on_reject
-        if replied:
-            entry, function = EntryPoint.REPLY, callback.on_reply
-        balance = canister.state.cycles + _credit(callback, message)
-        instance, outcome = self._run_callback(canister, entry, function, context, message, balance)
-        trapped = []
-        if outcome.trap is not None:
-            trapped.append(outcome)
-            canister.rollback(outcome.execution.stable.touched)
-            if callback.on_cleanup is not None:
-                balance = max(0, balance - canister.price(outcome.instructions))
-                instance, outcome = self._run_callback(
-                    canister, EntryPoint.CLEANUP, callback.on_cleanup, context, message, balance
-                )
-                if outcome.trap is not None:
-                    trapped.append(outcome)
-                    canister.rollback(outcome.execution.stable.touched)
+        instance, outcome, trapped = self._run_callbacks(canister, callback, context, message)
         if_silent = rejections.silent(canister.name)
         if trapped:
             if_silent = rejections.trapped_in(canister.name, *(failed.trap for failed in trapped if failed.trap))
@@ -234,6 +216,27 @@ class Executor:
             finish(step)
             _conclude(step, canister, callback.context, context, if_silent)
 
+    def _run_callbacks(
+        self, canister: Canister, callback: Callback, context: CallContext, message: ResponseMessage
+    ) -> tuple[Instance, Outcome, list[Outcome]]:
+        """Runs the callback for a response, and if it traps the cleanup callback.
+
+        Returns:
+            The instance and the outcome of what ran last, and the outcomes that are traps.
+        """
+        entry, function = EntryPoint.REJECT, callback.on_reject
+        if isinstance(message.response, Reply):
+            entry, function = EntryPoint.REPLY, callback.on_reply
+        balance = canister.state.cycles + _credit(callback, message)
+        instance, outcome = self._run_callback(canister, entry, function, context, message, balance)
+        trapped = [outcome] if outcome.trap is not None else []
+        if trapped and callback.on_cleanup is not None:
+            balance = max(0, balance - canister.price(outcome.instructions))
+            entry, function = EntryPoint.CLEANUP, callback.on_cleanup
+            instance, outcome = self._run_callback(canister, entry, function, context, message, balance)
+            trapped += [outcome] if outcome.trap is not None else []
+        return instance, outcome, trapped
+
     def _run_callback(
         self,
         canister: Canister,
@@ -243,7 +246,12 @@ class Executor:
         message: ResponseMessage,
         balance: int,
     ) -> tuple[Instance, Outcome]:
-        """Runs a callback: `function` is its index in the table and its argument."""
+        """Runs a callback; what it changed is dropped if it traps.
+
+        Args:
+            function: its index in the table, and its argument.
+            balance: cycles that the canister has once the response is taken.
+        """
         given = Input(
             context.caller,
             deadline=context.deadline,
@@ -255,10 +263,13 @@ class Executor:
         )
         others = [call.callee for number, call in canister.state.callbacks.items() if number != message.callback_id]
         instance = canister.instance()
-        view = dataclasses.replace(self._view(canister, others), balance=balance)
+        view = self._view(canister, others)._replace(balance=balance)
         execution = canister.execution(entry, given, view, instance)
         index, environment = function
-        return instance, canister.run(execution, lambda: instance.call_table(index, environment, execution))
+        outcome = canister.run(execution, lambda: instance.call_table(index, environment, execution))
+        if outcome.trap is not None:
+            canister.rollback(execution.stable.touched)
+        return instance, outcome
 
     # System tasks.
 

@@ -61,8 +61,6 @@ def count(step: Step, canister_id: bytes, request_size: int, response: Response,
     """Counts a user's query call in the canister's ``query_stats``."""
     canister = step.subnet.canisters.get(canister_id)
     if canister is not None and outcome.trap is None:
+        response_size = len(response.data) if isinstance(response, Reply) else 0
         stats = canister.state.query_stats
-        stats.calls += 1
-        stats.instructions += outcome.instructions
-        stats.request_bytes += request_size
-        stats.response_bytes += len(response.data) if isinstance(response, Reply) else 0
+        canister.state.query_stats = stats.counting(outcome.instructions, request_size, response_size)

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import cbor2
 
@@ -185,14 +185,22 @@ class StopRequest:
     since: int = 0
 
 
-@dataclass
-class QueryStats:
+class QueryStats(NamedTuple):
     """The query calls of a canister: how many, their instructions, bytes of their arguments and of their replies."""
 
     calls: int = 0
     instructions: int = 0
     request_bytes: int = 0
     response_bytes: int = 0
+
+    def counting(self, instructions: int, request_bytes: int, response_bytes: int) -> QueryStats:
+        """With one more call."""
+        return QueryStats(
+            self.calls + 1,
+            self.instructions + instructions,
+            self.request_bytes + request_bytes,
+            self.response_bytes + response_bytes,
+        )
 
 
 @dataclass
@@ -346,7 +354,6 @@ _TYPES = (
     ResponseMessage,
     TaskMessage,
     StopRequest,
-    QueryStats,
     CanisterState,
     Snapshot,
     Request,
@@ -358,17 +365,12 @@ _BY_NAME = {_MARK + kind.__name__: kind for kind in _TYPES}
 _FIELDS = {kind: (_MARK + kind.__name__, [item.name for item in dataclasses.fields(kind)]) for kind in _TYPES}
 
 
-def _query_stats(value: Any) -> QueryStats:
-    """Earlier versions of this program wrote a list."""
-    return QueryStats(*value) if isinstance(value, list) else value
-
-
 #: Fields whose values are not what the decoder makes of them: class, field, and what makes the value.
 _CONVERTED: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
     (TaskMessage, "task", Task),
     (CanisterState, "status", CanisterStatus),
     (CanisterState, "low_memory_hook", LowMemoryHook),
-    (CanisterState, "query_stats", _query_stats),
+    (CanisterState, "query_stats", lambda value: QueryStats(*value)),
     (Snapshot, "low_memory_hook", lambda value: value and LowMemoryHook(value)),
     (Request, "status", RequestStatus),
     (Reject, "code", RejectCode),

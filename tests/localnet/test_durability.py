@@ -419,7 +419,7 @@ def test_a_full_disk_at_the_start_is_reported(tmp_path: Path, module_cache: Path
 def test_a_response_that_was_being_executed_is_executed_again(
     tmp_path: Path, module_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mainer_nb.localnet.canister.UPDATE_LIMIT", 2_000_000_000)
+    monkeypatch.setattr("mainer_nb.localnet.limits.UPDATE_LIMIT", 2_000_000_000)
     with Driver(tmp_path / "network", module_cache) as ic:
         caller, callee = (ic.network.subnet.canisters[ic.create(u.universal(), arg=b"")] for _ in range(2))
         ic.hold(callee.state.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shutil
 from dataclasses import dataclass
@@ -185,7 +184,7 @@ class _Installation:
         subnet, memory64 = self.subnet, instance.compiled.info.memory64
         view = self.canister.view(subnet.info, subnet.clock.now(), memory64, limits.INSTALL_LIMIT)
         if entry is EntryPoint.START:
-            view = dataclasses.replace(view, version=view.version + 1, global_timer=0)
+            view = view._replace(version=view.version + 1, global_timer=0)
         return self.canister.execution(entry, given, view, instance, stable_pages)
 
     def _enter(self, instance: Instance, hook: str, stable_pages: int) -> Outcome:
