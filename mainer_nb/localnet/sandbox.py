@@ -272,7 +272,7 @@ class SandboxCanister:
         return self._invoke(self.sandbox.update, method, args, sender)
 
     def query(self, method: str, *args: Any, sender: bytes | None = None) -> Any:
-        """Calls a query method; raises as `call`."""
+        """Calls a query method; errors as of `call`."""
         return self._invoke(self.sandbox.query, method, args, sender)
 
     def _invoke(self, send: Callable[..., Response], method: str, args: tuple[Any, ...], sender: bytes | None) -> Any:
@@ -311,11 +311,11 @@ class SandboxCanister:
         return did.parse(f"service : {embedded[1].decode()} -> {{}}", "the module's candid:args").init_args
 
     def upgrade(self, module: bytes, *args: Any, sender: bytes | None = None) -> None:
-        """Upgrades to `module`; raises as `install`."""
+        """Upgrades to `module`; errors as of `install`."""
         self.install(module, *args, mode="upgrade", sender=sender)
 
     def reinstall(self, module: bytes, *args: Any, sender: bytes | None = None) -> None:
-        """Installs `module` anew, forgetting all state; raises as `install`."""
+        """Installs `module` anew, forgetting all state; errors as of `install`."""
         self.install(module, *args, mode="reinstall", sender=sender)
 
     # Life.

@@ -178,10 +178,14 @@ def reset(folder: Path) -> None:
 
 
 def serve(folder: Path, port: int, outcalls: bool | None = None, ready_fd: int | None = None) -> int:
-    """Runs a network in this process until it gets SIGTERM or SIGINT. Returns the exit code.
+    """Runs a network in this process until it gets SIGTERM or SIGINT.
 
-    `folder`, `port`, `outcalls`: as for `start`.
-    `ready_fd`: where to write, once, the `Info` as JSON, or else a sentence on what is wrong.
+    Args:
+        folder, port, outcalls: as for `start`.
+        ready_fd: where to write, once, the `Info` as JSON, or else a sentence on what is wrong.
+
+    Returns:
+        The exit code.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
