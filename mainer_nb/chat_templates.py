@@ -44,8 +44,12 @@ class Generation(Extension):
 def render(template: str, messages: Sequence[dict[str, Any]], tokens: dict[str, str], now: datetime) -> str:
     """What `template` makes of these messages, with a cue to answer and without tools.
 
-    `tokens`: bos_token, eos_token, …; `now`: for templates that tell the model the date. Raises jinja2.TemplateError
-    or one of `FAULTS`.
+    Args:
+        tokens: bos_token, eos_token and so on.
+        now: for templates that tell the model the date.
+
+    Raises:
+        jinja2.TemplateError: the template is faulty or refuses the messages; or one of `FAULTS`.
     """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]

@@ -47,7 +47,10 @@ class Condition:
 def of(net: Network, canister_ids: Iterable[str]) -> dict[str, Condition]:
     """The conditions of these canisters, by id; several are asked at once.
 
-    Whether a canister is stopped or out of cycles only its controllers are told. Raises TransportError.
+    Whether a canister is stopped or out of cycles only its controllers are told.
+
+    Raises:
+        TransportError: the network does not answer.
     """
     asked = list(dict.fromkeys(canister_ids))
     with ThreadPoolExecutor(AT_ONCE) as pool:

