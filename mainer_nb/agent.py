@@ -14,11 +14,15 @@ once. Any identity of ic-py's can sign; ic-py's own Canister works on it too (se
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -34,6 +38,7 @@ from .errors import (
     ArgumentError,
     CallTimeout,
     CertificateError,
+    NetworkError,
     NetworkNotRunning,
     RejectError,
     TransportError,
@@ -52,6 +57,7 @@ HTTP_TIMEOUT = urllib3.Timeout(connect=10.0, read=READ_TIMEOUT)
 CONNECTIONS = 16  # kept alive to one network; more calls at once open more
 ATTEMPTS = 5  # for one HTTP request
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.02, 1.5, 1.0  # seconds between polls and attempts
+CLOCKS_DIFFER = 60.0  # seconds, from which on it is worth a word
 BUSY = {429, 502, 503, 504}  # HTTP: the request itself is not at fault
 
 
@@ -85,10 +91,11 @@ def _pauses() -> Iterator[float]:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What came back over HTTP: the status code and the body."""
+    """What came back over HTTP: the status code, the body, and the time that the header `Date` states."""
 
     status: int
     content: bytes
+    date: str = ""
 
     @property
     def good(self) -> bool:
@@ -199,7 +206,7 @@ class Client(ic.Client):
         except ReadTimeoutError as error:
             raise TransportError(f"{self.url}{path} did not answer within {READ_TIMEOUT:.0f} s") from error
         if answer.status >= 400:
-            raise TransportError(f"{self.url}{path} answered HTTP {answer.status}: {answer.text[:500]}")
+            raise refused(self.url + path, answer)
         return answer
 
     def _request(self, method: str, path: str, data: bytes | None = None) -> HttpAnswer:
@@ -210,7 +217,7 @@ class Client(ic.Client):
         """
         headers = {"Content-Type": "application/cbor"} if data is not None else {}
         answer = self.http.request(method, self.url + path, body=data, headers=headers, retries=False, redirect=False)
-        return HttpAnswer(answer.status, answer.data)
+        return HttpAnswer(answer.status, answer.data, answer.headers.get("date", ""))
 
 
 def _connections(url: str) -> urllib3.PoolManager:
@@ -218,12 +225,57 @@ def _connections(url: str) -> urllib3.PoolManager:
     directly to this machine.
     """
     parts = urlsplit(url)
-    proxy = None
-    if parts.hostname not in ("127.0.0.1", "localhost", "::1") and not proxy_bypass(parts.netloc):
-        proxy = getproxies().get(parts.scheme)
-    if proxy:
+    if _is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
+        return urllib3.PoolManager(timeout=HTTP_TIMEOUT, maxsize=CONNECTIONS)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return urllib3.PoolManager(timeout=HTTP_TIMEOUT, maxsize=CONNECTIONS)
+    proxy = proxy if "://" in proxy else f"http://{proxy}"  # as curl reads it
+    try:
         return urllib3.ProxyManager(proxy, timeout=HTTP_TIMEOUT, maxsize=CONNECTIONS)
-    return urllib3.PoolManager(timeout=HTTP_TIMEOUT, maxsize=CONNECTIONS)
+    except (HTTPError, ValueError) as error:
+        variable = f"{parts.scheme.upper()}_PROXY" if proxies.get(parts.scheme) else "ALL_PROXY"
+        raise NetworkError(
+            f"the proxy {_without_password(proxy)}, which {variable} names, cannot be used: it must be an HTTP proxy, "
+            f"such as http://host:3128. Name one, or reach {parts.hostname} without: NO_PROXY={parts.hostname}"
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//…@", url)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine, which no proxy is for."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def refused(url: str, answer: HttpAnswer) -> TransportError:
+    """The error of a request that was refused over HTTP; with a word about the clocks if they differ much."""
+    return TransportError(f"{url} answered HTTP {answer.status}: {answer.text[:500]}{_clocks(answer)}")
+
+
+def _clocks(answer: HttpAnswer) -> str:
+    """A sentence on how much this machine's clock differs from the one of who answered, "" if it hardly does."""
+    stated = re.search(r"Minimum allowed expiry: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", answer.text)
+    try:
+        if stated:
+            theirs = datetime.strptime(stated[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        else:
+            theirs = parsedate_to_datetime(answer.date)
+        ahead = (datetime.now(UTC) - theirs).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    if abs(ahead) < CLOCKS_DIFFER:
+        return ""
+    return (
+        f". The clock of this machine is {abs(ahead) / 60:.0f} minutes {'ahead of' if ahead > 0 else 'behind'} "
+        "the network's, and requests are taken for a few minutes only: set it, by NTP for example"
+    )
 
 
 class Agent(IcPyMethods):
@@ -380,7 +432,7 @@ class Agent(IcPyMethods):
                 self._synchronous = False
                 continue
             if answer.status >= 400:
-                raise TransportError(f"{self.url}{path} answered HTTP {answer.status}: {answer.text[:500]}")
+                raise refused(self.url + path, answer)
             return None if answer.status == 202 else _decoded(answer.content, "call")
         return None
 

@@ -38,6 +38,14 @@ CURVES = {"secp256k1": ec.SECP256K1, "secp256r1": ec.SECP256R1}
 # RFC 8410: a PKCS#8 Ed25519 key holds its 32-byte seed as an octet string in an octet string, after this algorithm id.
 ED25519_SEED = bytes.fromhex("300506032b657004220420")
 
+# Kinds of identities that have no key which a program can use, by a part of their names in icp-cli and dfx.
+WITHOUT_KEY = {
+    "internet-identity": "an Internet Identity, whose keys are in a browser or a device",
+    "delegation": "a delegation, which signs for somebody else's key for some time",
+    "hsm": "in a hardware security module, which does not give its key away",
+}
+NEW = {"icp-cli": "icp identity new", "dfx": "dfx identity new --storage-mode plaintext"}
+
 KEYRING_SECONDS = 120.0  # in which the user can unlock the keyring
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -166,11 +174,16 @@ def _ed25519_v2_seed(pem_block: bytes) -> bytes | None:
 
 @dataclass(frozen=True)
 class Known:
-    """An identity that could be used: its name, the tool that keeps it, its file (None if not in a plain file)."""
+    """An identity that could be used: its name, the tool that keeps it, its file (None if not in a plain file).
+
+    Attributes:
+        kind: what it is in that tool: "pem", "keyring", "hsm", "internet-identity", …
+    """
 
     name: str
     tool: Literal["mainer-nb", "icp-cli", "dfx"]
     path: Path | None
+    kind: str = "pem"
 
 
 def icp_cli_directory() -> Path:
@@ -193,8 +206,17 @@ def known() -> list[Known]:
     found += _of_icp_cli()
     for directory in _folders(dfx_directory()):
         plain = directory / "identity.pem"
-        found.append(Known(directory.name, "dfx", plain if plain.is_file() else None))
+        found.append(Known(directory.name, "dfx", plain if plain.is_file() else None, _kind_in_dfx(directory)))
     return found
+
+
+def _kind_in_dfx(directory: Path) -> str:
+    """What identity.json of an identity of dfx says it is; there is none for a plain PEM file."""
+    try:
+        entry = json.loads((directory / "identity.json").read_text(encoding="utf-8"))
+        return next((kind for kind in ("hsm", "delegation") if entry.get(kind)), "pem")
+    except (OSError, ValueError, AttributeError):
+        return "pem"
 
 
 def _folders(path: Path) -> list[Path]:
@@ -206,7 +228,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _of_icp_cli() -> list[Known]:
-    """Those with a PEM file, and those that identity_list.json says are in the keyring."""
+    """Those with a PEM file, and those of other kinds in identity_list.json."""
     try:
         files = {path.stem: path for path in (icp_cli_directory() / "keys").glob("*.pem")}
     except OSError:
@@ -214,12 +236,13 @@ def _of_icp_cli() -> list[Known]:
     path = icp_cli_directory() / "identity_list.json"
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["identities"]
-        in_keyring = [name for name, entry in listed.items() if entry["kind"] == "keyring"]
+        kinds = {name: str(entry["kind"]) for name, entry in listed.items()}
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # none, or another user's
-        in_keyring = []
+        kinds = {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IdentityError(f"cannot make out icp-cli's identities in {path}: {error!r}") from error
-    return [Known(name, "icp-cli", files.get(name)) for name in sorted({*files, *in_keyring})]
+    names = {*files, *(name for name, kind in kinds.items() if kind not in ("pem", ANONYMOUS))}
+    return [Known(name, "icp-cli", files.get(name), kinds.get(name, "pem")) for name in sorted(names)]
 
 
 def load(name: str | Path | None = None) -> Identity:
@@ -245,6 +268,13 @@ def load(name: str | Path | None = None) -> Identity:
         names = ", ".join(entry.name for entry in known())
         raise IdentityError(f"no identity '{text}'. Known here: {names}. Or give the path of a PEM file.")
     for entry in same:
+        for kind, what in WITHOUT_KEY.items():
+            if kind in entry.kind:
+                raise IdentityError(
+                    f"identity '{text}' of {entry.tool} is {what} (kind {entry.kind}), which cannot sign here. "
+                    f"Make one with a key of its own, such as by `{NEW[entry.tool]} NAME`, and add its principal to "
+                    "the controllers of your canisters."
+                )
         if entry.path:
             return _from_file(entry.path, text)
     if any(entry.tool == "icp-cli" for entry in same):

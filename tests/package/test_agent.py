@@ -7,10 +7,13 @@ import hashlib
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 
 import cbor2
 import ic
 import pytest
+import urllib3
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_in_between import forwarded, lossy, serving
@@ -20,12 +23,14 @@ from ic.constants import IC_ROOT_KEY
 from ic.identity import DelegateIdentity
 from probe_canister import PROBE_DID
 
+from mainer_nb import agent as agents
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import (
     CallTimeout,
     CanisterError,
     CertificateError,
+    NetworkError,
     NetworkNotRunning,
     RejectError,
     TransportError,
@@ -240,3 +245,56 @@ def test_what_a_canister_passes_on_of_a_rejection_is_explained(passed_on: str, h
     text = str(CanisterError("aaaaa-aa", "method", "Other", f"the Game State does not answer: {passed_on}"))
     assert ("Remedy" in text) == (helps is not None)
     assert helps is None or f"Remedy: {helps}" in text
+
+
+@pytest.mark.parametrize(("hours", "said"), [(3, "180 minutes ahead of"), (-49, "2940 minutes behind")])
+@pytest.mark.parametrize("header", [True, False])
+def test_a_clock_that_is_off_is_named_with_how_much(hours: int, said: str, header: bool) -> None:
+    theirs = datetime.now(UTC) - timedelta(hours=hours)
+    text = "" if header else f"Minimum allowed expiry: {theirs:%Y-%m-%d %H:%M:%S}.123456 UTC, Maximum allowed …"
+    answer = agents.HttpAnswer(400, text.encode(), format_datetime(theirs) if header else "")
+    assert f"The clock of this machine is {said} the network's" in str(agents.refused("http://x", answer))
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", format_datetime(datetime.now(UTC) - timedelta(seconds=5))])
+def test_a_clock_that_is_right_is_not_mentioned(date: str) -> None:
+    assert "clock" not in str(agents.refused("http://x", agents.HttpAnswer(400, b"no", date)))
+
+
+def set_proxies(monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str]) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in proxies.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", ["localhost:3128", "http://localhost:3128"])
+def test_a_proxy_is_used_with_or_without_a_scheme(monkeypatch: pytest.MonkeyPatch, name: str, proxy: str) -> None:
+    set_proxies(monkeypatch, {name: proxy})
+    http = agents.Client("http://network.example").http
+    assert isinstance(http, urllib3.ProxyManager)
+    assert http.proxy is not None
+    assert http.proxy.url == "http://localhost:3128"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://u:secret@localhost:1080", "socks5h://localhost:1080", "ftp://x", "http://["]
+)
+def test_a_proxy_that_cannot_be_used_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    set_proxies(monkeypatch, {"ALL_PROXY": proxy})
+    with pytest.raises(NetworkError, match=r"ALL_PROXY.*must be an HTTP proxy.*NO_PROXY=network\.example") as caught:
+        agents.Client("http://network.example")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.53", "[::1]", "x.localhost", "other.example"])
+def test_no_proxy_is_used_for_this_machine_and_what_no_proxy_names(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    set_proxies(monkeypatch, {"ALL_PROXY": "socks5://localhost:1080", "NO_PROXY": "other.example"})
+    assert not isinstance(agents.Client(f"http://{host}:8080").http, urllib3.ProxyManager)
+
+
+def test_the_network_states_its_time(agent: Agent) -> None:
+    answer = agent.client._request("GET", "/api/v2/status")
+    assert abs((datetime.now(UTC) - parsedate_to_datetime(answer.date)).total_seconds()) < agents.CLOCKS_DIFFER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import stat
 from pathlib import Path
 
@@ -189,3 +190,30 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         identity.load("nobody")
     with pytest.raises(IdentityError, match=r"cannot read the identity file /nowhere/key\.pem"):
         identity.load("/nowhere/key.pem")
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("internet-identity", "an Internet Identity"),
+        ("delegation", "a delegation"),
+        ("pending-delegation", "a delegation"),
+        ("hsm", "in a hardware security module"),
+    ],
+)
+def test_an_identity_of_icp_cli_without_a_key_is_named_for_what_it_is(kind: str, what: str) -> None:
+    folder = identity.icp_cli_directory()
+    folder.mkdir(parents=True)
+    listed = {"identities": {"anonymous": {"kind": "anonymous"}, "dora": {"kind": kind, "principal": "aaaaa-aa"}}}
+    (folder / "identity_list.json").write_text(json.dumps(listed))
+    assert ("dora", "icp-cli", kind) in [(one.name, one.tool, one.kind) for one in identity.known()]
+    with pytest.raises(IdentityError, match=f"'dora' of icp-cli is {what}.*kind {kind}.*`icp identity new NAME`"):
+        identity.load("dora")
+
+
+def test_an_identity_of_dfx_in_a_hardware_module_is_named_for_what_it_is() -> None:
+    folder = identity.dfx_directory() / "erik"
+    folder.mkdir(parents=True)
+    (folder / "identity.json").write_text('{"hsm": {"pkcs11_lib_path": "/lib.so", "key_id": "01"}}')
+    with pytest.raises(IdentityError, match=r"'erik' of dfx is in a hardware security module.*`dfx identity new"):
+        identity.load("erik")
