@@ -18,6 +18,7 @@ from .envelope import Query
 from .errors import Failure, Reject, Reply, Response, shortened
 from .execution import EntryPoint, Execution, Input, OutgoingCall
 from .subnet import Subnet
+from .wasm import MethodKind
 
 #: Calls below the first query (mainnet: 6), and seconds that the whole evaluation may take (mainnet: 10).
 MAX_DEPTH = 6
@@ -122,14 +123,16 @@ class _Conversation:
     def run(self, method: str, arg: bytes) -> Response:
         """The response of query method `method`."""
         kind = self._session.compiled.info.method_kind(method)
-        export = f"canister_{kind} {method}"
+        if kind is None:  # installed since it was looked up
+            return rejections.no_method(self._canister.name, "query", method)
+        export = kind.export(method)
         instance = self._session.instance
 
         given = Input(self._caller, method, arg, certificate=self._evaluation.certificate(self._depth))
         outcome = self._evaluation.enter(
             self._canister,
             self._session,
-            EntryPoint.COMPOSITE_QUERY if kind == "composite_query" else EntryPoint.QUERY,
+            EntryPoint.COMPOSITE_QUERY if kind is MethodKind.COMPOSITE_QUERY else EntryPoint.QUERY,
             given,
             lambda execution: instance.call_export(export, execution),
         )

@@ -32,6 +32,7 @@ from .state import (
     TaskMessage,
 )
 from .subnet import Step, Subnet, is_for_management
+from .wasm import MethodKind
 
 #: Makes an HTTPS outcall; the second argument gets what became of it, on another thread.
 Fetch = Callable[[HttpRequest, Callable[[HttpResponse | Reject], None]], None]
@@ -148,7 +149,7 @@ class Executor:
                 step.respond(message.origin, refusal, message.cycles)
             return
         assert canister.compiled is not None
-        is_query = canister.compiled.info.method_kind(message.method) == "query"
+        is_query = canister.compiled.info.method_kind(message.method) is MethodKind.QUERY
         entry = EntryPoint.REPLICATED_QUERY if is_query else EntryPoint.UPDATE
         given = Input(
             message.caller,
@@ -157,7 +158,7 @@ class Executor:
             deadline=0 if is_query else message.deadline,
             available=message.cycles,
         )
-        export = f"canister_{'query' if is_query else 'update'} {message.method}"
+        export = (MethodKind.QUERY if is_query else MethodKind.UPDATE).export(message.method)
         instance, outcome = self._run_export(canister, entry, given, export)
         context = CallContext(message.origin, message.caller, message.cycles, deadline=message.deadline)
         if is_query or outcome.trap is not None:
@@ -352,7 +353,7 @@ def _refusal(canister: Canister, message: CallMessage) -> Reject | None:
     if canister.compiled is None:
         return rejections.empty(name)
     kind = canister.compiled.info.method_kind(message.method)
-    if kind == "composite_query":
+    if kind is MethodKind.COMPOSITE_QUERY:
         return rejections.composite_in_replicated_mode()
     if kind is None:
         return rejections.no_method(name, "update", message.method)

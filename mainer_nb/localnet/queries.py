@@ -13,6 +13,7 @@ from .errors import Failure, Reject, Reply, Response
 from .execution import EntryPoint, Input
 from .state import CanisterStatus
 from .subnet import Step, Subnet
+from .wasm import MethodKind
 
 
 def refusal(subnet: Subnet, canister_id: bytes, method: str) -> Reject | None:
@@ -26,7 +27,7 @@ def refusal(subnet: Subnet, canister_id: bytes, method: str) -> Reject | None:
         return rejections.not_running(name, canister.state.status)
     if canister.compiled is None:
         return rejections.empty(name)
-    if canister.compiled.info.method_kind(method) not in ("query", "composite_query"):
+    if canister.compiled.info.method_kind(method) not in (MethodKind.QUERY, MethodKind.COMPOSITE_QUERY):
         return rejections.no_method(name, "query", method)
     return rejections.frozen_for_queries(name) if missing_cycles(canister, 0) > 0 else None
 
@@ -35,7 +36,7 @@ def is_composite(subnet: Subnet, canister_id: bytes, method: str) -> bool:
     """Whether a method is a composite query method."""
     canister = subnet.canisters.get(canister_id)
     compiled = canister.compiled if canister is not None else None
-    return compiled is not None and compiled.info.method_kind(method) == "composite_query"
+    return compiled is not None and compiled.info.method_kind(method) is MethodKind.COMPOSITE_QUERY
 
 
 def execute(subnet: Subnet, canister_id: bytes, method: str, given: Input) -> tuple[Response, Outcome | None]:
@@ -47,7 +48,7 @@ def execute(subnet: Subnet, canister_id: bytes, method: str, given: Input) -> tu
     refused = refusal(subnet, canister_id, method)
     if refused is not None:
         return refused, None
-    canister, export = subnet.canisters[canister_id], f"canister_query {method}"
+    canister, export = subnet.canisters[canister_id], MethodKind.QUERY.export(method)
     try:
         outcome = canister.query(EntryPoint.QUERY, export, given, subnet.info, subnet.clock.now(), limits.QUERY_LIMIT)
     except Failure as failure:

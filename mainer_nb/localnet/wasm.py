@@ -15,6 +15,7 @@ import gzip
 import io
 import zlib
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ..protocol.leb128 import leb128
 
@@ -43,7 +44,6 @@ _CUSTOM, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START, _CODE, _
 _NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
 _FUNC_KIND, _TABLE_KIND, _MEMORY_KIND, _GLOBAL_KIND, _TAG_KIND = range(5)
 
-_METHOD_KINDS = ("canister_update ", "canister_query ", "canister_composite_query ")
 _HOOKS = (
     "canister_init",
     "canister_pre_upgrade",
@@ -57,6 +57,21 @@ _HOOKS = (
 
 class InvalidModule(ValueError):
     """The bytes are not a canister module; the text says why."""
+
+
+class MethodKind(StrEnum):
+    """How a public method of a canister can be called."""
+
+    UPDATE = "update"
+    QUERY = "query"
+    COMPOSITE_QUERY = "composite_query"
+
+    def export(self, method: str) -> str:
+        """The name of the exported function that implements a method of this kind."""
+        return "canister_" + self + " " + method
+
+
+_METHOD_KINDS = tuple(MethodKind)
 
 
 @dataclass(frozen=True)
@@ -84,11 +99,11 @@ class ModuleInfo:
     global_types: tuple[str, ...] = ()
     start: int | None = None
 
-    def method_kind(self, method: str) -> str | None:
-        """``"update"``, ``"query"`` or ``"composite_query"`` if the module has a public method of this name."""
-        for prefix in _METHOD_KINDS:
-            if prefix + method in self.exports:
-                return prefix[len("canister_") :].strip()
+    def method_kind(self, method: str) -> MethodKind | None:
+        """The kind of the public method of this name; None if the module has no such method."""
+        for kind in _METHOD_KINDS:
+            if kind.export(method) in self.exports:
+                return kind
         return None
 
     def custom_size(self) -> int:
@@ -277,10 +292,11 @@ def _check_custom(custom: dict[str, bytes]) -> None:
 
 def _check_exports(exports: list[str]) -> None:
     methods: set[str] = set()
+    prefixes = [kind.export("") for kind in _METHOD_KINDS]
     for name in exports:
         if not name.startswith("canister_") or name in _HOOKS:
             continue
-        for prefix in _METHOD_KINDS:
+        for prefix in prefixes:
             if name.startswith(prefix):
                 method = name[len(prefix) :]
                 if method in methods:

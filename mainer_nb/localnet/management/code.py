@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from ...protocol import candid, principal
@@ -29,6 +30,14 @@ from .methods import (
     record,
     reply,
 )
+
+
+class InstallMode(StrEnum):
+    """What ``install_code`` does to the canister (``canister_install_mode``)."""
+
+    INSTALL = "install"
+    REINSTALL = "reinstall"
+    UPGRADE = "upgrade"
 
 
 @canister_method(Callers.CONTROLLERS)
@@ -68,15 +77,16 @@ def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dic
         Failure: it cannot be installed; nothing has changed but the cycles that the attempt cost.
     """
     name = principal.to_text(canister.state.id)
-    (kind, options), *_ = args["mode"].items()
-    if kind == "install" and canister.compiled is not None:
+    (mode, options), *_ = args["mode"].items()
+    kind = InstallMode(mode)
+    if kind is InstallMode.INSTALL and canister.compiled is not None:
         raise caller_fault(
             "IC0514",
             f"Canister {name} cannot be installed because the canister is not empty."
             " Try installing with mode='reinstall' instead.",
             "canister-not-empty",
         )
-    if kind == "upgrade" and canister.compiled is None:
+    if kind is InstallMode.UPGRADE and canister.compiled is None:
         raise caller_fault("IC0537", f"Canister {name} cannot be upgraded because the canister is empty")
     with subnet.step(write=False) as step:
         charge_storage(step, canister)
@@ -88,7 +98,7 @@ def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dic
     check_growth(canister, len(module) - canister.state.module_size)
     compiling = _compilation(subnet, compiled, module)
     installation = _Installation(subnet, canister, message, args, kind, compiled, module, compiling)
-    if kind == "upgrade":
+    if kind is InstallMode.UPGRADE:
         installation.upgrade(options or {})
     else:
         installation.install()
@@ -119,7 +129,6 @@ class _Installation:
 
     Attributes:
         args: of ``install_code`` or ``install_chunked_code``.
-        kind: ``install``, ``reinstall`` or ``upgrade``.
         module: the module of `compiled` as it was uploaded.
         compiling: what compiling it counts as, in instructions.
     """
@@ -128,7 +137,7 @@ class _Installation:
     canister: Canister
     message: CallMessage
     args: dict[str, Any]
-    kind: str
+    kind: InstallMode
     compiled: Compiled
     module: bytes
     compiling: int
@@ -208,14 +217,14 @@ class _Installation:
     def _commit(self, instance: Instance, outcome: Outcome, fresh_stable: bool) -> None:
         canister, state, compiled = self.canister, self.canister.state, self.compiled
         self.subnet.store.put_module(compiled.sha256, self.module)  # here it may fail; below nothing may
-        fresh_heap = self.kind != "upgrade" or not _same_heap(canister, instance)
+        fresh_heap = self.kind is not InstallMode.UPGRADE or not _same_heap(canister, instance)
 
         def save(commit: int, globals_: list[bytes]) -> None:
             with self.subnet.step() as step:
                 step.change_module(canister, compiled, self.module)
-                if self.kind == "reinstall":
+                if self.kind is InstallMode.REINSTALL:
                     drop_logs(step, canister)
-                if self.kind != "upgrade":
+                if self.kind is not InstallMode.UPGRADE:
                     state.certified_data = b""
                 effects.keep(step, canister, instance, outcome, commit, globals_)
                 state.heap_generation += fresh_heap
