@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
             stream, io.TextIOWrapper
         ):  # whatever the terminal's encoding is, no character of ours is an error
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = lambda message, *_, **__: f"mainer-nb: {message}\n"  # for people, who need no line of code
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.do(arguments))

@@ -85,8 +85,13 @@ def cache(*parts: str) -> Path:
 def config() -> Path:
     """For what must be kept and is nobody else's: the development identity."""
     given = os.environ.get("MAINER_NB_CONFIG")
-    path = Path(given).resolve() if given else platformdirs.user_config_path("mainer-nb")
-    return path if path.is_absolute() else home() / ".config" / "mainer-nb"  # without a home it begins with "~"
+    if given:
+        return Path(given).resolve()
+    # without a home directory platformdirs raises, or says "~/…", which nobody means
+    with suppress(RuntimeError):
+        if (path := platformdirs.user_config_path("mainer-nb")).is_absolute():
+            return path
+    return home() / ".config" / "mainer-nb"
 
 
 def home() -> Path:

@@ -32,8 +32,10 @@ def chosen() -> Path:
 def folder() -> Path:
     """The folder of all caches: `chosen` if it can be written, else a temporary one."""
     wanted = chosen()
-    if writable(wanted):
-        return wanted
+    with contextlib.suppress(OSError):
+        wanted.mkdir(parents=True, exist_ok=True)
+        if writable(wanted):
+            return wanted
     try:
         instead = of_nobody()
     except OSError:  # no temporary directory either: whoever writes is told
@@ -65,9 +67,11 @@ def of_nobody() -> Path:
 
 
 def _of_user() -> Path:
-    path = platformdirs.user_cache_path(_NAME)
-    # without a home directory it is one that begins with "~", which nobody means
-    return path if path.is_absolute() else of_nobody()
+    # without a home directory platformdirs raises, or says "~/…", which nobody means
+    with contextlib.suppress(RuntimeError):
+        if (path := platformdirs.user_cache_path(_NAME)).is_absolute():
+            return path
+    return of_nobody()
 
 
 def used(path: Path) -> None:
