@@ -72,9 +72,7 @@ def auto(stream: TextIO | None = None) -> Progress:
     if chosen := faces.get(os.environ.get("MAINER_NB_PROGRESS", "")):
         return chosen
     if _in_kernel():
-        # a server that a person's notebook front end talks to names its session; papermill's kernels have none
-        watched = any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD"))
-        return Widgets() if watched else Lines(stream)
+        return Widgets() if watched() else Lines(stream)
     return Bars() if stream.isatty() else Lines(stream)
 
 
@@ -87,6 +85,15 @@ class _Quiet:
     """Since when nothing was printed."""
 
     since = 0.0
+
+
+def watched() -> bool:
+    """Whether this is a kernel that a person's front end talks to: its server names the session, papermill does not. Or
+    whether the environment says so, see `auto`.
+    """
+    if chosen := os.environ.get("MAINER_NB_PROGRESS"):
+        return chosen == "widgets"
+    return any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD"))
 
 
 def say(line: str, stream: TextIO) -> None:

@@ -30,6 +30,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import nbformat
+import nbformat.sign
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
@@ -414,6 +415,7 @@ def _leave(folder: Path, begun: datetime, done: Sequence[NotebookRun], given: Ma
     for action in (
         partial(folder.mkdir, parents=True, exist_ok=True),
         write_report,
+        partial(_trust, executed),
         partial(_point_to, folder),
         write_summary,
     ):
@@ -452,6 +454,17 @@ def _new_folder(runs: Path, begun: datetime) -> Path:
             raise ArgumentError(f"cannot make the folder {folder}: {error.strerror}") from error
         return folder
     raise ArgumentError(f"too many runs at once in {runs}")
+
+
+def _trust(executed: Sequence[Path]) -> None:
+    """Have JupyterLab trust the notebooks that ran here: it drops the styles of others, and with them the pictures for
+    dark themes. Where nothing can be kept for JupyterLab, they are shown as those of others are.
+    """
+    with suppress(OSError):
+        notary = nbformat.sign.NotebookNotary()
+        for path in executed:
+            if path.exists():
+                notary.sign(nbformat.read(path, as_version=4))
 
 
 def _point_to(folder: Path) -> None:

@@ -32,7 +32,9 @@ FINISHED = r"""() => {
 
 
 @contextlib.contextmanager
-def serving(folder: Path, scratch: Path, environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+def serving(
+    folder: Path, scratch: Path, environment: Mapping[str, str] = os.environ, kernels: bool = True
+) -> Iterator[str]:
     """JupyterLab on the notebooks of a folder: the address of a notebook, with a place for {name}."""
     token = secrets.token_hex(16)
     with socket.socket() as free:
@@ -47,6 +49,8 @@ def serving(folder: Path, scratch: Path, environment: Mapping[str, str] = os.env
         path.write_text(json.dumps(values))
     options = [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
     quiet = ["--no-browser", "--allow-root", "--LabApp.news_url=None", "--ServerApp.port_retries=0"]
+    if not kernels:
+        quiet += ["--KernelSpecManager.ensure_native_kernel=False", "--KernelSpecManager.allowed_kernelspecs=none"]
     with (scratch / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options, *quiet], env=own, stdout=log, stderr=log

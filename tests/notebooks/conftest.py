@@ -41,6 +41,7 @@ def use(project: Path) -> Iterator[Callable[[Path], None]]:
                 patch.setenv(f"MAINER_NB_{name}", str(path))
             patch.setenv("MAINER_NB_CACHE", str(project / "cache"))
             patch.setenv("MAINER_NB_PROGRESS", "lines")
+            patch.setenv("JUPYTER_DATA_DIR", str(project / "jupyter"))  # which notebooks JupyterLab trusts
 
         yield places_of
     for folder in folders:
