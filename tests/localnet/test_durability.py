@@ -329,6 +329,19 @@ def test_a_message_whose_changes_do_not_fit_is_rejected_and_changes_nothing(fold
         assert number(ic.query(CANISTER, "peek", word(100 + 4095 * 4096))) == 7
 
 
+def test_a_response_whose_changes_do_not_fit_ends_the_call(tmp_path: Path, module_cache: Path) -> None:
+    with Driver(tmp_path / "network", module_cache) as ic:
+        caller, callee = (ic.create(u.universal(), arg=b"") for _ in range(2))
+        two_mib = u.ignore(u.basic("grow", 40)) + u.append(u.number(0) + u.number(2 * MIB)) + u.reply()
+        kept = b"".join(u.stable_write(place * 2 * MIB, u.argument()) for place in range(5))
+        calling = u.call(callee, "update", two_mib, on_reply=u.stable_grow(200) + kept + u.reply())
+        with files_of_at_most(8 * MIB):
+            rejected(ic.update(caller, "update", calling), "IC0000", "no room on its disk")
+        state = ic.network.subnet.canisters[caller].state
+        assert (state.callbacks, state.contexts, state.stable_pages) == ({}, {}, 0)
+        assert ic.manage("stop_canister", {"canister_id": caller}) is None
+
+
 def test_an_installation_that_does_not_fit_is_rejected_and_changes_nothing(folder: Path, module_cache: Path) -> None:
     section = b"\x05notes" + os.urandom(12 * MIB - 6)
     large = module("") + b"\0" + b"\x80\x80\x80\x06" + section  # a custom section of 12 MiB
