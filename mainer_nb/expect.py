@@ -81,7 +81,7 @@ def uploaded(files: Sequence[Uploaded], stored: Sequence[StoredFile]) -> str:
 
 
 def population(mainers: Sequence[Mainer], plan: Plan) -> str:
-    """The mAIners are those of the plan, with their LLMs, each ShareAgent with a ShareService that exists."""
+    """The mAIners are those of the plan, with their LLMs, each ShareAgent with its ShareService."""
     wanted = {
         "Own": (plan.own, plan.llms_per_own),
         "ShareService": (plan.services, plan.llms_per_service),
@@ -89,7 +89,8 @@ def population(mainers: Sequence[Mainer], plan: Plan) -> str:
     }
     for kind, (count, llms) in wanted.items():
         found = [mainer for mainer in mainers if mainer.kind == kind]
-        that(len(found) == count, f"expected {count} mAIners of type {kind}, found {len(found)}")
+        enough = len(found) >= count if kind == "ShareService" else len(found) == count  # agents bring theirs along
+        that(enough, f"expected {count} mAIners of type {kind}, found {len(found)}")
         for mainer in found:
             that(len(mainer.llm_ids) >= llms, f"{mainer.name} has {len(mainer.llm_ids)} LLMs, not {llms}")
     services = {mainer.controller_id for mainer in mainers if mainer.kind == "ShareService"}

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .create import DIFFERING, GONE
 from .deploy import MODES
 from .errors import ArgumentError
 
@@ -105,6 +106,12 @@ DECLARED = {
     "services": _count("how many ShareServices there should be"),
     "llms_per_service": _count("how many LLMs each ShareService has"),
     "agents": _count("how many ShareAgents there should be; they are spread over the ShareServices"),
+    "differing": Parameter(
+        str,
+        'what has other code or another model than uploaded: "replace" it, "use" it, "refuse"',
+        choices=DIFFERING,
+    ),
+    "gone": Parameter(str, 'what was deleted by hand: "refuse", or "forget" it and make another', choices=GONE),
     "questions": Parameter(list, "topics and questions for challenges", pair=("a topic", "a question")),
     "challenges": Parameter(int, "how many challenges to open: the first of the questions", least=1, most=1000),
     "timer_interval": Parameter(

@@ -96,13 +96,13 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Answers", f"<strong>{new}</strong> in this run<br>{len(answers)} at the Game State", ""
     yield "Failures", _failures(failed, mainers), "failed" if failed else ""
     if mainers:
-        spent = sum(mainer["cycles_spent"] for mainer in mainers)
+        spent = sum(mainer["cycles_spent"] or 0 for mainer in mainers)
         price = f"on mainnet some {dollars(usd(spent, USD_PER_XDR))}"
         yield "Cost", f"<strong>{trillions(spent)}</strong> cycles spent by the mAIners so far<br>{price}", ""
 
 
 def _failures(notebooks: int, mainers: Sequence[Mapping[str, Any]]) -> str:
-    steps = sum(mainer["failures"] for mainer in mainers)
+    steps = sum(mainer["failures"] or 0 for mainer in mainers)
     text = f"<strong>{notebooks or 'none'}</strong> of the notebooks"
     return text + (f"<br>{how_many(steps, 'step')} of mAIners failed lately" if steps else "")
 

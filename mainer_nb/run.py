@@ -34,7 +34,7 @@ import nbformat.sign
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from . import artifacts, create, network, operate, places, report, upload
+from . import artifacts, create, models, network, operate, places, report, upload
 from .errors import ArgumentError, MainerError, NetworkError, PreconditionError
 from .kernels import PrestartedKernels
 from .network import CREATOR, GAME_STATE
@@ -502,6 +502,7 @@ def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[s
 
     name, caller = _network_name(parameters), parameters.get("identity")
     net = ask(lambda: network.connect(name, caller, start=False))
+    mainers = net and ask(lambda: create.mainers(net))
     return {
         "status": "ok" if all(notebook.status == "ok" for notebook in done) else "failed",
         "started": begun.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -511,8 +512,9 @@ def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[s
         "network": {"name": name, "url": net and net.url},
         "canisters": net and canister_ids(),
         "model": net and ask(lambda: _model(net, parameters.get("model"))),
-        "mainers": net and ask(lambda: [_mainer_entry(net, mainer) for mainer in create.mainers(net)]),
-        "submissions": net and ask(lambda: [_submission_entry(submission) for submission in operate.submissions(net)]),
+        "mainers": mainers and [_mainer_entry(net, mainer, ask) for mainer in mainers],
+        "submissions": net
+        and ask(lambda: [_submission_entry(each, mainers or []) for each in operate.submissions(net)]),
         "problems": list(dict.fromkeys(problems)),
     }
 
@@ -527,11 +529,12 @@ def _notebook_entry(notebook: NotebookRun) -> dict[str, Any]:
 
 
 def _model(net: network.Network, chosen: str | None) -> dict[str, Any] | None:
-    """The model that the creator got last; the network knows its sha256, the files here its name."""
-    models = [model for model in upload.stored(net) if model.target == "LlmModel"]
-    if not models:
+    """The model of which the creator makes LLMs; the network knows its sha256, the files here its name."""
+    variant = net.canister(CREATOR).getLatestModel()
+    if variant is None:
         return None
-    last = max(models, key=lambda model: model.created_at)
+    target = ("LlmModel", models.variant_text(variant))
+    last = next(file for file in upload.stored(net) if (file.target, file.model) == target)
     for name in dict.fromkeys([chosen, *artifacts.model_names()]):
         try:
             file = artifacts.model(name)
@@ -542,25 +545,35 @@ def _model(net: network.Network, chosen: str | None) -> dict[str, Any] | None:
     return {"file": None, "size": last.size, "sha256": last.sha256}
 
 
-def _mainer_entry(net: network.Network, mainer: create.Mainer) -> dict[str, Any]:
-    cycles = operate.statistics(net, mainer.controller_id)
+def _mainer_entry(
+    net: network.Network, mainer: create.Mainer, ask: Callable[[Callable[[], Any]], Any]
+) -> dict[str, Any]:
+    cycles = ask(lambda: operate.statistics(net, mainer.controller_id))
+    failures = ask(lambda: operate.failures(net, mainer.controller_id))
     return {
         "name": mainer.name,
         "type": mainer.kind,
         "controller_id": mainer.controller_id,
         "llm_ids": list(mainer.llm_ids),
-        "cycles_spent": cycles.cycles_burnt,
-        "cycles": cycles.cycle_balance,
-        "failures": len(operate.failures(net, mainer.controller_id)),
+        "llms": [
+            {"canister_id": llm.canister_id, "model": llm.model or None, "model_sha256": llm.model_sha256 or None}
+            for llm in mainer.llms
+        ],
+        "left_out": list(mainer.left_out),
+        "cycles_spent": cycles and cycles.cycles_burnt,
+        "cycles": cycles and cycles.cycle_balance,
+        "failures": None if failures is None else len(failures),
     }
 
 
-def _submission_entry(submission: operate.Submission) -> dict[str, Any]:
+def _submission_entry(submission: operate.Submission, mainers: Sequence[create.Mainer]) -> dict[str, Any]:
+    llm = create.answering_llm(mainers, submission.submitted_by, submission.queued)
     return {
         "submissionId": submission.submission_id,
         "submittedBy": submission.submitted_by,
         "challengeId": submission.challenge_id,
         "challenge": submission.question,
         "answer": submission.answer,
+        "model": llm and llm.model,
         "submitted": submission.submitted.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

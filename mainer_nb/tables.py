@@ -210,7 +210,9 @@ def mainers(found: Sequence[Mainer]) -> Table:
             "mAIner": mainer.name,
             "controller": _id(mainer.controller_id),
             "LLMs": _lines(_id(llm) for llm in mainer.llm_ids) or "none",
+            "model": _lines(dict.fromkeys(llm.model or "unknown" for llm in mainer.llms)),
             "uses": called.get(mainer.share_service_id or "", mainer.share_service_id or ""),
+            **({"left out at its creation": _lines(mainer.left_out)} if any(each.left_out for each in found) else {}),
         }
         for mainer in found
     )
