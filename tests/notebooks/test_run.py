@@ -171,9 +171,9 @@ def test_two_runs_at_once_on_a_fresh_network_pass_and_make_one_population(tmp_pa
         assert (first.wait(300), second.wait(300)) == (0, 0)
     (mainer,) = create.mainers(network.connect())
     assert (mainer.kind, len(mainer.llm_ids)) == ("Own", 1)
-    populations = [json.loads(path.read_text())["mainers"] for path in tmp_path.glob("*Z*/summary.json")]
-    assert len(populations) == 2
-    assert populations[0] == populations[1]
+    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("*Z*/summary.json")]
+    populations = [[(one["controller_id"], one["llm_ids"]) for one in summary["mainers"]] for summary in summaries]
+    assert populations == [[(mainer.controller_id, list(mainer.llm_ids))]] * 2
 
 
 @pytest.mark.usefixtures("fresh")
