@@ -18,18 +18,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from . import management
+from . import management, population
 from .agent import to_principal
 from .canister import Canister, case
 from .create import Mainer, name
-from .errors import ArgumentError, CanisterError, PreconditionError, WaitTimeout
+from .errors import ArgumentError, CanisterError, ExpectationFailed, PreconditionError, WaitTimeout
 from .management import TRILLION
 from .network import GAME_STATE, Network
 from .progress import Progress, Silent
 from .upload import CONTROLLER
 
 TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
-WAIT_TIMEOUT = 600.0
+WAIT_TIMEOUT = ASK_TIMEOUT = 600.0
 FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 0.1, 1.2, 1.0  # seconds between two looks
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
 MINIMUM_BALANCE = 250 * 10**9  # cycles that a mAIner keeps; with less it pauses
@@ -303,6 +303,111 @@ def answer(net: Network, controller_id: str, progress: Progress | None = None) -
             if not queue(net, controller_id):
                 raise
     return trigger(net, controller_id, progress)
+
+
+def ask(
+    net: Network,
+    question: str,
+    controller_id: str | None = None,
+    topic: str = "general",
+    timeout: float = ASK_TIMEOUT,
+    progress: Progress | None = None,
+) -> Submission:
+    """Ask a mAIner a question: open a challenge and have the mAIner work until it has submitted an answer to it.
+
+    The Game State hands out open challenges at random. So the mAIner may answer others before, which costs it cycles as
+    any answer does; on development networks it gets cycles first, if it has few.
+
+    Args:
+        controller_id: the mAIner, of type Own or ShareAgent; None: the first Own that has an LLM.
+        timeout: seconds.
+
+    Returns:
+        The submission to that very challenge.
+
+    Raises:
+        ArgumentError: the question or topic is empty, or the mAIner cannot answer. Nothing is opened then.
+        PreconditionError: there is no mAIner to ask.
+        CanisterError: the mAIner or the Game State refuses.
+        ExpectationFailed: the mAIner gave the question up; the text says why.
+        WaitTimeout: there is no answer in time.
+    """
+    for what, text in (("question", question), ("topic", topic)):
+        if not text.strip():
+            raise ArgumentError(f"the {what} is empty: write one")
+    workers = _workers(net, controller_id)
+    mainer = workers[0]
+    fund(net, workers)
+    make_room(net, challenges=1, submissions=1)
+    challenge = open_challenge(net, topic, question)
+    deadline, fruitless = time.monotonic() + timeout, 0
+    with (progress or Silent()).task(f"ask {mainer.name}") as task:
+        while time.monotonic() < deadline:
+            refusal = _work(net, workers)
+            for submission in submissions(net):
+                if (submission.challenge_id, submission.submitted_by) == (challenge.challenge_id, mainer.controller_id):
+                    return submission
+            _check_not_given_up(net, challenge, workers)
+            waiting = sum(len(queue(net, worker.controller_id)) for worker in workers)
+            task.note(f"{waiting} challenges in its queue" if waiting else "it was given another question")
+            fruitless = fruitless + 1 if refusal and not waiting else 0
+            if refusal and fruitless >= ATTEMPTS:
+                raise refusal
+            if refusal:
+                time.sleep(LONGEST_WAIT)
+            make_room(net, challenges=0, submissions=1)
+    raise WaitTimeout(
+        f"{mainer.name} has not answered {question!r} within {timeout:.0f} s; challenge {challenge.challenge_id} stays "
+        f"open among {len(challenges(net))}. {_nothing_came(net, mainer.controller_id, submissions(net), timeout)}"
+    )
+
+
+def _workers(net: Network, controller_id: str | None) -> list[Mainer]:
+    """The mAIner to be asked, and the ShareService that answers for it if it is a ShareAgent."""
+    known = {mainer.controller_id: mainer for mainer in population.mainers(net)}
+    if controller_id is None:
+        own = [mainer for mainer in known.values() if mainer.kind == "Own" and mainer.llm_ids]
+        if not own:
+            raise PreconditionError(f"no Own mAIner with an LLM on network {net.name}: run {CREATE_STEP} first")
+        return own[:1]
+    asked = known.get(controller_id) or population.mainer(net, controller_id)
+    if asked.kind == "ShareService":
+        raise ArgumentError(f"{asked.name} answers for its ShareAgents and pulls no challenges itself: ask one of them")
+    workers = [asked]
+    if asked.kind == "ShareAgent":
+        workers += [known[service] for service in [asked.share_service_id] if service in known]
+    if not workers[-1].llm_ids:
+        raise ArgumentError(
+            f"{workers[-1].name} has no LLM, so {asked.name} cannot answer: add one with create.add_llm"
+        )
+    return workers
+
+
+def _work(net: Network, workers: Sequence[Mainer]) -> CanisterError | None:
+    """Trigger each of them once; the first refusal, if there was one.
+
+    Raises:
+        CanisterError: a refusal that trying again does not help against.
+    """
+    refusals = []
+    for worker in workers:
+        try:
+            trigger(net, worker.controller_id)
+        except CanisterError as refusal:
+            if refusal.variant != "Other":
+                raise
+            refusals.append(refusal)
+    return refusals[0] if refusals else None
+
+
+def _check_not_given_up(net: Network, challenge: Challenge, workers: Sequence[Mainer]) -> None:
+    for worker in workers:
+        for failure in failures(net, worker.controller_id):
+            if failure.dropped and failure.challenge_id == challenge.challenge_id:
+                raise ExpectationFailed(
+                    f"{worker.name} gave up {challenge.question!r} ({failure.action}: {failure.reason}). "
+                    "Ask again, in other words, or ask a mAIner with another model."
+                )
 
 
 def work_off(net: Network, service_id: str, progress: Progress | None = None) -> int:

@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+import scripted_llm
 
 from mainer_nb import create, management, operate
 from mainer_nb.create import Mainer
-from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError, RejectError, WaitTimeout
+from mainer_nb.errors import (
+    ArgumentError,
+    CanisterError,
+    ExpectationFailed,
+    PreconditionError,
+    RejectError,
+    WaitTimeout,
+)
 from mainer_nb.network import CREATOR, Network
 from mainer_nb.operate import Challenge, Submission
 
@@ -173,6 +181,57 @@ def test_somebody_else_may_neither_open_nor_trigger(
         with pytest.raises(CanisterError, match=r"Unauthorized|401") as caught:
             act()
         assert "use an identity that is a controller" in str(caught.value)
+
+
+@pytest.fixture
+def crowd(uploaded: Network, own: Mainer) -> Iterator[list[Challenge]]:
+    """Other open challenges, of which the Game State may hand out any; limits and challenges are put back."""
+    limits = operate.thresholds(uploaded)
+    operate.make_room(uploaded, challenges=3, submissions=0)
+    yield [operate.open_challenge(uploaded, "arithmetic", f"What is {number} and one?") for number in range(3)]
+    close(uploaded, own)
+    operate.set_thresholds(uploaded, limits)
+
+
+def test_who_asks_gets_the_answer_to_that_question(
+    uploaded: Network, own: Mainer, agents: list[Mainer], crowd: list[Challenge]
+) -> None:
+    for asked in (own, agents[1]):
+        answered = operate.ask(uploaded, "What is seven and one?", asked.controller_id)
+        assert (answered.question, answered.submitted_by) == ("What is seven and one?", asked.controller_id)
+        assert answered.challenge_id not in {challenge.challenge_id for challenge in crowd}
+        assert answered in operate.submissions(uploaded)
+    assert operate.ask(uploaded, "And nine?", topic="numbers").submitted_by == own.controller_id
+
+
+def test_what_cannot_be_asked_opens_no_challenge(uploaded: Network, own: Mainer, service: Mainer) -> None:
+    before = operate.challenges(uploaded)
+    stranger = "n2m2m-wyaaa-aaaaa-p777a-cai"
+    for question, asked, said in (
+        (" \n", own.controller_id, "the question is empty"),
+        ("What?", service.controller_id, f"{service.name} answers for its ShareAgents.*ask one of them"),
+        ("What?", stranger, f"no mAIner {stranger}"),
+    ):
+        with pytest.raises(ArgumentError, match=said):
+            operate.ask(uploaded, question, asked)
+    with pytest.raises(ArgumentError, match="the topic is empty"):
+        operate.ask(uploaded, "What?", topic="")
+    assert operate.challenges(uploaded) == before
+
+
+def test_a_question_that_is_given_up_is_said_to_be(uploaded: Network) -> None:
+    """By a mAIner whose LLM never says anything."""
+    limits = operate.thresholds(uploaded)
+    mute = create.create_mainer(uploaded, "Own")
+    with pytest.raises(ArgumentError, match=f"{mute.name} has no LLM.*add_llm"):
+        operate.ask(uploaded, "What is it?", mute.controller_id)
+    controller = operate.mainer_canister(uploaded, mute.controller_id)
+    controller.remove_llm_canister({"canister_id": create.add_llm(uploaded, mute.controller_id)})
+    silent = scripted_llm.install(uploaded.agent, 5 * management.TRILLION, "")
+    controller.add_llm_canister({"canister_id": silent})
+    with pytest.raises(ExpectationFailed, match=rf"{mute.name} gave up 'What is it\?' .*Ask again, in other words"):
+        operate.ask(uploaded, "What is it?", mute.controller_id)
+    operate.set_thresholds(uploaded, limits)
 
 
 def test_malformed_and_unknown_ids_are_named(uploaded: Network) -> None:
