@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from . import management, population
+from . import answerable, management, population
 from .agent import to_principal
 from .canister import Canister, case
 from .create import Mainer, name
-from .errors import ArgumentError, CanisterError, ExpectationFailed, PreconditionError, WaitTimeout
+from .errors import ArgumentError, CanisterError, ExpectationFailed, PreconditionError, RejectError, WaitTimeout
 from .management import TRILLION
+from .models import variant_text
 from .network import GAME_STATE, Network
 from .progress import Progress, Silent
 from .upload import CONTROLLER
@@ -34,6 +35,7 @@ FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 0.1, 1.2, 1.0  # seconds between two loo
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
 MINIMUM_BALANCE = 250 * 10**9  # cycles that a mAIner keeps; with less it pauses
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
+MOST_GIVEN_UP = 3  # challenges, before it is not the challenges' fault
 TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
 
 
@@ -42,7 +44,7 @@ class Challenge:
     """A challenge of the Game State.
 
     Attributes:
-        status: "Open", "Closed" and so on.
+        status: "Open", "Closed" and so on, or in words why it was closed.
         created: UTC, as all times here.
     """
 
@@ -148,8 +150,15 @@ def open_challenge(net: Network, topic: str, question: str, seed: int = 1) -> Ch
         seed: of the question, a nat32.
 
     Raises:
+        ArgumentError: the question is too long for every mAIner, or for the Game State (`answerable.check`); nothing is
+            done.
         CanisterError: Unauthorized, if the caller is neither a controller nor a Challenger.
     """
+    answerable.check(net, topic, question)
+    return _opened(net, topic, question, seed)
+
+
+def _opened(net: Network, topic: str, question: str, seed: int = 1) -> Challenge:
     game_state = net.canister(GAME_STATE)
     added = game_state.addChallengeTopic({"challengeTopic": topic})
     return _challenge(game_state.addChallenge({**added, "challengeQuestion": question, "challengeQuestionSeed": seed}))
@@ -162,19 +171,32 @@ def open_challenges(net: Network, questions: Sequence[Sequence[str]], number: in
         questions: pairs of a topic and a question.
 
     Raises:
-        ArgumentError: there are fewer questions; nothing is opened.
+        ArgumentError: there are fewer questions, or one of them is too long; nothing is opened.
     """
     if number > len(questions):
         raise ArgumentError(
             f"challenges is {number}, but questions has {len(questions)}: "
             f"add questions, or ask for at most {len(questions)} challenges"
         )
-    return [open_challenge(net, topic, question) for topic, question in questions[:number]]
+    for topic, question in questions[:number]:
+        answerable.check(net, topic, question)
+    return [_opened(net, topic, question) for topic, question in questions[:number]]
 
 
 def challenges(net: Network) -> list[Challenge]:
     """The current challenges of the Game State."""
     return _challenges(net.canister(GAME_STATE))
+
+
+def closed_challenges(net: Network) -> list[Challenge]:
+    """The challenges that were closed or given up, the oldest first; those that are archived are not among them.
+
+    A Game State of the original interface does not tell them: then there are none.
+    """
+    try:
+        return [_challenge(record) for record in net.canister(GAME_STATE).getClosedChallengesAdmin()]
+    except RejectError:
+        return []
 
 
 def submissions(net: Network) -> list[Submission]:
@@ -288,7 +310,8 @@ def answer(net: Network, controller_id: str, progress: Progress | None = None) -
     """Trigger an Own mAIner or a ShareService until it has answered a challenge.
 
     A small model now and then has no answer. The mAIner then keeps the challenge for the next run, with another seed,
-    and gives it up after `ATTEMPTS`.
+    and gives it up after `ATTEMPTS`. An Own mAIner then takes another one, as long as there is one, until it has given
+    up `MOST_GIVEN_UP`.
 
     Returns:
         What the mAIner says.
@@ -296,13 +319,16 @@ def answer(net: Network, controller_id: str, progress: Progress | None = None) -
     Raises:
         CanisterError: the last failure.
     """
-    for _ in range(ATTEMPTS - 1):
+    pulls = case(mainer_canister(net, controller_id).getMainerCanisterType()) == "Own"
+    tries = 0
+    while True:
+        tries += 1
         try:
             return trigger(net, controller_id, progress)
         except CanisterError:
-            if not queue(net, controller_id):
+            more = queue(net, controller_id) or (pulls and challenges(net))
+            if tries == ATTEMPTS * MOST_GIVEN_UP or not more:
                 raise
-    return trigger(net, controller_id, progress)
 
 
 def ask(
@@ -419,10 +445,13 @@ def work_off(net: Network, service_id: str, progress: Progress | None = None) ->
 
 
 def settle(net: Network, team: Team, progress: Progress | None = None) -> None:
-    """Stop the timers of a team and work off what waits in its ShareService."""
+    """Stop the timers of a team and work off what waits in its ShareService; what it cannot answer is given up."""
     for mainer in team.members:
         stop_timers(net, mainer.controller_id)
-    work_off(net, team.service.controller_id, progress)
+    service_id = team.service.controller_id
+    for _ in queue(net, service_id):
+        with suppress(CanisterError):
+            answer(net, service_id, progress)
 
 
 @contextmanager
@@ -570,7 +599,7 @@ def _challenge(record: dict[str, Any]) -> Challenge:
         topic=record["challengeTopic"],
         question=record["challengeQuestion"],
         seed=record["challengeQuestionSeed"],
-        status=case(record["challengeStatus"]),
+        status=variant_text(record["challengeStatus"]),
         created=_time(record["challengeCreationTimestamp"]),
         closed=None if closed is None else _time(closed),
         cycles_required=record["submissionCyclesRequired"],

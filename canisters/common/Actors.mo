@@ -29,7 +29,7 @@ module {
     remove_llm_canister : shared Types.CanisterIDRecord -> async Types.StatusCodeRecordResult;
     addChallengeToShareServiceQueue : shared Types.ChallengeQueueInput -> async Types.ChallengeQueueInputResult;
     addChallengeResponseToShareAgent : shared Types.ChallengeResponseSubmissionInput -> async Types.StatusCodeRecordResult;
-    addChallengeFailureToShareAgent : shared (Types.ChallengeQueueInput, Text) -> async Types.StatusCodeRecordResult;
+    addChallengeFailureToShareAgent : shared (Types.ChallengeQueueInput, Text, ?Bool) -> async Types.StatusCodeRecordResult;
   };
 
   public type Llm = actor {

@@ -486,9 +486,16 @@ persistent actor MainerController {
       };
       case (#Ok) {};
     };
-    let answer = try { await* ask(entry) } catch error {
-      await* answerFailed(entry, error.message());
-      return #failed(#Other(error.message()));
+    let answer = switch (try { await* ask(entry) } catch error #failed(error.message())) {
+      case (#answer(answer)) answer;
+      case (#failed(reason)) {
+        await* answerFailed(entry, reason, false);
+        return #failed(#Other(reason));
+      };
+      case (#unanswerable(reason)) {
+        await* answerFailed(entry, reason, true);
+        return #failed(#Other(reason));
+      };
     };
     removeFromQueue(entry.challengeQueuedId);
     answers.pushBack(answer);
@@ -498,15 +505,19 @@ persistent actor MainerController {
     };
   };
 
-  func answerFailed(entry : Types.ChallengeQueueInput, reason : Text) : async* () {
+  /// `unanswerable`: it was not for want of a working LLM.
+  func answerFailed(entry : Types.ChallengeQueueInput, reason : Text, unanswerable : Bool) : async* () {
     let dropped = failedAttempts(entry.challengeQueuedId) >= maxAttempts;
     report("answer", entry.challengeId, entry.challengeQueuedId, reason, dropped);
     if (not dropped) return;
     removeFromQueue(entry.challengeQueuedId);
-    if (entry.challengeQueuedBy == self()) return await* tellGivenUp(entry.challengeId, reason);
+    if (entry.challengeQueuedBy == self()) {
+      if (unanswerable) await* tellGivenUp(entry.challengeId, reason);
+      return;
+    };
     let shareAgent : Actors.MainerController = actor (entry.challengeQueuedBy.toText());
     try {
-      await* Errors.check("addChallengeFailureToShareAgent", await shareAgent.addChallengeFailureToShareAgent(entry, reason));
+      await* Errors.check("addChallengeFailureToShareAgent", await shareAgent.addChallengeFailureToShareAgent(entry, reason, ?unanswerable));
     } catch error {
       let why = if (Errors.isMissingMethod(error)) "the ShareAgent does not offer addChallengeFailureToShareAgent, so it was not told" else error.message();
       report("hand back", entry.challengeId, entry.challengeQueuedId, why, true);
@@ -518,24 +529,27 @@ persistent actor MainerController {
     try { ignore await gameState().reportChallengeGivenUp({ challengeId; reason }) } catch _ {};
   };
 
-  /// The answer of the LLM whose turn it is. Throws when there is none.
-  func ask(entry : Types.ChallengeQueueInput) : async* Types.ChallengeResponseSubmissionInput {
+  /// The answer of the LLM whose turn it is, or why it has none to this challenge. Throws when it cannot be asked.
+  func ask(entry : Types.ChallengeQueueInput) : async* { #answer : Types.ChallengeResponseSubmissionInput; #failed : Text; #unanswerable : Text } {
     let ?id = roundRobinLlm() else throw Error.reject(noLlm);
     nextLlm += 1;
     let seed = Nat32.fromNat(Nat64.toNat(Random.seedFromState(random).nat64Range(0, 0x1_0000_0000)));
     let cache = entry.challengeQueuedId # ".cache";
-    let (answer, failure) = try { (await* converse(llm(id), cache, seed, prompt(entry)), null) } catch error ("", ?error.message());
+    let said = try { await* converse(llm(id), cache, seed, prompt(entry)) } catch error #failed(error.message());
     try {
       ignore await* Errors.checkOutput("remove_prompt_cache", await llm(id).remove_prompt_cache({ args = ["--prompt-cache", cache] }));
     } catch error {
-      if (failure == null) report("clean up", entry.challengeId, entry.challengeQueuedId, "LLM " # id # ": " # error.message(), false);
+      switch said {
+        case (#answer(_)) report("clean up", entry.challengeId, entry.challengeQueuedId, "LLM " # id # ": " # error.message(), false);
+        case (_) {};
+      };
     };
-    switch failure {
-      case (?reason) throw Error.reject("LLM " # id # ": " # reason);
-      case null {};
+    switch said {
+      case (#answer("")) #unanswerable("LLM " # id # " generated no text for this challenge, or nothing but thoughts");
+      case (#answer(text)) #answer({ entry with challengeAnswer = text; challengeAnswerSeed = seed; submittedBy = entry.challengeQueuedBy });
+      case (#failed(reason)) #failed("LLM " # id # ": " # reason);
+      case (#unanswerable(reason)) #unanswerable("LLM " # id # ": " # reason);
     };
-    if (answer == "") throw Error.reject("LLM " # id # " generated no text for this challenge, or nothing but thoughts");
-    { entry with challengeAnswer = answer; challengeAnswerSeed = seed; submittedBy = entry.challengeQueuedBy };
   };
 
   func prompt(entry : Types.ChallengeQueueInput) : Text {
@@ -543,7 +557,7 @@ persistent actor MainerController {
   };
 
   /// Feeds the prompt, then generates until the LLM is done; a call does only as many tokens as fit in it.
-  func converse(canister : Actors.Llm, cache : Text, seed : Nat32, prompt : Text) : async* Text {
+  func converse(canister : Actors.Llm, cache : Text, seed : Nat32, prompt : Text) : async* { #answer : Text; #failed : Text; #unanswerable : Text } {
     await* Errors.check("health", await canister.health());
     ignore await* Errors.checkOutput("new_chat", await canister.new_chat({ args = ["--prompt-cache", cache] }));
     var text = "";
@@ -554,20 +568,19 @@ persistent actor MainerController {
       let result = await canister.run_update({ args = runArguments(cache, seed, next) });
       switch result {
         // The context is full after a text that did not end by itself: what there is, is the answer.
-        case (#Err(output)) if (output.status_code == 413 and generatingCalls > 0) return trimmed(text);
+        case (#Err(output)) if (output.status_code == 413) return if (generatingCalls > 0) #answer(trimmed(text)) else #unanswerable(output.error # " (status code 413)");
         case (#Ok(_)) {};
       };
       let output = await* Errors.checkOutput("run_update", result);
       calls += 1;
       text #= output.output;
       if (output.prompt_remaining == "") {
-        if (output.generated_eog) return trimmed(text);
+        if (output.generated_eog) return #answer(trimmed(text));
         generatingCalls += 1;
         next := "";
       };
     };
-    if (generatingCalls == 0) throw Error.reject("the prompt was not finished after " # calls.toText() # " calls of run_update");
-    trimmed(text);
+    if (generatingCalls == 0) #unanswerable("the prompt was not finished after " # calls.toText() # " calls of run_update") else #answer(trimmed(text));
   };
 
   func runArguments(cache : Text, seed : Nat32, prompt : Text) : [Text] {
@@ -697,14 +710,14 @@ persistent actor MainerController {
     };
   };
 
-  /// The ShareService could not answer a challenge and gives it up.
-  public shared ({ caller }) func addChallengeFailureToShareAgent(failed : Types.ChallengeQueueInput, reason : Text) : async Types.StatusCodeRecordResult {
+  /// The ShareService could not answer a challenge and gives it up; `unanswerable` if it was not for want of a working LLM.
+  public shared ({ caller }) func addChallengeFailureToShareAgent(failed : Types.ChallengeQueueInput, reason : Text, unanswerable : ?Bool) : async Types.StatusCodeRecordResult {
     switch (checkShareService(caller, failed)) {
       case (#Err(error)) #Err(error);
       case (#Ok(entry)) {
         removeFromQueue(entry.challengeQueuedId);
         report("share", entry.challengeId, entry.challengeQueuedId, "the ShareService gave up: " # reason, true);
-        await* tellGivenUp(entry.challengeId, reason);
+        if (unanswerable == ?true) await* tellGivenUp(entry.challengeId, reason);
         ok;
       };
     };

@@ -313,30 +313,55 @@ def test_a_controller_can_have_challenges_kept_open(supplied: Protocol) -> None:
     assert supplied.game_state.getNumCurrentChallengesAdmin() == 1
 
 
-def test_a_mainer_that_gives_up_tells_the_game_state(supplied: Protocol) -> None:
-    own = supplied.mainer("Own")  # without an LLM
-    supplied.game_state.setGameStateLimitsAdmin(limits(maxTimesGivenUp=1))
-    challenge = supplied.open_challenge()
-    for _ in range(3):
-        with pytest.raises(CanisterError, match="There is no LLM canister"):
-            own.triggerChallengeResponseAdmin()
-        own.stopTimerExecutionAdmin()
+LONG_QUESTION = "why? " * 600  # more than the context of an LLM has room for
+
+
+def fail(mainer: Canister, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(CanisterError):
+            mainer.triggerChallengeResponseAdmin()
+
+
+def test_a_mainer_tells_the_game_state_what_it_cannot_answer(supplied: Protocol) -> None:
+    own = supplied.mainer("Own")
+    supplied.llm(own)
+    supplied.game_state.setGameStateLimitsAdmin(limits(maxTimesGivenUp=1, maxQuestionBytes=10_000))
+    challenge = supplied.open_challenge(LONG_QUESTION)
+    fail(own, 3)
     (closed, *_) = supplied.game_state.getClosedChallengesAdmin()
     assert closed["challengeId"] == challenge["challengeId"]
-    assert "There is no LLM canister" in closed["challengeStatus"]["Other"]
+    assert "the prompt is too long" in closed["challengeStatus"]["Other"]
+
+
+def test_a_share_agent_tells_what_its_service_cannot_answer(supplied: Protocol) -> None:
+    service = supplied.mainer("ShareService")
+    supplied.llm(service)
+    agent = supplied.mainer("ShareAgent", service)
+    supplied.game_state.setGameStateLimitsAdmin(limits(maxTimesGivenUp=1, maxQuestionBytes=10_000))
+    supplied.open_challenge(LONG_QUESTION)
+    agent.triggerChallengeResponseAdmin()
+    fail(service, 3)
+    (closed,) = supplied.game_state.getClosedChallengesAdmin()
+    assert "the prompt is too long" in closed["challengeStatus"]["Other"]
+    assert agent.getChallengeQueueAdmin() == []
+
+
+def test_a_mainer_without_a_working_llm_does_not_have_challenges_closed(supplied: Protocol) -> None:
+    own = supplied.mainer("Own")
+    supplied.game_state.setGameStateLimitsAdmin(limits(maxTimesGivenUp=1))
+    supplied.open_challenge()
+    fail(own, 3)
+    assert own.getRecentFailuresAdmin()[-1]["dropped"]
+    assert supplied.game_state.getClosedChallengesAdmin() == []
 
 
 def test_a_game_state_that_cannot_be_told_is_no_failure(supplied: Protocol) -> None:
     own = supplied.mainer("Own")
-    supplied.open_challenge()
-    for _ in range(2):
-        with pytest.raises(CanisterError, match="There is no LLM canister"):
-            own.triggerChallengeResponseAdmin()
-    queue = len(own.getChallengeQueueAdmin())
+    supplied.llm(own)
+    supplied.open_challenge(LONG_QUESTION)
+    fail(own, 2)
     before = len(own.getRecentFailuresAdmin())
     own.setGameStateCanisterId(supplied.creator.canister_id)  # which has no reportChallengeGivenUp
-    with pytest.raises(CanisterError, match="There is no LLM canister"):
-        own.triggerChallengeResponseAdmin()
-    assert len(own.getChallengeQueueAdmin()) < queue + 1
-    actions = [failure["action"] for failure in own.getRecentFailuresAdmin()][before:]
-    assert set(actions) == {"pull", "answer"}
+    fail(own, 1)
+    actions = {failure["action"]: failure["dropped"] for failure in own.getRecentFailuresAdmin()[before - 1 :]}
+    assert actions == {"pull": True, "answer": True}

@@ -1,4 +1,4 @@
-// The canister's methods: llama_cpp_canister v0.0.1's interface, and measure_token_cost. See files/llama_cpp.did.
+// The canister's methods: llama_cpp_canister v0.0.1's interface, measure_prompt and measure_token_cost. See files/llama_cpp.did.
 #include "arguments.h"
 #include "candid.h"
 #include "files.h"
@@ -389,6 +389,25 @@ EXPORT("update ", set_max_tokens) {
 EXPORT("query ", get_max_tokens) {
     reply(Value::record({{"max_tokens_update", Value::nat64(kept.max_tokens_update)},
                          {"max_tokens_query", Value::nat64(kept.max_tokens_query)}}));
+}
+
+EXPORT("query ", measure_prompt) {
+    if (!has_access()) {
+        return deny();
+    }
+    std::vector<std::string> args;
+    candid::decode_record(argument(), {candid::texts("args", args)});
+    Arguments arguments;
+    if (std::optional<std::string> problem = parse(args, arguments)) {
+        return reply_error(*problem);
+    }
+    if (!model::is_loaded()) {
+        return reply_error(why_not_loaded());
+    }
+    PromptSize size = measure_prompt(arguments.prompt);
+    reply_ok(Value::record({{"tokens", Value::nat64(size.tokens)},
+                            {"room", Value::nat64(size.room)},
+                            {"max_tokens_update", Value::nat64(kept.max_tokens_update)}}));
 }
 
 EXPORT("update ", measure_token_cost) {

@@ -42,6 +42,9 @@ std::vector<llama_token> tokenize(const std::string & text) {
     return tokens;
 }
 
+// Tokens that a prompt may have.
+size_t prompt_room() { return model::n_ctx() - std::min<size_t>(context_reserve, model::n_ctx()); }
+
 // Bytes at the end of `text` that begin a character but do not finish it: 0 to 3.
 size_t unfinished_character(const std::string & text) {
     for (size_t back = 1; back <= 3 && back <= text.size(); back++) {
@@ -385,7 +388,7 @@ private:
         size_t n_keep = session_.n_past;
         if (!arguments_.prompt.empty() || session_.tokens.empty()) {
             std::vector<llama_token> prompt = tokenize(arguments_.prompt);
-            size_t room = model::n_ctx() - std::min<size_t>(context_reserve, model::n_ctx());
+            size_t room = prompt_room();
             if (prompt.empty()) {
                 return failed(400, "there is nothing to go on from: no prompt, and nothing in the prompt cache");
             }
@@ -548,6 +551,8 @@ RunResult run(const Arguments & arguments, const std::string & cache_file, const
     }
     return Call(arguments, cache_file, limits).run(std::move(session));
 }
+
+PromptSize measure_prompt(const std::string & prompt) { return {tokenize(prompt).size(), prompt_room()}; }
 
 TokenCost measure_token_cost() {
     constexpr size_t n_prompt = 16;

@@ -25,6 +25,14 @@ struct RunLimits {
 // `cache_file`: the prompt cache's full name, "" for none. A model must be loaded.
 RunResult run(const Arguments & arguments, const std::string & cache_file, const RunLimits & limits);
 
+struct PromptSize { // in tokens
+    uint64_t tokens; // of the prompt
+    uint64_t room;   // that the context has for a prompt
+};
+
+// A model must be loaded.
+PromptSize measure_prompt(const std::string & prompt);
+
 struct TokenCost { // in instructions
     uint64_t prompt, generated, fixed;
 };
