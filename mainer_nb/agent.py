@@ -182,10 +182,9 @@ class Client(ic.Client):
         try:
             answer = self._request("GET", "/_/topology")
             topology = json.loads(answer.content) if answer.good else {}
-            encoded = topology["default_effective_canister_id"]["canister_id"]
+            return base64.b64decode(topology["default_effective_canister_id"]["canister_id"])
         except (HTTPError, ValueError, KeyError, TypeError):
-            encoded = ""
-        return base64.b64decode(encoded)
+            return b""
 
     def query(self, canister_id: PrincipalLike, data: bytes) -> bytes:
         """The answer to a signed query, CBOR; errors as of `post`, and TransportError for an HTTP error."""

@@ -239,7 +239,7 @@ def _of_icp_cli() -> list[Known]:
         kinds = {name: str(entry["kind"]) for name, entry in listed.items()}
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # none, or another user's
         kinds = {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IdentityError(f"cannot make out icp-cli's identities in {path}: {error!r}") from error
     names = {*files, *(name for name, kind in kinds.items() if kind not in ("pem", ANONYMOUS))}
     return [Known(name, "icp-cli", files.get(name), kinds.get(name, "pem")) for name in sorted(names)]

@@ -91,16 +91,18 @@ class CanisterIds:
         """The id of the canister of this name, None if none is known."""
         for file in self.files:
             table = _read_json(file.path)
-            found = table.get(name) if file.form == "icp-cli" else table.get(name, {}).get(file.network)
+            found = table.get(name) if file.form == "icp-cli" else _object(table, name, file.path).get(file.network)
             if found:
-                return str(found)
+                return _canister_id(found, name, file.path)
         return None
 
     def set(self, name: str, canister_id: str | None) -> None:
         """Remember an id, or with None forget it."""
         for file in self.files if canister_id is None else self.files[:1]:
             table = _read_json(file.path)
-            of_name = table if file.form == "icp-cli" else table.setdefault(name, {})
+            of_name = table if file.form == "icp-cli" else _object(table, name, file.path)
+            if file.form == "dfx":
+                table[name] = of_name
             key = name if file.form == "icp-cli" else file.network
             if canister_id is not None:
                 of_name[key] = canister_id
@@ -320,11 +322,25 @@ def _read_json(path: Path) -> dict[str, Any]:
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NetworkError(f"cannot read {path}: {error}. Mend or delete it.") from error
     if not isinstance(table, dict):
         raise NetworkError(f"{path} is not a JSON object. Mend or delete it.")
     return table
+
+
+def _object(table: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
+    """The object at `key`; an empty one if there is none."""
+    value = table.get(key)
+    if not isinstance(value, dict | None):
+        raise NetworkError(f"{key} in {path} is {str(value)[:60]!r}, not an object. Mend or delete it.")
+    return value or {}
+
+
+def _canister_id(value: object, name: str, path: Path) -> str:
+    if not isinstance(value, str):
+        raise NetworkError(f"{path} says that {name} is {str(value)[:60]!r}, which is no canister id. Mend it.")
+    return value
 
 
 def _write_json(path: Path, table: dict[str, Any]) -> None:
@@ -387,7 +403,7 @@ def _of_icp_cli() -> Iterator[Config]:
             network = environments.get(name, name)
             if network in networks:
                 yield _icp_cli_network(name, network, networks[network])
-    except (yaml.YAMLError, KeyError, AttributeError, ValueError) as error:
+    except (yaml.YAMLError, KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise NetworkError(f"cannot make out the networks in {manifest}: {error!r}. Mend it.") from error
 
 
@@ -396,21 +412,40 @@ def _icp_cli_network(name: str, network: str, manifest: dict[str, Any]) -> Confi
     ids = _ids_files(name, "icp-cli", persistent=connected)
     if connected:
         key = manifest.get("root-key")
-        return Config(_qualified(name, "icp-cli"), "icp-cli", manifest["url"], ids, bytes.fromhex(key) if key else None)
+        return _config(
+            _qualified(name, "icp-cli"), "icp-cli", manifest["url"], ids, bytes.fromhex(key) if key else None
+        )
     descriptor = _read_json(places.project() / f".icp/cache/networks/{network}/descriptor.json")
     gateway = manifest.get("gateway") or {}
     port = (descriptor.get("gateway") or {}).get("port") or gateway.get("port") or ICP_CLI_PORT
     key = descriptor.get("root-key")
     url = f"http://{gateway.get('host', '127.0.0.1')}:{port}"
-    return Config(_qualified(name, "icp-cli"), "icp-cli", url, ids, bytes.fromhex(key) if key else None)
+    return _config(_qualified(name, "icp-cli"), "icp-cli", url, ids, bytes.fromhex(key) if key else None)
 
 
 def _of_dfx() -> Iterator[Config]:
     """Networks of dfx.json and, behind them, of the user's networks.json; dfx's own local one always."""
     user = Path(os.environ.get("DFX_CONFIG_ROOT") or places.home()) / ".config/dfx/networks.json"
     users = _read_json(user) if os.access(user, os.R_OK) else {}  # there may be none, or another user's
-    networks = {LOCAL: {}, **users, **_read_json(places.project() / "dfx.json").get("networks", {})}
-    for name, network in networks.items():
-        providers = network.get("providers") or [_address(network.get("bind") or DFX_LOCAL)]
+    project = places.project() / "dfx.json"
+    networks = {LOCAL: {}, **users, **_object(_read_json(project), "networks", project)}
+    for name in networks:
+        network = _object(networks, name, project if name not in users else user)
         persistent = network.get("type", "persistent" if "providers" in network else "ephemeral") == "persistent"
-        yield Config(_qualified(name, "dfx"), "dfx", providers[0], _ids_files(name, "dfx", persistent))
+        try:
+            address = (
+                network["providers"][0] if network.get("providers") else _address(network.get("bind") or DFX_LOCAL)
+            )
+            yield _config(_qualified(name, "dfx"), "dfx", address, _ids_files(name, "dfx", persistent))
+        except (LookupError, TypeError, ValueError) as error:
+            raise NetworkError(
+                f"cannot make out the network '{name}' of dfx.json or {user}: {error!r}. Mend it."
+            ) from error
+
+
+def _config(name: str, source: Source, url: object, ids: tuple[IdsFile, ...], root_key: bytes | None = None) -> Config:
+    """Raises ValueError for a url that is none, as files may have anything there."""
+    if not isinstance(url, str) or not re.match(r"https?://.", url):
+        raise ValueError(f"its address {str(url)[:60]!r} does not begin with http:// or https://")
+    urlsplit(url)
+    return Config(name, source, url, ids, root_key)

@@ -21,6 +21,7 @@ from mainer_canisters import (
 
 from mainer_nb.canister import Canister, case
 from mainer_nb.errors import CanisterError
+from mainer_nb.protocol import principal
 
 LONG = "x" * 1_000_000
 HUGE = 1 << 10_000
@@ -59,7 +60,7 @@ def thresholds(**changes: int) -> dict[str, int]:
 
 
 def limits(**changes: int) -> dict[str, int]:
-    return {"maxTopicBytes": 10, "maxQuestionBytes": 100, "maxAnswerBytes": 20, "maxTimesGivenUp": 2} | changes
+    return {"maxTopicBytes": 20, "maxQuestionBytes": 100, "maxAnswerBytes": 20, "maxTimesGivenUp": 2} | changes
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_wasm_that_never_ends_is_no_longer_taken(protocol: Protocol) -> None:
 
 def test_a_mainer_keeps_so_many_llms(protocol: Protocol) -> None:
     own = deploy(protocol.owner, "mainer_ctrlb_canister", TRILLION)
-    ids = [canister_id(number) for number in range(101)]
+    ids = [nth_canister(number) for number in range(101)]
     for canister_id in ids[:100]:
         own.add_llm_canister({"canister_id": canister_id})
     with pytest.raises(CanisterError, match="There are already 100 LLM canisters"):
@@ -188,9 +189,7 @@ def test_a_mainer_keeps_so_many_llms(protocol: Protocol) -> None:
     assert own.getLlmCanisters() == ids[:100]
 
 
-def canister_id(number: int) -> str:
-    from mainer_nb.protocol import principal
-
+def nth_canister(number: int) -> str:
     return principal.to_text(number.to_bytes(8, "big") + b"\1\1")
 
 

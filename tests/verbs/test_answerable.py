@@ -10,6 +10,7 @@ from mainer_nb import answerable, operate
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError, CanisterError
+from mainer_nb.management import TRILLION
 from mainer_nb.network import GAME_STATE, Network
 
 ROOM = 508  # tokens: the tiny model's context of 512, less 4
@@ -25,6 +26,7 @@ def llms(
     yield [uploaded.canister_at(llm_id, "llama_cpp") for llm_id in ids]
     for llm_id in ids:
         keep_it_short(uploaded, llm_id)
+    operate.fund(uploaded, mainers, minimum=2 * TRILLION)
 
 
 @pytest.fixture
