@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import create
+from . import population
 from .canister import Canister
 from .errors import ArgumentError, CallError, PreconditionError
 from .network import GAME_STATE, Network
@@ -73,9 +73,9 @@ def _check_bytes(net: Network, topic: str, question: str) -> None:
             )
 
 
-def _mainers(net: Network) -> list[create.Mainer]:
+def _mainers(net: Network) -> list[population.Mainer]:
     try:
-        return create.mainers(net)
+        return population.mainers(net)
     except (CallError, PreconditionError):  # no creator here, or none that tells
         return []
 
