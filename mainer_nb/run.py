@@ -561,7 +561,6 @@ def _mainer_entry(
         ],
         "left_out": list(mainer.left_out),
         "cycles_spent": cycles and cycles.cycles_burnt,
-        "cycles": cycles and cycles.cycle_balance,
         "failures": None if failures is None else len(failures),
     }
 

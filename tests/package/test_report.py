@@ -13,7 +13,7 @@ from mainer_nb import report
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 VIEW = {report.WIDGET_VIEW: {"model_id": "1", "version_major": 2, "version_minor": 0}}
-MAINER = {"name": "Own 1", "type": "Own", "controller_id": "c", "llm_ids": ["l"], "cycles": 10**12, "failures": 0}
+MAINER = {"name": "Own 1", "type": "Own", "controller_id": "c", "llm_ids": ["l"], "failures": 0}
 
 
 def summary(**changes: Any) -> dict[str, Any]:
