@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tiny_gguf
 
-from mainer_nb import artifacts, upload
+from mainer_nb import artifacts, progress, upload
 from mainer_nb.artifacts import Artifact
 from mainer_nb.errors import CanisterError, RejectError
 from mainer_nb.models import BASE_MODEL
@@ -72,8 +72,9 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(deployed: Network, padde
 
 
 def test_progress_and_throughput_are_reported(
-    deployed: Network, padded: Artifact, capsys: pytest.CaptureFixture[str]
+    deployed: Network, padded: Artifact, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(progress, "SHOWN_AFTER", 0.0)  # a quick upload would show nothing
     done = upload.upload_llm_wasm(deployed, padded, {"Other": "watched"}, Lines())
     assert done.sent == padded.size
     assert done.bytes_per_second > 0
