@@ -104,7 +104,7 @@ def computing() -> Iterator[Computing]:
 
 @dataclass(frozen=True)
 class Message:
-    """An executed message: the entry point (as `localnet.system_api` names them), and what it took."""
+    """An executed message: the entry point (as `localnet.execution` names them), and what it took."""
 
     entry: str
     instructions: int

@@ -99,7 +99,7 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class SubnetInfo:
-    """What canisters can know of their subnet: its id, the root key (DER), whether it makes HTTPS outcalls."""
+    """What is the same for all canisters of a subnet: its id, the root key (DER), whether it makes HTTPS outcalls."""
 
     subnet_id: bytes
     root_key: bytes

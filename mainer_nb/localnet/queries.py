@@ -45,10 +45,10 @@ def execute(subnet: Subnet, canister_id: bytes, method: str, given: Input) -> tu
     Returns:
         The response, and what the execution left behind if there was one.
     """
-    refused = refusal(subnet, canister_id, method)
-    if refused is not None:
-        return refused, None
-    canister, export = subnet.canisters[canister_id], MethodKind.QUERY.export(method)
+    canister, refused = subnet.canisters.get(canister_id), refusal(subnet, canister_id, method)
+    if canister is None or refused is not None:
+        return refused or rejections.not_found(principal.to_text(canister_id)), None
+    export = MethodKind.QUERY.export(method)
     try:
         outcome = canister.query(EntryPoint.QUERY, export, given, subnet.info, subnet.clock.now(), limits.QUERY_LIMIT)
     except Failure as failure:

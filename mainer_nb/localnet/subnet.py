@@ -73,12 +73,14 @@ class Subnet:
 
     Args:
         store: where the state is kept; what it holds is loaded.
-        wake: called in a step when an inbox has work that nobody does yet.
+        listeners: who is told what happens.
+        wake: has the next message of an inbox executed; called in a step.
 
     Attributes:
         inbox: calls of the management canister that concern no existing canister.
         timers: (time in ns, canister) of global timers, a heap. A timer that was changed since is left in it.
         deadlines: (time in ns, canister, callback) of best-effort calls, a heap.
+        lock: held during a step; without a step it lets one read several things of the same moment.
         due: notified when something is due earlier than before.
         failure: why the state could not be written: nothing has been executed or acknowledged since.
 
@@ -109,7 +111,7 @@ class Subnet:
         self.failure: StateError | None = None
         self.listeners = listeners
         self.wake = wake
-        self.writing = _Writing()
+        self.unwritten = _Unwritten()
         with self.step(write=False) as step:
             self._load(step)
 
@@ -161,7 +163,7 @@ class Subnet:
             self.requests[request_id] = request
             self.listeners.request_changed(request_id)
         for number, target, is_management, message in self.store.messages():
-            self.writing.next_message = max(self.writing.next_message, number + 1)
+            self.unwritten.next_message = max(self.unwritten.next_message, number + 1)
             step.put(number, target, is_management, message)
 
     def _canister(self, state: CanisterState) -> Canister:
@@ -186,12 +188,13 @@ class Subnet:
         return compiled
 
 
-class _Writing:
+class _Unwritten:
     """What is not written yet.
 
     Attributes:
         changes: of the current step, and of steps before it that were not to be written by themselves.
-        unacknowledged: by number, the ingress messages that nobody was told of yet: in memory only, see `Step.keep`.
+        unacknowledged: by number, the ingress messages that were accepted, while nobody was told so: see `Step.keep`.
+        next_message: the number of the next message.
     """
 
     def __init__(self) -> None:
@@ -226,7 +229,7 @@ class Step:
     @property
     def changes(self) -> Changes:
         """What is to be written."""
-        return self.subnet.writing.changes
+        return self.subnet.unwritten.changes
 
     def write(self) -> None:
         """Writes what was changed so far.
@@ -236,7 +239,7 @@ class Step:
         """
         subnet = self.subnet
         subnet.check()
-        changes = subnet.writing.changes
+        changes = subnet.unwritten.changes
         if changes == Changes():
             return
         try:
@@ -244,12 +247,12 @@ class Step:
         except StateError as error:
             subnet.fail(error)
             raise
-        subnet.writing.changes = Changes()
+        subnet.unwritten.changes = Changes()
         subnet.listeners.written(changes)
 
     def forget_changes(self) -> None:
         """What a message that failed had changed is not to be written."""
-        self.subnet.writing.changes = Changes()
+        self.subnet.unwritten.changes = Changes()
 
     # Canisters.
 
@@ -340,10 +343,10 @@ class Step:
                     return
             elif callee is None:
                 return
-        writing = self.subnet.writing
-        number, writing.next_message = writing.next_message, writing.next_message + 1
+        unwritten = self.subnet.unwritten
+        number, unwritten.next_message = unwritten.next_message, unwritten.next_message + 1
         if isinstance(message, CallMessage) and isinstance(message.origin, FromUser):
-            writing.unacknowledged[number] = target, is_management, message
+            unwritten.unacknowledged[number] = target, is_management, message
         else:
             self.changes.messages.append((number, target, is_management, message))
         self.put(number, target, is_management, message)
@@ -369,7 +372,7 @@ class Step:
 
         A synchronous call is acknowledged with its outcome only, so most messages never have to be written.
         """
-        unacknowledged = self.subnet.writing.unacknowledged
+        unacknowledged = self.subnet.unwritten.unacknowledged
         for number, (target, is_management, message) in unacknowledged.items():
             self.changes.messages.append((number, target, is_management, message))
             self._keep_request(message.origin)
@@ -377,7 +380,7 @@ class Step:
 
     def done(self, number: int) -> None:
         """Message `number` does not wait any more."""
-        unacknowledged = self.subnet.writing.unacknowledged.pop(number, None)
+        unacknowledged = self.subnet.unwritten.unacknowledged.pop(number, None)
         if unacknowledged is None:
             self.changes.done.append(number)
         else:
