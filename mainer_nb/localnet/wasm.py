@@ -71,7 +71,8 @@ class MethodKind(StrEnum):
         return "canister_" + self + " " + method
 
 
-_METHOD_KINDS = tuple(MethodKind)
+#: What the names of exported functions begin with that implement methods.
+_METHOD_PREFIXES = tuple((kind.export(""), kind) for kind in MethodKind)
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ class ModuleInfo:
 
     def method_kind(self, method: str) -> MethodKind | None:
         """The kind of the public method of this name; None if the module has no such method."""
-        for kind in _METHOD_KINDS:
-            if kind.export(method) in self.exports:
+        for prefix, kind in _METHOD_PREFIXES:
+            if prefix + method in self.exports:
                 return kind
         return None
 
@@ -292,11 +293,10 @@ def _check_custom(custom: dict[str, bytes]) -> None:
 
 def _check_exports(exports: list[str]) -> None:
     methods: set[str] = set()
-    prefixes = [kind.export("") for kind in _METHOD_KINDS]
     for name in exports:
         if not name.startswith("canister_") or name in _HOOKS:
             continue
-        for prefix in prefixes:
+        for prefix, _ in _METHOD_PREFIXES:
             if name.startswith(prefix):
                 method = name[len(prefix) :]
                 if method in methods:
