@@ -9,13 +9,13 @@ A named type that refers to itself becomes a `candid.Rec`; all other names are r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from . import candid
 from .candid import Field, Func, Opt, Rec, Record, Type, Variant, Vec
+from .tokens import Token, Tokens
 
 
 class DidError(ValueError):
@@ -64,37 +64,21 @@ def parse_type(text: str, source: str = "the type") -> Type:
     return _parsed(text, source, _Parser.only_type)
 
 
+def type_reader(tokens: Tokens) -> Callable[[], Type]:
+    """Reads the type that begins at the tokens' position, each time it is called; as those in annotations of values."""
+    return _Parser(tokens).part
+
+
 _T = TypeVar("_T")
 
 
 def _parsed(text: str, source: str, rule: Callable[[_Parser], _T]) -> _T:
     try:
-        return rule(_Parser(text, source))
+        return rule(_Parser(Tokens(text, source, DidError)))
     except RecursionError:
         raise DidError(f"{source}: the types are nested too deeply") from None
 
 
-@dataclass(frozen=True)
-class _Token:
-    kind: str  # "id", "text", "number", "end", or the punctuation itself
-    text: str
-    at: int
-
-
-_TOKEN = re.compile(
-    r"""
-      (?P<space> \s+ | //[^\n]* )
-    | (?P<comment> /\* )
-    | (?P<text> "(?:[^"\\\n]|\\.)*" )
-    | (?P<number> (?:0x[0-9a-fA-F](?:_?[0-9a-fA-F])*|[0-9](?:_?[0-9])*)(?![A-Za-z0-9_]) )
-    | (?P<id> [A-Za-z_][A-Za-z0-9_]* )
-    | (?P<punctuation> -> | [:;,={}()] )
-    """,
-    re.VERBOSE,
-)
-_COMMENT_MARK = re.compile(r"/\*|\*/")
-_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F_]+)\}|([0-9a-fA-F]{2})|(.))", re.DOTALL)
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 _MODES = ("query", "oneway", "composite_query")
 
 
@@ -104,87 +88,11 @@ class _Args:
     names: list[str | None] = field(default_factory=list)
 
 
-class _Tokens:
-    """The tokens of a description, and the position reached in them."""
-
-    def __init__(self, text: str, source: str) -> None:
-        self._text = text
-        self._source = source
-        self.all = self._tokenize()
-        self.next = 0
-
-    def error(self, at: int, message: str) -> DidError:
-        line = self._text.count("\n", 0, at) + 1
-        column = at - (self._text.rfind("\n", 0, at) + 1) + 1
-        return DidError(f"{self._source}, line {line}, column {column}: {message}")
-
-    def _tokenize(self) -> list[_Token]:
-        tokens = []
-        at = 0
-        while at < len(self._text):
-            match = _TOKEN.match(self._text, at)
-            if match is None:
-                raise self.error(at, f"unexpected {self._text[at : at + 10].splitlines()[0]!r}")
-            if match.lastgroup == "comment":
-                at = self._end_of_comment(at)
-                continue
-            if match.lastgroup == "punctuation":
-                tokens.append(_Token(match[0], match[0], at))
-            elif match.lastgroup != "space":
-                tokens.append(_Token(str(match.lastgroup), match[0], at))
-            at = match.end()
-        tokens.append(_Token("end", "the end", at))
-        return tokens
-
-    def _end_of_comment(self, start: int) -> int:
-        """Comments nest."""
-        depth = 0
-        for mark in _COMMENT_MARK.finditer(self._text, start):
-            depth += 1 if mark[0] == "/*" else -1
-            if depth == 0:
-                return mark.end()
-        raise self.error(start, "the comment that begins here has no end")
-
-    @property
-    def current(self) -> _Token:
-        return self.all[self.next]
-
-    def advance(self) -> _Token:
-        token = self.current
-        self.next += token.kind != "end"
-        return token
-
-    def accept(self, *texts: str) -> _Token | None:
-        """The next token if it is a keyword or punctuation among `texts`."""
-        return self.advance() if self.current.kind not in ("text", "number") and self.current.text in texts else None
-
-    def expect(self, text: str, where: str) -> _Token:
-        token = self.accept(text)
-        if token is None:
-            raise self.error(self.current.at, f"expected {text!r} {where}, found {self.current.text}")
-        return token
-
-    def string(self, token: _Token) -> str:
-        """What a text in quotes stands for, its escapes resolved."""
-
-        def unescape(match: re.Match[str]) -> str:
-            code, byte, char = match.groups()
-            if code is not None and (point := int(code.replace("_", ""), 16)) < 0x110000:
-                return chr(point)
-            if byte is not None and int(byte, 16) < 0x80:
-                return chr(int(byte, 16))
-            if char not in _ESCAPED:
-                raise self.error(token.at + 1 + match.start(), f"unknown escape {match[0]}")
-            return _ESCAPED[char]
-
-        return _ESCAPE.sub(unescape, token.text[1:-1])
-
-
 class _Parser:
     """Recursive descent; a definition is parsed when its name is first needed."""
 
-    def __init__(self, text: str, source: str) -> None:
-        self._tokens = _Tokens(text, source)
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
         self._bodies = self._find_definitions()
         self._types: dict[str, Type] = {}
         self._ends: dict[str, int] = {}  # where parsing goes on after the definition of a name
@@ -208,7 +116,7 @@ class _Parser:
                 bodies[name.text] = index + 3
         return bodies
 
-    def _named(self, token: _Token) -> Type:
+    def _named(self, token: Token) -> Type:
         """What a name stands for."""
         name = token.text
         if name in self._types:
@@ -283,11 +191,15 @@ class _Parser:
             raise self._tokens.error(start, str(error)) from None
         self._tokens.next = self._ends[name]
 
-    def only_type(self) -> Type:
+    def part(self) -> Type:
         type_ = self._type()
+        self._check_methods()
+        return type_
+
+    def only_type(self) -> Type:
+        type_ = self.part()
         if self._tokens.current.kind != "end":
             raise self._tokens.error(self._tokens.current.at, f"expected the end, found {self._tokens.current.text}")
-        self._check_methods()
         return type_
 
     def _main_service(self) -> tuple[_Args, candid.Service]:

@@ -52,6 +52,8 @@ PRIMS = {
         *(FLOAT32, FLOAT64, TEXT, RESERVED, EMPTY, PRINCIPAL),
     )
 }
+FLOATS = (FLOAT32, FLOAT64)
+INTEGERS = (NAT, INT, NAT8, NAT16, NAT32, NAT64, INT8, INT16, INT32, INT64)
 PRIM_OF_OPCODE = {prim.opcode: prim for prim in PRIMS.values()}
 
 
@@ -83,7 +85,7 @@ class Field:
         object.__setattr__(self, "id", field_hash(self.label) if isinstance(self.label, str) else self.label)
 
     def __str__(self) -> str:
-        return f"{_label_text(self.label)} : {self.type}"
+        return f"{label_text(self.label)} : {self.type}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Variant:
     fields: tuple[Field, ...] = ()
 
     def __str__(self) -> str:
-        fields = [_label_text(f.label) if f.type == NULL else str(f) for f in self.fields]
+        fields = [label_text(f.label) if f.type == NULL else str(f) for f in self.fields]
         return f"variant {{ {'; '.join(fields)} }}" if fields else "variant {}"
 
 
@@ -129,7 +131,7 @@ class Service:
     methods: tuple[tuple[str, Type], ...] = ()
 
     def __str__(self) -> str:
-        return f"service {{ {'; '.join(f'{_label_text(name)} : {type_}' for name, type_ in self.methods)} }}"
+        return f"service {{ {'; '.join(f'{label_text(name)} : {type_}' for name, type_ in self.methods)} }}"
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def field_hash(name: str) -> int:
     return value
 
 
-def _label_text(label: str | int) -> str:
+def label_text(label: str | int) -> str:
     if isinstance(label, int) or (label.isascii() and label.isidentifier() and label not in KEYWORDS):
         return str(label)
     return '"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'
