@@ -1,9 +1,9 @@
 """Candid values as text, laid out as dfx, icp and didc do it, 80 columns wide; `values` reads such texts.
 
-Different from theirs is a vec of more than ten items, which they put into one line however long it is.
+    >>> show([Opt(TEXT), PRINCIPAL], ["Own", "aaaaa-aa"])
+    '(opt "Own", principal "aaaaa-aa")'
 
->>> show([variant({"Own": NULL}), Opt(TEXT)], [{"Own": None}, "1"])
-'(variant { Own }, opt "1")'
+Different from theirs is a vec of more than ten items, which they put into one line however long it is.
 """
 
 from __future__ import annotations
