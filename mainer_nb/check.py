@@ -9,10 +9,9 @@ A call that fails is an answer too: what went wrong is in its text.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from . import conditions, create
+from . import conditions, create, stopping
 from .canister import case
 from .create import Mainer
 from .errors import CallError
@@ -93,8 +92,7 @@ def check_all(net: Network, mainers: list[Mainer] | None = None) -> list[Check]:
         mainers: None: all there are.
     """
     asked = create.mainers(net) if mainers is None else mainers
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda mainer: check(net, mainer), asked))
+    return stopping.every(lambda mainer: check(net, mainer), asked, AT_ONCE)
 
 
 def _canisters(net: Network, mainer: Mainer) -> EndpointAnswer:

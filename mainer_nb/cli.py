@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         progress.say(f"mainer-nb: {error}", sys.stderr)
     except OSError as error:
         progress.say(f"mainer-nb: {error.filename or 'the system'}: {error.strerror or error}", sys.stderr)
-    except KeyboardInterrupt:
-        progress.say("mainer-nb: stopped by Ctrl-C", sys.stderr)
+    except KeyboardInterrupt as error:
+        progress.say(f"mainer-nb: {error or 'stopped by Ctrl-C'}", sys.stderr)
         return 130
     finally:
         _let_go()

@@ -6,10 +6,9 @@ conditions.of(net, ["rrkah-fqaaa-aaaaa-aaaaq-cai"])["rrkah-fqaaa-aaaaa-aaaaq-cai
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from . import management
+from . import management, stopping
 from .errors import RejectError
 from .network import Network
 
@@ -53,8 +52,8 @@ def of(net: Network, canister_ids: Iterable[str]) -> dict[str, Condition]:
         TransportError: the network does not answer.
     """
     asked = list(dict.fromkeys(canister_ids))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(asked, pool.map(lambda canister_id: _condition(net, canister_id), asked), strict=True))
+    found = stopping.every(lambda canister_id: _condition(net, canister_id), asked, AT_ONCE)
+    return dict(zip(asked, found, strict=True))
 
 
 def _condition(net: Network, canister_id: str) -> Condition:

@@ -13,14 +13,13 @@ What exists is asked of the creator, the network and the mAIners; nothing about 
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
-from . import conditions, differences, upload
+from . import conditions, differences, stopping, upload
 from .agent import to_principal
 from .canister import Canister, case
 from .conditions import DELETED
@@ -29,7 +28,7 @@ from .errors import ArgumentError, CanisterError, PreconditionError
 from .models import ModelVariant
 from .network import CREATOR, GAME_STATE, Network
 from .population import CREATE_STEP, KINDS, Kind, Llm, Mainer, Plan, answering_llm, mainer, mainers, name, required
-from .progress import Progress, Silent
+from .progress import GOES_ON, Progress, Silent
 
 __all__ = [
     "CREATE_STEP",
@@ -86,7 +85,7 @@ def create_mainer(
     if share_service is not None:
         to_principal(share_service, "id of the ShareService")
     creator = _creator(net, "MainerControllerWasm")
-    with (progress or Silent()).task(f"create {kind} mAIner"):
+    with (progress or Silent()).task(f"create {kind} mAIner", again=_again(key)):
         made = _order(
             creator,
             canisterType="MainerAgent",
@@ -119,7 +118,7 @@ def add_llm(
     """
     to_principal(controller_id, "id of the mAIner controller")
     creator = _creator(net, "LlmModel")
-    with (progress or Silent()).task(f"create LLM for {name(net, controller_id)}"):
+    with (progress or Silent()).task(f"create LLM for {name(net, controller_id)}", again=_again(key)):
         return _order(
             creator,
             canisterType="MainerLlm",
@@ -206,7 +205,7 @@ def _wait_for_orders(creator: Canister, progress: Progress | None) -> None:
     if waiting:
         with (progress or Silent()).task(f"wait for {len(waiting)} canisters that are being created"):
             while waiting & {order["key"] for order in creator.getOrdersUnderWay()}:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                stopping.pause(SECONDS_BETWEEN_LOOKS)
 
 
 def _deal_with_gone(net: Network, gone: Gone, progress: Progress | None) -> None:
@@ -343,8 +342,8 @@ def _carry_out(net: Network, orders: Sequence[_LlmOrder], what: str, progress: P
             renewedCanisterAddress=order.renewed,
         )
 
-    with (progress or Silent()).task(what, len(orders), "LLMs", steady=True) as task:
-        for _ in upload.parallel(give, orders, LLMS_AT_ONCE):
+    with (progress or Silent()).task(what, len(orders), "LLMs", steady=True, again=_again("")) as task:
+        for _ in stopping.parallel(give, orders, LLMS_AT_ONCE):
             task.advance(1)
 
 
@@ -403,6 +402,13 @@ def _renew_controller(net: Network, mainer: Mainer, model: ModelVariant, progres
 # --- orders ---
 
 
+def _again(key: str | None) -> str:
+    """What to do after an order was interrupted, which the creator carries out nevertheless."""
+    if key is not None:
+        return f"The creator finishes it. {GOES_ON}"
+    return "The creator finishes it: look with create.mainers(net) before you run it again, which makes another one."
+
+
 def _order(creator: Canister, **order: Any) -> str:
     """Give the creator an order with a key and wait while it is carried out, whoever gave it first; the canister id."""
     defaults = {"selectedModel": "Qwen2_5_500M", "mainerAgentCanisterType": "NA", "renewedCanisterAddress": None}
@@ -413,7 +419,7 @@ def _order(creator: Canister, **order: Any) -> str:
         except CanisterError as error:
             if (error.variant, error.value) != UNDER_WAY:
                 raise
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        stopping.pause(SECONDS_BETWEEN_LOOKS)
 
 
 def _creator(net: Network, target: str) -> Canister:

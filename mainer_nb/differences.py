@@ -10,12 +10,11 @@ controller says, the model with what the creator gave the LLM.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import conditions, models, upload
+from . import conditions, models, stopping, upload
 from .canister import Canister, case
 from .conditions import Condition
 from .errors import CallError, CanisterError, PreconditionError, RejectError
@@ -83,8 +82,7 @@ def find(net: Network, mainers: Sequence[Mainer]) -> list[Difference]:
             found += _of_llm(net, mainer, llm, making, seen[llm.canister_id])
         return found
 
-    with ThreadPoolExecutor(conditions.AT_ONCE) as pool:
-        return [each for found in pool.map(of, mainers) for each in found]
+    return [each for found in stopping.every(of, mainers, conditions.AT_ONCE) for each in found]
 
 
 def asked(net: Network) -> Asked:

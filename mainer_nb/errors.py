@@ -19,6 +19,8 @@
     · CanisterError           the canister answered with its `Err`
   + WaitTimeout               something awaited on the network did not happen in time
   + ExpectationFailed         what a step was to bring about is not so (also an AssertionError)
+
+* Interrupted                 somebody stopped it; a KeyboardInterrupt, since it is no error
 """
 
 from __future__ import annotations
@@ -184,3 +186,11 @@ class WaitTimeout(MainerError):
 
 class ExpectationFailed(MainerError, AssertionError):
     """What a step was to bring about is not so; the text says what was found instead."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody stopped what was done; the text says how far it is and what running it again does."""
+
+    def _render_traceback_(self) -> list[str]:
+        """As that of `MainerError`."""
+        return [f"{type(self).__name__}: {self}"]

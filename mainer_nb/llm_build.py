@@ -16,18 +16,16 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from . import places
+from . import places, stopping
 
 SOURCES = places.shipped() / "canisters" / "llama_cpp"
 INTERFACE = places.shipped() / "files" / "llama_cpp.did"
@@ -214,7 +212,7 @@ def fetch(cache: Path) -> Path:
             sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
             "--no-binary", SDIST, "--dest", scratch, "--requirement", str(requirement),
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        done = stopping.run(command)
         fetched = Path(scratch, target.name)
         if done.returncode != 0 or not fetched.is_file():
             raise BuildError(
@@ -395,18 +393,18 @@ def compile_missing(
     done, total = len(objects) - len(missing), len(objects) + 1
     (cache / "obj").mkdir(parents=True, exist_ok=True)
     progress(done, total, "compiling")
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        libraries = pool.submit(warm_libraries, work, cache)
-        jobs = {pool.submit(compile_unit, unit, objects[unit], work, roots, cache): unit for unit in missing}
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                done += 1
-                progress(done, total, f"compiled {jobs[job].name}")
-            libraries.result()
-        except BuildError:
-            pool.shutdown(cancel_futures=True)
-            raise
+
+    def compile_one(unit: Unit | None) -> None:
+        if unit is None:
+            warm_libraries(work, cache)
+        else:
+            compile_unit(unit, objects[unit], work, roots, cache)
+
+    jobs = [None, *missing]
+    for number, _ in stopping.parallel(compile_one, jobs, os.cpu_count() or 1):
+        if unit := jobs[number]:
+            done += 1
+            progress(done, total, f"compiled {unit.name}")
 
 
 def compile_unit(unit: Unit, target: Path, work: Path, roots: dict[Path, str], cache: Path) -> None:
@@ -414,8 +412,11 @@ def compile_unit(unit: Unit, target: Path, work: Path, roots: dict[Path, str], c
     source = f"{roots[root]}/{unit.source.relative_to(root)}"
     partial = target.with_suffix(f".{os.getpid()}.part")
     driver = "cc" if source.endswith(".c") else "c++"
-    zig([driver, *unit.flags, "-c", source, "-o", str(partial)], work, cache, f"compiling {unit.name}")
-    partial.replace(target)
+    try:
+        zig([driver, *unit.flags, "-c", source, "-o", str(partial)], work, cache, f"compiling {unit.name}")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def warm_libraries(work: Path, cache: Path) -> None:
@@ -443,9 +444,7 @@ def zig(arguments: list[str], work: Path, cache: Path, doing: str) -> None:
         "SOURCE_DATE_EPOCH": "0",
     }
     command = [sys.executable, "-m", "ziglang", *arguments]
-    done = subprocess.run(
-        command, cwd=work, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+    done = stopping.run(command, work, environment)
     if done.returncode != 0:
         raise BuildError(f"{doing} failed:\n{done.stderr.strip()[-4000:]}")
 
@@ -527,8 +526,11 @@ def file_sha256(path: Path) -> str:
 
 def copy_atomically(source: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
+    try:
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def print_progress(done: int, total: int, text: str) -> None:
@@ -553,6 +555,9 @@ def main() -> int:
     except BuildError as error:
         print(f"build of llama_cpp.wasm: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("build of llama_cpp.wasm: stopped. Run it again: what is compiled is kept.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from . import stopping
 from .agent import Agent, PrincipalLike, to_principal
 from .canister import Canister, case
 from .errors import RejectError
@@ -147,8 +147,7 @@ def install_code(
         return
     chunks = [wasm[at : at + CHUNK] for at in range(0, len(wasm), CHUNK)]
     _call(agent, "clear_chunk_store", canister_id)
-    with ThreadPoolExecutor(4) as pool:
-        hashes = list(pool.map(lambda chunk: _call(agent, "upload_chunk", canister_id, chunk=chunk), chunks))
+    hashes = stopping.every(lambda chunk: _call(agent, "upload_chunk", canister_id, chunk=chunk), chunks, 4)
     install = {
         "mode": settings,
         "target_canister": to_principal(canister_id),

@@ -16,7 +16,6 @@ import fcntl
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ import yaml
 from ic.constants import IC_ROOT_KEY
 
 from . import identity as identities
-from . import management, places
+from . import management, places, stopping
 from .agent import Agent, Client
 from .canister import Canister
 from .errors import IdentityError, NetworkError, NetworkNotRunning, NetworkReset, PreconditionError, UnknownNetwork
@@ -194,7 +193,7 @@ def alone(network: str, what: str, waiting: Callable[[], None] = lambda: None) -
                 break
             except OSError:
                 waiting()
-                time.sleep(LOCK_PAUSE)
+                stopping.pause(LOCK_PAUSE)
         yield
 
 

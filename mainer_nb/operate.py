@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from . import answerable, management, population
+from . import answerable, management, population, stopping
 from .agent import to_principal
 from .canister import Canister, case
 from .create import Mainer, name
@@ -301,7 +301,8 @@ def trigger(net: Network, controller_id: str, progress: Progress | None = None) 
 
     An Own mAIner answers and submits, a ShareAgent hands over to its ShareService, a ShareService answers.
     """
-    with (progress or Silent()).task(f"trigger {name(net, controller_id)}"):
+    again = "It finishes what it has begun; run it again when that is done, for the next challenge."
+    with (progress or Silent()).task(f"trigger {name(net, controller_id)}", again=again):
         answer = mainer_canister(net, controller_id).triggerChallengeResponseAdmin(timeout=TRIGGER_TIMEOUT)
     return str(answer["auth"])
 
@@ -380,7 +381,7 @@ def ask(
             if refusal and fruitless >= ATTEMPTS:
                 raise refusal
             if refusal:
-                time.sleep(LONGEST_WAIT)
+                stopping.pause(LONGEST_WAIT)
             make_room(net, challenges=0, submissions=1)
     raise WaitTimeout(
         f"{mainer.name} has not answered {question!r} within {timeout:.0f} s; challenge {challenge.challenge_id} stays "
@@ -536,7 +537,7 @@ def wait_for_submission(
             if time.monotonic() >= deadline:
                 raise WaitTimeout(_nothing_came(net, controller_id, found, timeout))
             task.advance(0)
-            time.sleep(pause)
+            stopping.pause(pause)
             pause = min(pause * WAIT_GROWTH, LONGEST_WAIT)
 
 

@@ -19,11 +19,14 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
+from .errors import Interrupted
+
 QUIET_SECONDS = 5.0  # in a log; then it is said how far the work is
 SHOWN_AFTER = 0.3  # seconds: what takes less is not shown
 SURE_AFTER = 2.0  # seconds of steady work, after which it is said how long is left
 TICK = 0.2  # seconds between two looks of a bar
 SPINNER = "|/-\\"
+GOES_ON = "Run it again: what is done is kept, and it goes on from there."
 
 
 class ProgressTask(Protocol):
@@ -57,11 +60,13 @@ class Progress(Protocol):
         done: float = 0.0,
         steady: bool = False,
         at_once: bool = False,
+        again: str = GOES_ON,
     ) -> ProgressTask:
         """Begin a task; `total` in `unit` ("B" is shown in kB, MB), None if it cannot be known.
 
         `done`: what was done of it before; `steady`: each part takes as long as any other, so that it can be said how
-        long is left; `at_once`: shown from the beginning, since it is known to take a while.
+        long is left; `at_once`: shown from the beginning, since it is known to take a while; `again`: what running it
+        again does after it was interrupted, which the `with` block then raises as `errors.Interrupted`.
         """
 
 
@@ -123,8 +128,8 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.0f} B"
 
 
-class _Shown:
-    """What every face needs to know of a task, and when it shows it."""
+class _Counted:
+    """How far a task is, and what is said when it is interrupted."""
 
     def __init__(
         self,
@@ -135,18 +140,45 @@ class _Shown:
         done: float = 0.0,
         steady: bool = False,
         at_once: bool = False,
+        again: str = GOES_ON,
     ) -> None:
         self.name, self.total, self.unit, self.steady, self.at_once = name, total, unit, steady, at_once
         self.done = self.before = done
-        self.text = ""
+        self.again = again
         self.begun = self.advanced = time.monotonic()
-        self.shown, self.outcome = False, "done"
-        self.over = threading.Event()
         self.lock = threading.Lock()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.begun
+
+    def advance(self, amount: float) -> None:
+        with self.lock:
+            self.done += amount
+            self.advanced = time.monotonic()
+
+    def reach(self, done: float, total: float) -> None:
+        with self.lock:
+            self.done, self.total, self.advanced = done, total, time.monotonic()
+
+    def say_if_interrupted(self, error: BaseException | None) -> None:
+        """Raise an interrupt again, with what is done; one that says so already is the one of a part of this task."""
+        if isinstance(error, KeyboardInterrupt) and not (isinstance(error, Interrupted) and str(error)):
+            far = ""
+            if self.total is not None:
+                done = amount(self.done, "B") if self.unit == "B" else f"{self.done:.0f}"
+                far = f", {done} of {amount(self.total, self.unit)} done"
+            raise Interrupted(f"{self.name}: stopped after {self.seconds:.1f} s{far}. {self.again}") from None
+
+
+class _Shown(_Counted):
+    """What every face needs to know of a task, and when it shows it."""
+
+    def __init__(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> None:
+        super().__init__(name, total, unit, **how)
+        self.text = ""
+        self.shown, self.outcome = False, "done"
+        self.over = threading.Event()
 
     @property
     def left(self) -> float | None:
@@ -180,15 +212,6 @@ class _Shown:
         what = f", {amount(self.total, 'B')}" if self.total is not None and self.unit == "B" else ""
         return f"done{what} in {self.seconds:.1f} s"
 
-    def advance(self, amount: float) -> None:
-        with self.lock:
-            self.done += amount
-            self.advanced = time.monotonic()
-
-    def reach(self, done: float, total: float) -> None:
-        with self.lock:
-            self.done, self.total, self.advanced = done, total, time.monotonic()
-
     def note(self, text: str) -> None:
         with self.lock:
             self.text = text
@@ -203,13 +226,14 @@ class _Shown:
         self.ticker.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self.over.set()
         self.ticker.join()
         if kind is not None:
             self.outcome = "stopped" if issubclass(kind, KeyboardInterrupt) else "failed"
         if self.shown:
             self.finish()
+        self.say_if_interrupted(error)
 
     def tick(self) -> None:
         if not self.shown and not self.over.wait(SHOWN_AFTER):
@@ -242,24 +266,18 @@ class Silent:
     """Shows nothing."""
 
     def task(self, name: str, total: float | None = None, unit: str = "", **how: Any) -> ProgressTask:
-        return _Unseen()
+        return _Unseen(name, total, unit, **how)
 
 
-class _Unseen:
-    def advance(self, amount: float) -> None:
-        pass
-
-    def reach(self, done: float, total: float) -> None:
-        pass
-
+class _Unseen(_Counted):
     def note(self, text: str) -> None:
         pass
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self.say_if_interrupted(error)
 
 
 class Lines:

@@ -11,13 +11,11 @@ again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from . import artifacts, models
+from . import artifacts, models, stopping
 from .artifacts import Artifact
 from .canister import Canister, case
 from .errors import ArtifactCorrupt, CanisterError, TransportError
@@ -25,9 +23,6 @@ from .network import CREATOR, Network, alone
 from .progress import Progress, ProgressTask, Silent
 
 IN_FLIGHT = 4  # chunks under way at once
-
-_Item = TypeVar("_Item")
-_Done = TypeVar("_Done")
 
 CONTROLLER = "mainer_ctrlb_canister"
 
@@ -187,22 +182,11 @@ def _send(
 
     sent = 0
     while status["missing"]:
-        for length in parallel(send, status["missing"], IN_FLIGHT):
+        for _, length in stopping.parallel(send, status["missing"], IN_FLIGHT):
             task.advance(length)
             sent += length
         status = creator.uploadStatus(announced["target"])
     return sent
-
-
-def parallel(work: Callable[[_Item], _Done], items: Sequence[_Item], at_once: int) -> Iterator[_Done]:
-    """`work` on every item, several at once; after the first error no further item is begun."""
-    with ThreadPoolExecutor(at_once) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _finish(creator: Canister, announced: dict[str, Any]) -> dict[str, Any]:

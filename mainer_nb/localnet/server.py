@@ -115,8 +115,12 @@ def start(folder: Path, port: int = 0, outcalls: bool | None = None) -> Info:
             start_new_session=True,
         )
     os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        answer = _read(pipe.fileno(), _START_SECONDS)
+    try:
+        with os.fdopen(reader, "rb") as pipe:
+            answer = _read(pipe.fileno(), _START_SECONDS)
+    except KeyboardInterrupt:
+        process.kill()  # nobody uses it yet; what it has written is whole
+        raise
     if answer.startswith(b"{"):
         return Info(**json.loads(answer))
     if answer:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import wasmtime
 
@@ -65,3 +71,47 @@ def test_a_wasm_that_imports_anything_else_is_refused(tmp_path: Path) -> None:
     path.write_bytes(wasmtime.wat2wasm('(module (import "wasi_snapshot_preview1" "fd_write" (func)))'))
     with pytest.raises(llm_build.BuildError, match=r"wasi_snapshot_preview1\.fd_write"):
         llm_build.check_imports(path)
+
+
+def begun_build(cache: Path) -> tuple[subprocess.Popen[str], str]:
+    """A build that has begun to compile, and its line that says so."""
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "mainer_nb.llm_build",
+        "--out",
+        str(cache / "out.wasm"),
+        "--cache",
+        str(cache),
+    ]
+    build = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
+    assert build.stdout is not None
+    return build, next(line for line in build.stdout if "compiling" in line)
+
+
+@pytest.mark.parametrize("who", ["the process", "its group"])
+def test_an_interrupted_build_ends_with_its_compilers_and_goes_on_from_there(who: str, tmp_path: Path) -> None:
+    llm_build.fetch(places.cache() / "llama_cpp")
+    shutil.copy(llm_build.sdist_path(places.cache() / "llama_cpp"), tmp_path)
+    build, first = begun_build(tmp_path)
+    assert "[0/" in first
+    assert build.stdout is not None
+    assert "compiled" in build.stdout.readline()
+    compilers = psutil.Process(build.pid).children(recursive=True)
+    assert compilers
+    (os.killpg if who == "its group" else os.kill)(build.pid, signal.SIGINT)
+    output, errors = build.communicate(timeout=60)
+    assert build.returncode == 130
+    assert errors == "build of llama_cpp.wasm: stopped. Run it again: what is compiled is kept.\n"
+    assert len(output.splitlines()) <= 2  # what was being compiled just then; no further unit was begun
+    assert psutil.wait_procs(compilers, timeout=60)[1] == []
+    assert [path.name for path in tmp_path.rglob("*.part")] == []
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("tmp")) == []
+
+    kept = len(list((tmp_path / "obj").iterdir()))
+    assert kept >= 1
+    build, first = begun_build(tmp_path)
+    build.send_signal(signal.SIGINT)
+    build.communicate(timeout=60)
+    assert f"[{kept}/" in first

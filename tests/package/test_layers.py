@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mainer_nb"
 LAYERS = (
     {"protocol"},  # what client and network share
     {"localnet"},  # the embedded network
-    {"errors", "gguf_header", "ic_py", "kernels", "places", "progress"},  # what all of the following use
+    {"errors", "gguf_header", "ic_py", "kernels", "places", "progress", "stopping"},  # what all of the following use
     {"artifacts", "chat_templates", "llm_build", "loadable", "models"},  # files
     {"agent", "canister", "identity", "management", "network"},  # a client of the Internet Computer
     {"deploy", "upload", "population", "conditions", "differences", "create"}  # verbs that make
