@@ -1,7 +1,7 @@
 # The workbench's commands. They need Python 3.11 or newer and make; everything else is installed into .venv.
 #
 #   make run            set up, start the embedded network, run all notebooks, leave a report in runs/latest
-#   make lab            set up, open JupyterLab on the notebooks
+#   make lab            set up, open JupyterLab, in which notebooks/ and files/ are seen
 #   make test           set up, run the whole test suite
 #   make check          style and types
 #   make rebuild-check  rebuild the Motoko canisters and compare them with files/ (needs Node)
@@ -25,7 +25,7 @@ run: $(VENV)/installed
 	@$(BIN)/mainer-nb run $(RUN)
 
 lab: $(VENV)/installed
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	@$(BIN)/mainer-nb lab
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(TEST)

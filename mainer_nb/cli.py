@@ -1,6 +1,7 @@
 """The command `mainer-nb`: the embedded network and the notebooks from a shell.
 
     mainer-nb init FOLDER
+    mainer-nb lab
     mainer-nb net start | status | stop | reset
     mainer-nb run [NOTEBOOK ...] [--network NAME] [--model NAME] [-p NAME VALUE] …
 
@@ -24,6 +25,8 @@ import yaml
 from . import init, network, places, progress
 from .errors import ArgumentError, MainerError
 from .localnet import server
+
+FIRST = Path("notebooks", "00_start.ipynb")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     new = commands.add_parser("init", help="make a folder to work in, with the notebooks and the canisters")
     new.add_argument("folder", type=Path, metavar="FOLDER", help="a new or an empty folder")
     new.set_defaults(do=_init)
+    lab = commands.add_parser("lab", help="open JupyterLab, in which notebooks/ and files/ are seen")
+    lab.add_argument("options", nargs="*", metavar="-- OPTION", help="of JupyterLab, such as -- --no-browser")
+    lab.set_defaults(do=_lab)
     net = commands.add_parser("net", help="the embedded network")
     actions = net.add_subparsers(required=True, metavar="ACTION")
     start = actions.add_parser("start", help="start it in the background, if it is not running")
@@ -101,8 +107,15 @@ def _init(arguments: argparse.Namespace) -> int:
     if arguments.folder.resolve() != Path.cwd():
         progress.say(f"  cd {shlex.quote(str(arguments.folder))}", sys.stdout)
     progress.say(f"  {_command('mainer-nb') + ' run':<26}  # all notebooks, in order, into one report", sys.stdout)
-    progress.say(f"  {_command('jupyter') + ' lab notebooks':<26}  # or open them, to click and change", sys.stdout)
+    progress.say(f"  {_command('mainer-nb') + ' lab':<26}  # or open them, to click and change", sys.stdout)
+    progress.say(f"\nNew to the Internet Computer? Begin with {FIRST}.", sys.stdout)
     return 0
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    """Become JupyterLab, on the project's folder. Its kernels work in notebooks/, so variables name absolute paths."""
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={places.project()}", *arguments.options]
+    os.execve(sys.executable, command, places.environment())
 
 
 def _command(name: str) -> str:

@@ -87,7 +87,7 @@ class Budget:
 
 def budget(costs: Costs, prompt_tokens: int, answer_tokens: int) -> list[Budget]:
     """The upload of the model, a mAIner with one LLM of it, and a challenge of so many tokens answered."""
-    upload_, mainer, llm = costs.of("MB uploaded"), costs.of("mAIner controller"), costs.of("LLM canister")
+    upload_, mainer, llm = costs.of("MB uploaded"), costs.of("mAIner canister"), costs.of("LLM canister")
     tokens = prompt_tokens * costs.of("prompt token").cycles + answer_tokens * costs.of("generated token").cycles
     return [
         Budget(f"upload of {costs.model} ({amount(costs.size, 'B')})", upload_.cycles * costs.size / MB),
@@ -113,7 +113,7 @@ def measure(model: str | Path | None = None, progress: Progress | None = None) -
         upload.upload_llm_wasm(net, artifacts.llm_wasm(progress), artifacts.describe(gguf).variant, progress)
         uploaded = _uploading(net, gguf, progress)
         mainer, controller_id = _making(
-            net, "mAIner controller", lambda: create.create_mainer(net, "Own", progress=progress).controller_id
+            net, "mAIner canister", lambda: create.create_mainer(net, "Own", progress=progress).controller_id
         )
         llm, llm_id = _making(
             net, "LLM canister", lambda: create.add_llm(net, controller_id, progress=progress), "with the model loaded"

@@ -1,4 +1,4 @@
-"""Create mAIners: a controller of one of three types, and LLMs for it.
+"""Create mAIners: a mAIner canister of one of three types, and LLMs for it.
 
     own = create.create_mainer(net, "Own")
     create.add_llm(net, own.controller_id)
@@ -68,16 +68,16 @@ def create_mainer(
     progress: Progress | None = None,
     key: str | None = None,
 ) -> Mainer:
-    """Create a mAIner controller, owned by the caller.
+    """Create a mAIner canister, owned by the caller.
 
     Args:
         kind: its type.
-        share_service: of a ShareAgent, the controller id of the ShareService that it uses.
+        share_service: of a ShareAgent, the id of the ShareService that it uses.
         key: the same key gives the same mAIner, also to another process and while it is being made; None: another one.
 
     Raises:
         ArgumentError: an unknown type or a malformed id.
-        PreconditionError: the creator is not deployed, or has no controller wasm.
+        PreconditionError: the creator is not deployed, or has no wasm for it.
         CanisterError: Other "step <name>: <reason>", if a step failed; nothing of it is left.
     """
     if kind not in KINDS:
@@ -104,7 +104,7 @@ def add_llm(
     progress: Progress | None = None,
     key: str | None = None,
 ) -> str:
-    """Create an LLM for a mAIner controller (Own or ShareService), which takes as long as loading the model.
+    """Create an LLM for a mAIner (Own or ShareService), which takes as long as loading the model.
 
     Args:
         model: an AvailableModels value; None: the model uploaded last.
@@ -114,9 +114,9 @@ def add_llm(
         Its canister id.
 
     Raises:
-        CanisterError: the controller is a ShareAgent or unknown; further errors as of `create_mainer`.
+        CanisterError: the mAIner is a ShareAgent or unknown; further errors as of `create_mainer`.
     """
-    to_principal(controller_id, "id of the mAIner controller")
+    to_principal(controller_id, "id of the mAIner canister")
     creator = _creator(net, "LlmModel")
     with (progress or Silent()).task(f"create LLM for {name(net, controller_id)}", again=_again(key)):
         return _order(
@@ -161,9 +161,9 @@ def ensure(
     was killed. Agents are spread over the services in turn; one that exists comes with the ShareService it uses.
 
     Args:
-        differing: what to do with what is not what the creator would make now: "replace": upgrade controllers, which
-            keep their state, and give LLMs code and model anew, in the canisters that are there; "use" it as it is, as
-            long as it works; "refuse" and change nothing.
+        differing: what to do with what is not what the creator would make now: "replace": upgrade mAIner canisters,
+            which keep their state, and give LLMs code and model anew, in the canisters that are there; "use" it as it
+            is, as long as it works; "refuse" and change nothing.
         gone: what to do if a mAIner or an LLM was deleted: "refuse", or "forget" it and make another.
 
     Returns:
@@ -369,7 +369,7 @@ def _renew(
     differing: Differing,
     progress: Progress | None,
 ) -> None:
-    """Renew the controllers and the LLMs that differ; ShareAgents whose tie changed are among them."""
+    """Renew the mAIner canisters and the LLMs that differ; ShareAgents whose tie changed are among them."""
     tied = {mainer.controller_id: mainer for mainer in whole}
     before = {mainer.controller_id: mainer.share_service_id for mainer in mainers(net)}
     differ = {difference.mainer.controller_id for difference in found if not difference.of_llm}

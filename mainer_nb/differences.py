@@ -4,7 +4,7 @@
         print(difference)     # Own 1, LLM rrkah-fqaaa-aaaaa-aaaaq-cai: model tiny (7f…) instead of second (a0…)
 
 Code is compared with the hash that the network certifies, the form in which a model is asked and the ties with what the
-controller says, the model with what the creator gave the LLM.
+mAIner says, the model with what the creator gave the LLM.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ UPLOAD_STEP = "notebooks/02_upload.ipynb (in Python: mainer_nb.upload.upload_all
 
 @dataclass(frozen=True)
 class Difference:
-    """What is not as it would be made now. `canister_id`: the controller or LLM that differs; `what`: in which respect;
-    `works`: whether the canister can do its work all the same.
+    """What is not as it would be made now. `canister_id`: the mAIner canister or LLM that differs; `what`: in
+    which respect; `works`: whether the canister can do its work all the same.
     """
 
     mainer: Mainer

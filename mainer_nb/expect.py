@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .artifacts import InventoryItem
+from .artifacts import Artifact, InventoryItem
 from .check import Check
 from .costs import Costs
 from .create import Mainer, Plan
@@ -61,6 +61,15 @@ def deployed(canisters: Sequence[Deployed]) -> str:
             "Both canisters are installed and healthy."
         )
     return "Both canisters are installed and healthy."
+
+
+def installed(module_hash: str | None, wasm: Artifact) -> str:
+    """The sha256 that the network gives of an installed program is that of the file."""
+    that(
+        module_hash == wasm.sha256,
+        f"the network says that {module_hash or 'nothing'} is installed, but {wasm.name} has the sha256 {wasm.sha256}",
+    )
+    return f"What is installed is {wasm.name}, byte for byte: both have the sha256 {wasm.sha256[:12]}…"
 
 
 def registered(net: Network) -> str:
@@ -182,12 +191,14 @@ def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[
 
 
 def counted(costs: Costs) -> str:
-    """Everything that was done took something, and an LLM canister takes more than a controller."""
+    """Everything that was done took something, and an LLM canister takes more than a mAIner canister."""
     for entry in costs.entries:
         that(entry.cycles > 0, f"{entry.unit} took {entry.cycles} cycles, which cannot be")
         that(
             entry.instructions is None or entry.instructions > 0, f"{entry.unit} took {entry.instructions} instructions"
         )
-    controller, llm = costs.of("mAIner controller").cycles, costs.of("LLM canister").cycles
-    that(llm > controller, f"an LLM canister took {llm:,.0f} cycles, no more than a controller ({controller:,.0f})")
+    controller, llm = costs.of("mAIner canister").cycles, costs.of("LLM canister").cycles
+    that(
+        llm > controller, f"an LLM canister took {llm:,.0f} cycles, no more than a mAIner canister ({controller:,.0f})"
+    )
     return f"{how_many(len(costs.entries), 'cost')} counted with {costs.model}."

@@ -284,7 +284,7 @@ def team(net: Network, mainers: Sequence[Mainer]) -> Team:
 
 
 def fund(net: Network, mainers: Iterable[Mainer], minimum: int = TRILLION) -> dict[str, int]:
-    """Top up the controllers and LLMs of these mAIners that have less than `minimum` cycles to twice as much; the
+    """Top up the canisters and LLMs of these mAIners that have less than `minimum` cycles to twice as much; the
     cycles given, by canister id. On mainnet, where cycles cost money, nothing is done.
     """
     given = {}
@@ -483,7 +483,7 @@ def stop_timers(net: Network, controller_id: str) -> str:
 
 
 def queues(net: Network, controller_ids: Iterable[str]) -> dict[str, list[Queued]]:
-    """The challenges waiting in several mAIners, by controller id."""
+    """The challenges waiting in several mAIners, by id."""
     return {controller_id: queue(net, controller_id) for controller_id in controller_ids}
 
 
@@ -557,12 +557,12 @@ def top_up(net: Network, canister_id: str, cycles: int) -> int:
 
 
 def mainer_canister(net: Network, controller_id: str) -> Canister:
-    """The mAIner controller with this id, to call any of its methods.
+    """The mAIner canister with this id, to call any of its methods.
 
     Raises:
         ArgumentError: the id is malformed.
     """
-    to_principal(controller_id, "id of the mAIner controller")
+    to_principal(controller_id, "id of the mAIner canister")
     return net.canister_at(controller_id, CONTROLLER)
 
 

@@ -19,8 +19,11 @@ from typing import Any
 from .create import DIFFERING, GONE
 from .deploy import MODES
 from .errors import ArgumentError
+from .network import CREATOR, GAME_STATE
+from .upload import CONTROLLER
 
 MOST_MAINERS = 100  # of each type, and LLMs of each: more than any one machine has room for
+EXAMPLES = (GAME_STATE, CREATOR, CONTROLLER)  # programs that need nothing else
 A_DAY = 86_400  # seconds
 LONGEST_SHOWN = 60  # characters of a wrong value
 
@@ -87,6 +90,8 @@ def _count(sentence: str) -> Parameter:
 
 
 DECLARED = {
+    "canister": Parameter(str, "the program for the examples: its name in files/, without .wasm", choices=EXAMPLES),
+    "cycles": Parameter(float, "T of cycles that the example canister gets; 1 T is 10^12", least=1, most=1000),
     "network": Parameter(
         str, 'Internet Computer: "local" (embedded), "ic" (mainnet), one of icp-cli or dfx, or an address'
     ),

@@ -170,7 +170,7 @@ def cycles(
 
 
 def mainer_cycles(balances: Mapping[str, int], mainers: Sequence[Mainer]) -> Picture:
-    """Cycle balances of mAIners, given by controller id, and the minimum at which a mAIner pauses."""
+    """Cycle balances of mAIners, given by id, and the minimum at which a mAIner pauses."""
     called, kinds = names(mainers), {mainer.controller_id: mainer.kind for mainer in mainers}
     return cycles(
         {called[address]: balance for address, balance in balances.items()},
@@ -236,7 +236,7 @@ def relations(mainers: Sequence[Mainer]) -> Picture:
 
 @mpl.rc_context(STYLE)
 def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequence[Mainer]) -> Picture:
-    """How many challenges wait in each mAIner, a step for each stage: `{stage: {controller id: queue}}`."""
+    """How many challenges wait in each mAIner, a step for each stage: `{stage: {id: queue}}`."""
     shown = [mainer for mainer in mainers if any(mainer.controller_id in found for found in stages.values())]
     lengths = {mainer.name: [len(found.get(mainer.controller_id, ())) for found in stages.values()] for mainer in shown}
     most = max((max(counts) for counts in lengths.values() if counts), default=0)

@@ -51,12 +51,12 @@ class Llm:
 
 @dataclass(frozen=True)
 class Mainer:
-    """A mAIner: its controller and what belongs to it, ids and principals as text.
+    """A mAIner: its canister and what belongs to it, ids and principals as text.
 
     Attributes:
         name: what people call it: its type and a number in the order of creation, such as "ShareAgent 2".
-        share_service_id: of a ShareAgent, the controller id of the ShareService that it uses.
-        skipped: steps of the controller's creation that the other side does not offer.
+        share_service_id: of a ShareAgent, the id of the ShareService that it uses.
+        skipped: steps of its creation that the other side does not offer.
         key: of the order.
     """
 
@@ -72,12 +72,12 @@ class Mainer:
 
     @property
     def canister_ids(self) -> tuple[str, ...]:
-        """The controller and its LLMs."""
+        """The mAIner canister and its LLMs."""
         return (self.controller_id, *self.llm_ids)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The steps left out at the creation of the controller and of its LLMs."""
+        """The steps left out at its creation and at that of its LLMs."""
         return tuple(dict.fromkeys([*self.skipped, *(step for llm in self.llms for step in llm.skipped)]))
 
 
@@ -133,7 +133,7 @@ def _llm(record: dict[str, Any]) -> Llm:
 
 
 def name(net: Network, controller_id: str) -> str:
-    """What to call the mAIner with this controller; the id itself, if the creator did not make it."""
+    """What to call the mAIner with this id; the id itself, if the creator did not make it."""
     return next((mainer.name for mainer in mainers(net) if mainer.controller_id == controller_id), controller_id)
 
 
@@ -155,7 +155,7 @@ def required(net: Network, *kinds: Kind) -> list[Mainer]:
 
 
 def mainer(net: Network, controller_id: str) -> Mainer:
-    """The mAIner with this controller.
+    """The mAIner with this id.
 
     Raises:
         ArgumentError: the creator did not make it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ def page(executed: Sequence[Path], summary: Mapping[str, Any]) -> str:
 
     whole = nbformat.v4.new_notebook()
     whole.cells.append(nbformat.v4.new_markdown_cell(_head(summary)))
-    for path in executed:
-        if path.exists():
-            whole.cells.append(nbformat.v4.new_markdown_cell(f'<a id="{path.stem}"></a>\n\n---'))
-            whole.cells += [_printed(cell) for cell in nbformat.read(path, as_version=4).cells if _is_printed(cell)]
+    there = [path for path in executed if path.exists()]
+    names = {path.stem for path in there}
+    for path in there:
+        whole.cells.append(nbformat.v4.new_markdown_cell(f'<a id="{path.stem}"></a>\n\n---'))
+        whole.cells += [_printed(cell, names) for cell in nbformat.read(path, as_version=4).cells if _is_printed(cell)]
     exporter = HTMLExporter(
         template_name="lab",
         exclude_input_prompt=True,
@@ -112,10 +113,14 @@ def _is_printed(cell: Any) -> bool:
     return "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
 
 
-def _printed(cell: Any) -> Any:
-    """A cell as it is printed: links lead to places in the page; what a page cannot have is replaced."""
+def _printed(cell: Any, notebooks: Collection[str]) -> Any:
+    """A cell as it is printed: links lead to the notebooks in the page; what a page cannot have is replaced."""
     if cell.cell_type != "code":
-        return nbformat.v4.new_markdown_cell(re.sub(r"\]\((\w+)\.ipynb\)", r"](#\1)", cell.source))
+
+        def to_the_place(link: re.Match[str]) -> str:
+            return f"[{link[1]}](#{link[2]})" if link[2] in notebooks else link[1]
+
+        return nbformat.v4.new_markdown_cell(re.sub(r"\[([^\]]*)\]\((\w+)\.ipynb\)", to_the_place, cell.source))
     return nbformat.v4.new_code_cell(cell.source, outputs=[_output(output) for output in cell.outputs])
 
 

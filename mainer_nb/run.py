@@ -42,7 +42,7 @@ from .parameters import DECLARED, check
 from .progress import Bars, Progress, Silent, say
 
 NOTEBOOKS = "notebooks"
-ON_REQUEST = {"05_costs"}  # needs no other notebook and none needs it
+ON_REQUEST = {"00_start", "05_costs"}  # need no other notebook and none needs them
 RUNS = "runs"
 LATEST = "latest"
 REPORT = "report.html"
@@ -125,7 +125,7 @@ def run(
     work = _Work(paths, known, given, folder, progress or Silent())
     with _Signals(work) as signals:
         done = work.finish()
-    return _leave(folder, begun, done, given, signals.number)
+    return _leave(folder, begun, done, given, signals.number, work.uses_network)
 
 
 class _Stopped(Exception):
@@ -147,6 +147,7 @@ class _Work:
         self.done: list[NotebookRun] = []
         self.kernels: PrestartedKernels | None = None
         self.stopped = threading.Event()
+        self.uses_network = any("network" in known[path] for path in paths)  # that of the parameter
         self.why = ""
         self.waited = False
 
@@ -166,7 +167,7 @@ class _Work:
 
     def _run(self) -> None:
         try:
-            if any("network" in self.known[path] for path in self.paths):
+            if self.uses_network:
                 with network.alone(_network_name(self.given), "run", self._wait):
                     self._run_all()
             else:
@@ -188,7 +189,7 @@ class _Work:
 
     def _run_all(self) -> None:
         with PrestartedKernels(self.paths) as self.kernels:
-            if any("network" in self.known[path] for path in self.paths):
+            if self.uses_network:
                 _start_network(self.given)
             for path in self.paths:
                 if self.stopped.is_set():
@@ -391,9 +392,16 @@ def _cell_name(executed: Any) -> str:
 # --- what is left of a run ---
 
 
-def _leave(folder: Path, begun: datetime, done: Sequence[NotebookRun], given: Mapping[str, Any], number: int) -> Result:
+def _leave(
+    folder: Path,
+    begun: datetime,
+    done: Sequence[NotebookRun],
+    given: Mapping[str, Any],
+    number: int,
+    uses_network: bool,
+) -> Result:
     """Write summary and report; what cannot be asked or written is said in the summary's problems."""
-    summary = _summary(begun, done, given)
+    summary = _summary(begun, done, given, uses_network)
     if number:
         summary["status"] = "stopped"
     executed = [folder / f"{notebook.name}.ipynb" for notebook in done]
@@ -486,8 +494,12 @@ def _point_to(folder: Path) -> None:
 # --- the summary ---
 
 
-def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What ran, and what is on the network now. What cannot be asked is null, with the reason in "problems"."""
+def _summary(
+    begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[str, Any], uses_network: bool
+) -> dict[str, Any]:
+    """What ran, and what is on the network now. What cannot be asked is null, with the reason in "problems"; all of it
+    is null if no notebook was to use the network.
+    """
     problems: list[str] = []
 
     def ask(question: Callable[[], Any]) -> Any:
@@ -501,7 +513,7 @@ def _summary(begun: datetime, done: Sequence[NotebookRun], parameters: Mapping[s
         return {role: ask(partial(net.canister_id, role)) for role in (GAME_STATE, CREATOR)}
 
     name, caller = _network_name(parameters), parameters.get("identity")
-    net = ask(lambda: network.connect(name, caller, start=False))
+    net = ask(lambda: network.connect(name, caller, start=False) if uses_network else None)
     mainers = net and ask(lambda: create.mainers(net))
     return {
         "status": "ok" if all(notebook.status == "ok" for notebook in done) else "failed",

@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 from html import escape, unescape
 from typing import TYPE_CHECKING
 
-from . import identity, network
+from . import artifacts, identity, network
 from .artifacts import InventoryItem
+from .canister import Canister
 from .check import ENDPOINTS, Check
 from .costs import Budget, Costs, usd
 from .create import Mainer
 from .deploy import Deployed
+from .management import CanisterStatusResult
 from .models import Model, variant_text
 from .network import Network
 from .operate import Challenge, Queued, Statistics, Submission
@@ -89,7 +91,7 @@ class Table:
 
 
 def names(mainers: Iterable[Mainer]) -> dict[str, str]:
-    """What to call each mAIner, by controller id."""
+    """What to call each mAIner, by id."""
     return {mainer.controller_id: mainer.name for mainer in mainers}
 
 
@@ -140,6 +142,34 @@ def files(items: Iterable[InventoryItem]) -> Table:
     )
 
 
+def canister_status(status: CanisterStatusResult) -> Table:
+    """A canister as its controllers see it."""
+    left = f"{status.cycles / status.cycles_per_day:,.0f} days" if status.cycles_per_day else "for ever"
+    return facts(
+        {
+            "canister": _id(status.canister_id),
+            "status": status.status,
+            "program": _hash(status.module_hash or "") or "none yet",
+            "memory": amount(status.memory, "B"),
+            "balance": trillions(status.cycles),
+            "would last, if nobody called it": left,
+            "controllers": _lines(map(_id, status.controllers)) or "none",
+        }
+    )
+
+
+def methods(canister: Canister) -> Table:
+    """What a canister can be asked for, as its .did says."""
+    return Table(
+        {
+            "method": method.name,
+            "kind": "update" if method.mode == "update" else method.mode.replace("_", " "),
+            "takes": how_many(len(method.args), "argument") if method.args else "nothing",
+        }
+        for method in canister.methods.values()
+    )
+
+
 def canisters(deployed: Iterable[Deployed]) -> Table:
     """The protocol's canisters as they are."""
     return Table(
@@ -153,6 +183,19 @@ def canisters(deployed: Iterable[Deployed]) -> Table:
             "module": _hash(canister.module_hash),
         }
         for canister in deployed
+    )
+
+
+def models() -> Table:
+    """The models that can be chosen."""
+    own, unusable = "files/", artifacts.unusable_models()
+    return Table(
+        {
+            "model": name,
+            "where": "a Python package; it becomes a file on first use" if name == artifacts.DEFAULT_MODEL else own,
+            "problem": unusable.get(name, "none"),
+        }
+        for name in artifacts.model_names()
     )
 
 
@@ -208,7 +251,7 @@ def mainers(found: Sequence[Mainer]) -> Table:
     return Table(
         {
             "mAIner": mainer.name,
-            "controller": _id(mainer.controller_id),
+            "mAIner canister": _id(mainer.controller_id),
             "LLMs": _lines(_id(llm) for llm in mainer.llm_ids) or "none",
             "model": _lines(dict.fromkeys(llm.model or "unknown" for llm in mainer.llms)),
             "uses": called.get(mainer.share_service_id or "", mainer.share_service_id or ""),
@@ -223,7 +266,7 @@ def checks(checked: Sequence[Check]) -> Table:
     return Table(
         {
             "mAIner": check.mainer.name,
-            "controller": _id(check.mainer.controller_id),
+            "mAIner canister": _id(check.mainer.controller_id),
             **{name: _mark(check.answers[name].ok, check.answers[name].text) for name in ENDPOINTS},
         }
         for check in checked
@@ -246,7 +289,7 @@ def challenges(found: Iterable[Challenge]) -> Table:
 
 
 def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> Table:
-    """The queues of mAIners, given by controller id."""
+    """The queues of mAIners, given by id."""
     called = names(mainers)
     return Table(
         {
@@ -277,7 +320,7 @@ def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table
 
 
 def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> Table:
-    """What mAIners have spent and have left, given by controller id."""
+    """What mAIners have spent and have left, given by id."""
     called = names(mainers)
     return Table(
         {

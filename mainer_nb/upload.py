@@ -1,4 +1,4 @@
-"""Give the creator what mAIners are made of: the controller's wasm, the LLM's wasm, a model.
+"""Give the creator what mAIners are made of: the wasm of mAIner canisters, that of LLMs, a model.
 
     upload.upload_all(net)                               # all three, with the default model
     upload.upload_model(net, artifacts.model("qwen2.5-0.5b-instruct-q8_0"))
@@ -33,7 +33,7 @@ class Uploaded:
 
     Attributes:
         target: MainerControllerWasm, LlmWasm or LlmModel.
-        model: the model that it is for; "" for the controller.
+        model: the model that it is for; "" for the mAIner canister.
         size: bytes.
         sha256: hex, as the creator computed it.
         sent: bytes sent now; 0 if it was there already.
@@ -76,7 +76,7 @@ class StoredFile:
 
 
 def upload_all(net: Network, model: str | Path | None = None, progress: Progress | None = None) -> list[Uploaded]:
-    """Upload the controller's wasm, the LLM's wasm and a model, with the form in which that model is asked.
+    """Upload the wasm of mAIner canisters, that of LLMs and a model, with the form in which that model is asked.
 
     Every file is checked before anything is sent.
 
@@ -102,7 +102,7 @@ def upload_all(net: Network, model: str | Path | None = None, progress: Progress
 
 
 def upload_controller(net: Network, wasm: Artifact, progress: Progress | None = None) -> Uploaded:
-    """Upload the wasm of which mAIner controllers are made; errors as of `upload_all`."""
+    """Upload the wasm of which mAIner canisters are made; errors as of `upload_all`."""
     return _upload(net, {"MainerControllerWasm": None}, wasm, progress)
 
 

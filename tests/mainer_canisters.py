@@ -111,7 +111,7 @@ class Protocol:
         self.creator.setModelPromptFormat(TINY, PROMPT_FORMAT)
 
     def mainer(self, kind: str, share_service: Canister | None = None) -> Canister:
-        """Creates a mAIner controller."""
+        """Creates a mAIner canister."""
         service = None if share_service is None else share_service.canister_id
         made = self.creator.testCreateMainerControllerCanister(kind, service)
         return Canister(self.owner, made["newCanisterId"], did("mainer_ctrlb_canister"), f"mAIner {kind}")

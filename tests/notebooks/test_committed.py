@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
@@ -48,6 +49,36 @@ def test_imports_only_the_package(notebook: nbformat.NotebookNode) -> None:
             assert not isinstance(node, ast.Import)
             if isinstance(node, ast.ImportFrom):
                 assert (node.module or "").split(".")[0] == "mainer_nb"
+
+
+def test_ends_with_two_exercises_and_leads_to_what_comes_next(notebook: nbformat.NotebookNode) -> None:
+    last = notebook.cells[-1].source
+    assert last.startswith("## Try this\n")
+    exercises = re.findall(r"^\d\. .*$", last, re.MULTILINE)
+    assert len(exercises) == 2
+    known = {
+        target.id for target in ast.walk(ast.parse(parameters(notebook)[0].source)) if isinstance(target, ast.Name)
+    }
+    for exercise in exercises:
+        assert set(re.findall(r"`(\w+) = ", exercise)) & known, exercise
+    stems = [path.stem for path in notebooks()]
+    links = re.findall(r"\]\((\w+)\.ipynb\)", last)
+    assert links
+    title = notebook.cells[0].source
+    following = [stem for stem in stems if stem.startswith(f"0{int(title[2]) + 1}")]
+    assert set(following) <= set(links)
+
+
+def test_links_lead_to_notebooks_that_are_there(notebook: nbformat.NotebookNode) -> None:
+    linked = {link for cell in notebook.cells for link in re.findall(r"\]\((\w+\.ipynb)\)", cell.source)}
+    assert linked <= {path.name for path in notebooks()}
+
+
+def test_controllers_are_what_the_network_calls_so(notebook: nbformat.NotebookNode) -> None:
+    """The canister of a mAIner is its mAIner canister; 03_create says once how code and methods call it."""
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "markdown"):
+        assert "mAIner controller" not in cell.source
+        assert "controller canister" not in cell.source
 
 
 def test_cells_are_short_and_explained(notebook: nbformat.NotebookNode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import nbformat
 import psutil
 import pytest
 
-from mainer_nb import artifacts, cli, create, network, run
+from mainer_nb import artifacts, cli, create, management, network, run
 from mainer_nb.errors import ArgumentError
 
 from .conftest import MODEL, PARAMETERS
@@ -185,8 +186,21 @@ def test_an_unknown_network_is_an_error_that_lists_the_known_ones(tmp_path: Path
 
 
 @pytest.mark.usefixtures("fresh")
+def test_the_first_steps_run_on_nothing_and_leave_nothing(tmp_path: Path) -> None:
+    result = run.run(["00"], output=tmp_path)
+    assert result.ok, result.failure
+    assert result.summary["problems"] == []
+    state = tmp_path / "state" / "canisters.ids.json"
+    assert not state.exists()
+    shown = nbformat.read(result.folder / "00_start.ipynb", as_version=4)
+    texts = [output.get("data", {}).get("text/plain", "") for cell in shown.cells for output in cell.get("outputs", [])]
+    (made,) = {found[1] for text in texts if (found := re.search(r"^canister +(\S+-cai)$", text, re.MULTILINE))}
+    assert not management.exists(network.connect(start=False).agent, made)
+
+
+@pytest.mark.usefixtures("fresh")
 def test_wrong_names_are_refused_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="no notebook '99'; there are 01_deploy"):
+    with pytest.raises(ArgumentError, match="no notebook '99'; there are 00_start"):
         run.run(["99"], output=tmp_path)
     with pytest.raises(ArgumentError, match=r"no notebook has a parameter modle; there are .*model"):
         run.run(parameters={"modle": "tiny"}, output=tmp_path)

@@ -33,7 +33,7 @@ def test_receiving_a_byte_costs_what_mainnet_asks(measured: costs.Costs) -> None
 
 
 def test_a_canister_keeps_what_creation_does_not_take(measured: costs.Costs) -> None:
-    controller = measured.of("mAIner controller")
+    controller = measured.of("mAIner canister")
     assert controller.cycles > 500e9  # the price of creating a canister
     assert controller.kept + controller.cycles == pytest.approx(3e12, rel=0.01)
 

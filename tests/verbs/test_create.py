@@ -92,7 +92,7 @@ class TestRefused:
     def test_a_malformed_id(self, uploaded: Network, text: str) -> None:
         with pytest.raises(ArgumentError, match="id of the ShareService"):
             create.create_mainer(uploaded, "ShareAgent", text)
-        with pytest.raises(ArgumentError, match="id of the mAIner controller"):
+        with pytest.raises(ArgumentError, match="id of the mAIner canister"):
             create.add_llm(uploaded, text)
 
     def test_an_llm_for_a_share_agent(self, uploaded: Network, agents: list[Mainer]) -> None:

@@ -235,7 +235,7 @@ def test_a_question_that_is_given_up_is_said_to_be(uploaded: Network) -> None:
 
 
 def test_malformed_and_unknown_ids_are_named(uploaded: Network) -> None:
-    with pytest.raises(ArgumentError, match="id of the mAIner controller: 'mainer' is not a principal"):
+    with pytest.raises(ArgumentError, match="id of the mAIner canister: 'mainer' is not a principal"):
         operate.trigger(uploaded, "mainer")
     with pytest.raises(RejectError, match="n2m2m-wyaaa-aaaaa-p777a-cai"):
         operate.trigger(uploaded, "n2m2m-wyaaa-aaaaa-p777a-cai")

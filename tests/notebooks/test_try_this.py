@@ -1,0 +1,58 @@
+"""The exercises at the end of each notebook: done as they say, they show what they ask for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+
+from mainer_nb import places, run
+
+from .conftest import PARAMETERS
+
+# What is seen of each exercise that is not seen without it; {refused} where the exercise says so.
+SEEN = {
+    "00_start": (r"balance +[45]\.\d+ T", r"testCreateMainerLlmCanister +update"),
+    "01_deploy": (r"upgraded", r"use mode upgrade"),
+    "02_upload": (r"no model 'my-model'.*tiny", r"Unauthorized.*is a controller"),
+    "03_create": (r"ShareAgent 3", r"ShareService 2"),
+    "04_test": (r"capital of Italy", r"Own 1"),
+    "05_costs": (r"40 tokens of prompt, 200 generated", r"400 tokens of prompt, 20 generated"),
+}
+
+
+def exercises(name: str) -> list[str]:
+    notebook = nbformat.read(places.project() / run.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    return re.findall(r"^\d\. .*$", notebook.cells[-1].source, re.MULTILINE)
+
+
+def chosen(exercise: str) -> dict[str, Any]:
+    """The parameters that an exercise says to set."""
+    return {name: ast.literal_eval(value) for name, value in re.findall(r"`(\w+) = (.+?)`", exercise)}
+
+
+def seen(notebook: Path) -> str:
+    """All that a person reads in the outputs."""
+    outputs = [o for cell in nbformat.read(notebook, as_version=4).cells for o in cell.get("outputs", [])]
+    plain = (o.get("text") or o.get("evalue") or o.get("data", {}).get("text/plain", "") for o in outputs)
+    return "\n".join(plain)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["first", "second"])
+@pytest.mark.parametrize("name", SEEN)
+def test_an_exercise_shows_what_it_asks_for(
+    name: str, number: int, after_first_run: run.Result, tmp_path: Path
+) -> None:
+    path = places.project() / run.NOTEBOOKS / f"{name}.ipynb"
+    exercise = exercises(name)[number]
+    known = papermill.inspect_notebook(str(path))
+    given = {key: value for key, value in PARAMETERS.items() if key in known} | chosen(exercise)
+    result = run.run([name], given, tmp_path)
+    refused = "refused" in exercise
+    assert result.ok != refused, result.failure
+    assert re.search(SEEN[name][number], seen(result.folder / f"{name}.ipynb"), re.DOTALL)
