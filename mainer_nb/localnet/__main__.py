@@ -21,9 +21,15 @@ def main(arguments: list[str] | None = None) -> int:
         action=argparse.BooleanOptionalAction,
         help="let canisters make HTTPS outcalls, or not (default: as last time, at first not)",
     )
+    serve.add_argument(
+        "--snapshot-wait",
+        type=int,
+        help="seconds until a new snapshot can be loaded onto another canister, as on mainnet, where it takes until the"
+        " next checkpoint, usually 600 (default: as last time, at first 0)",
+    )
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    return server.serve(options.state, options.port, options.outcalls, options.ready_fd)
+    return server.serve(options.state, options.port, options.outcalls, options.ready_fd, options.snapshot_wait)
 
 
 if __name__ == "__main__":

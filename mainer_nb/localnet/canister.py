@@ -20,7 +20,7 @@ from ..protocol import principal
 from . import cycles, journal, rejections
 from .errors import CanisterTrap, Failure, Reject, RejectCode, StateError
 from .execution import MAX_STABLE_PAGES, EntryPoint, Execution, Input, Stable, SubnetInfo, View
-from .memory import WASM_PAGE, CowMemory, Pages
+from .memory import WASM_PAGE, CowMemory, Pages, copy_file
 from .runtime import Compiled, Instance, Runtime
 from .state import CallMessage, CanisterState, CanisterStatus, Message
 from .store import LogRecord, check_file
@@ -80,6 +80,8 @@ class Canister:
         self.name = principal.to_text(state.id)
         self.compiled = compiled
         self.memory_lock = threading.RLock()
+        #: Held while files of the canister's snapshots are read for another canister, changed or removed.
+        self.snapshots_lock = threading.Lock()
         self.inbox = Inbox(self)
         self.logs: list[LogRecord] = []
         self._runtime = runtime
@@ -338,8 +340,8 @@ class Canister:
 
     def put_memories(self, heap: Path, stable: Path) -> None:
         """Copies files to where the next generations of the memories are looked for."""
-        shutil.copyfile(heap, self._heap_file(self.state.heap_generation + 1))
-        shutil.copyfile(stable, self._stable_file(self.state.stable_generation + 1))
+        copy_file(heap, self._heap_file(self.state.heap_generation + 1))
+        copy_file(stable, self._stable_file(self.state.stable_generation + 1))
 
     def stable_memory(self) -> bytes:
         """The committed stable memory."""

@@ -99,11 +99,18 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class SubnetInfo:
-    """What is the same for all canisters of a subnet: its id, the root key (DER), whether it makes HTTPS outcalls."""
+    """What is the same for all canisters of a subnet.
+
+    Attributes:
+        root_key: DER.
+        outcalls: whether it makes HTTPS outcalls.
+        snapshot_wait: seconds until a new or changed snapshot can be loaded onto another canister.
+    """
 
     subnet_id: bytes
     root_key: bytes
     outcalls: bool = False
+    snapshot_wait: int = 0
 
 
 class Input(NamedTuple):

@@ -57,6 +57,8 @@ class EmbeddedNetwork:
         workers: canisters that may run at once, those whose messages take long not counted; by default the number of
             processors.
         outcalls: whether canisters can make HTTPS outcalls; by default as last time, at first not.
+        snapshot_wait: seconds until a new or changed snapshot can be loaded onto another canister; on mainnet that
+            takes until the next checkpoint, usually ten minutes. By default as last time, at first none.
         failed: called when the state cannot be written: nothing is executed or acknowledged any more.
 
     Attributes:
@@ -72,6 +74,7 @@ class EmbeddedNetwork:
         cache: Path | None = None,
         workers: int | None = None,
         outcalls: bool | None = None,
+        snapshot_wait: int | None = None,
         failed: Callable[[StateError], None] = lambda error: None,
     ) -> None:
         self.store = Store(folder)
@@ -79,7 +82,8 @@ class EmbeddedNetwork:
         with contextlib.ExitStack() as undo:
             undo.callback(self.store.close)
             try:
-                self._fetcher = _fetcher() if self._remembered("outcalls", outcalls) else None
+                self._fetcher = _fetcher() if self._remembered("outcalls", outcalls, False) else None
+                self._snapshot_wait = self._remembered("snapshot wait", snapshot_wait, 0)
                 if self._fetcher is not None:
                     undo.callback(self._fetcher.close)
                 self._start(Runtime(cache or cache_folder()), workers, failed)
@@ -97,7 +101,7 @@ class EmbeddedNetwork:
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         self._tree = StateTree(self.subnet_id, self.root_key, {self.node.node_id: self.node.public_key_der})
         listeners = Listeners(self._tree.canister_changed, self._tree.request_changed, self._wake_answered, failed)
-        info = SubnetInfo(self.subnet_id, self.root_key, self.outcalls)
+        info = SubnetInfo(self.subnet_id, self.root_key, self.outcalls, self._snapshot_wait)
         fetch = self._fetcher.begin if self._fetcher is not None else None
         self.scheduler = Scheduler(self.store, runtime, info, listeners, workers, fetch)
         self.subnet, self.clock = self.scheduler.subnet, self.scheduler.clock
@@ -114,9 +118,9 @@ class EmbeddedNetwork:
             self.store.set_meta(name, seed)
         return seed
 
-    def _remembered(self, name: str, wanted: bool | None) -> bool:
-        """An option of the network: as `wanted`, else as it was last time, else off."""
-        before: bool = self.store.meta(name, False)
+    def _remembered(self, name: str, wanted: _T | None, default: _T) -> _T:
+        """An option of the network: as `wanted`, else as it was last time, else `default`."""
+        before: _T = self.store.meta(name, default)
         if wanted is None or wanted == before:
             return before
         self.store.set_meta(name, wanted)

@@ -60,6 +60,10 @@ _ADVICE = {
         "Use the `stored_chunks` API to check which hashes are present or top up the canister if it is low on cycles."
     ),
     "canister-snapshot-not-found": "Use the `list_canister_snapshot` API to see which snapshots are present.",
+    "canister-snapshot-invalid-ownership": (
+        "Use the `list_canister_snapshot` API to see which snapshots belong to the canister."
+    ),
+    "canister-snapshot-not-controller": "Make sure you are a controller of the canister that the snapshot belongs to.",
 }
 _TOOLCHAIN = (
     "If you are running this canister in a test environment (e.g., dfx), make sure the test environment is up to"

@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import hashlib
 import importlib.metadata
+import itertools
 import logging
 import os
 import threading
@@ -66,12 +67,18 @@ _NOT_FOR_CANISTERS = ("tail_call", "function_references", "gc", "multi_memory", 
 
 
 class Compiled:
-    """A module ready to be instantiated. `sha256` is that of the module as it was uploaded."""
+    """A module ready to be instantiated.
+
+    Attributes:
+        sha256: of the module as it was uploaded.
+        max_heap: bytes that its heap may have.
+    """
 
     def __init__(self, sha256: bytes, info: wasm.ModuleInfo, instance_pre: wasmtime.InstancePre) -> None:
         self.sha256 = sha256
         self.info = info
         self.instance_pre = instance_pre
+        self.max_heap = MAX_HEAP64 if info.memory64 else MAX_HEAP32
 
 
 class Runtime:
@@ -155,7 +162,7 @@ class Runtime:
 
     def _native(self, sha256: bytes, module: bytes, info: wasm.ModuleInfo) -> wasmtime.Module:
         version = importlib.metadata.version("wasmtime")
-        path = self._cache / f"{sha256.hex()}-wasmtime{version}-{metering.VERSION}.cwasm"
+        path = self._cache / f"{sha256.hex()}-wasmtime{version}-{metering.VERSION}-{wasm.INSTRUMENTED}.cwasm"
         with contextlib.suppress(wasmtime.WasmtimeError, OSError):  # none, made with other settings, cut short, locked
             if path.exists():
                 caches.used(path)
@@ -224,9 +231,8 @@ class Instance:
         self._store = wasmtime.Store(runtime.engine)
         self._context = self._store._context()
         ffi.wasmtime_context_set_fuel(self._context, 2**62)
-        limit = MAX_HEAP64 if info.memory64 else MAX_HEAP32
-        self._store.set_limits(memory_size=limit, table_elements=MAX_TABLE)
-        _active.heap_for = (base, limit)
+        self._store.set_limits(memory_size=compiled.max_heap, table_elements=MAX_TABLE)
+        _active.heap_for = (base, compiled.max_heap)
         try:
             self._instance = compiled.instance_pre.instantiate(self._store)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
@@ -241,7 +247,9 @@ class Instance:
             _active.heap = None
         if info.has_table:
             self._table = self._export(wasm.EXPORT_TABLE).table
-        self._globals = [self._export(wasm.global_export(i)).global_ for i in info.mutable_globals]
+        self._globals = [self._export(wasm.global_export(item.number)).global_ for item in info.globals]
+        self._is_mutable = [item.mutable for item in info.globals]
+        self._settable = list(itertools.compress(self._globals, self._is_mutable))
         self._functions: dict[str, ffi.wasmtime_func_t] = {}
         _check(ffi.wasmtime_context_set_fuel(self._context, 0))  # nothing has been executed yet
         self._initial = 0
@@ -299,7 +307,7 @@ class Instance:
         self._dirty, self._initial = None, 0
 
     def globals(self) -> list[bytes]:
-        """The values of the mutable globals, as their raw 16 bytes."""
+        """The values of the globals that the module declares as mutable or exports, as their raw 16 bytes."""
         value = ffi.wasmtime_val_t()
         values = []
         for item in self._globals:
@@ -310,6 +318,9 @@ class Instance:
     def reset(self, pages: int, globals_: list[bytes]) -> bool:
         """Back to the committed state: drops uncommitted pages, restores globals, follows a grown heap.
 
+        Args:
+            globals_: as `globals` gives them.
+
         Returns:
             False if that is impossible (the heap has grown beyond `pages`): the instance must be replaced.
         """
@@ -317,7 +328,9 @@ class Instance:
             self.discard()
             if not self._resize(pages):
                 return False
-        for item, raw in zip(self._globals, globals_, strict=True):
+        if len(globals_) > len(self._settable):  # else the state of an earlier version, with the mutable ones only
+            globals_ = list(itertools.compress(globals_, self._is_mutable))
+        for item, raw in zip(self._settable, globals_, strict=True):
             value = ffi.wasmtime_val_t.from_buffer_copy(raw)
             _check(ffi.wasmtime_global_set(self._context, ctypes.byref(item), ctypes.byref(value)))
         return True

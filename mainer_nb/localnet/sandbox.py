@@ -63,6 +63,7 @@ class Sandbox:
         cache: keeps compiled modules; by default the folder that all networks of this user share.
         user: who calls if no `sender` is given.
         outcalls: whether canisters can make HTTPS outcalls; by default as last time in this folder, at first not.
+        snapshot_wait: see `EmbeddedNetwork`.
     """
 
     def __init__(
@@ -71,12 +72,13 @@ class Sandbox:
         cache: Path | None = None,
         user: bytes = DEFAULT_USER,
         outcalls: bool | None = None,
+        snapshot_wait: int | None = None,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-") if folder is None else None
         self.folder = Path(self._temporary.name) / "network" if self._temporary else Path(str(folder))
         self.cache = cache
         self.user = user
-        self.network = EmbeddedNetwork(self.folder, cache, outcalls=outcalls)
+        self.network = EmbeddedNetwork(self.folder, cache, outcalls=outcalls, snapshot_wait=snapshot_wait)
 
     def __enter__(self) -> Self:
         return self

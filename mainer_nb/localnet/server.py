@@ -181,11 +181,18 @@ def reset(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def serve(folder: Path, port: int, outcalls: bool | None = None, ready_fd: int | None = None) -> int:
+def serve(
+    folder: Path,
+    port: int,
+    outcalls: bool | None = None,
+    ready_fd: int | None = None,
+    snapshot_wait: int | None = None,
+) -> int:
     """Runs a network in this process until it gets SIGTERM or SIGINT.
 
     Args:
         folder, port, outcalls: as for `start`.
+        snapshot_wait: as for `EmbeddedNetwork`.
         ready_fd: where to write, once, the `Info` as JSON, or else a sentence on what is wrong.
 
     Returns:
@@ -193,7 +200,11 @@ def serve(folder: Path, port: int, outcalls: bool | None = None, ready_fd: int |
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(folder, port, lambda info: _tell(ready_fd, json.dumps(asdict(info))), outcalls=outcalls)
+        run(
+            *(folder, port, lambda info: _tell(ready_fd, json.dumps(asdict(info)))),
+            outcalls=outcalls,
+            snapshot_wait=snapshot_wait,
+        )
     except (ServerError, StateError) as error:
         _tell(ready_fd, str(error))
         print(error, file=sys.stderr)
@@ -208,6 +219,7 @@ def run(
     *,
     host: str = HOST,
     outcalls: bool | None = None,
+    snapshot_wait: int | None = None,
     prepare: Callable[[Path], None] = lambda folder: None,
     application: Callable[[EmbeddedNetwork], web.Application] | None = None,
 ) -> None:
@@ -217,6 +229,7 @@ def run(
         folder, port, outcalls: as for `start`.
         ready: called once, when the network can be reached.
         host: the address to listen at.
+        snapshot_wait: as for `EmbeddedNetwork`.
         prepare: called before the network is started, while nobody else can use `folder`.
         application: makes the web application that serves the network; by default `http.application`.
 
@@ -228,7 +241,7 @@ def run(
     try:
         with _lock(folder), _listen(folder, host, port) as listener:
             prepare(folder)
-            asyncio.run(_run(folder, listener, outcalls, ready, application))
+            asyncio.run(_run(folder, listener, outcalls, snapshot_wait, ready, application))
     except OSError as error:
         raise unwritable(folder, str(error)) from error
 
@@ -253,6 +266,7 @@ async def _run(
     folder: Path,
     listener: socket.socket,
     outcalls: bool | None,
+    snapshot_wait: int | None,
     ready: Callable[[Info], None],
     application: Callable[[EmbeddedNetwork], web.Application] | None,
 ) -> None:
@@ -261,7 +275,7 @@ async def _run(
     from . import http
     from .network import EmbeddedNetwork
 
-    network = EmbeddedNetwork(folder, outcalls=outcalls, failed=_end)
+    network = EmbeddedNetwork(folder, outcalls=outcalls, snapshot_wait=snapshot_wait, failed=_end)
     runner = await http.set_up((application or http.application)(network), handle_signals=False)
     await web.SockSite(runner, listener).start()
     host, port = listener.getsockname()[:2]

@@ -77,6 +77,10 @@ class Settings:
     snapshot_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
     status_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
 
+    def leave_little(self, heap: int, most: int) -> bool:
+        """Whether of a heap of `heap` bytes, at most `most`, less is left than ``wasm_memory_threshold``."""
+        return (self.wasm_memory_limit or most) - heap < self.wasm_memory_threshold
+
     def shows(self, visibility: str, viewer: bytes) -> bool:
         """Whether the setting `visibility`, such as ``log_visibility``, lets somebody see who is no controller."""
         (kind, viewers), *_ = getattr(self, visibility).items()
@@ -210,7 +214,7 @@ class CanisterState:
     Attributes:
         cycles: balance.
         module: sha256 of the installed module, or None.
-        globals: raw values of its mutable globals.
+        globals: raw values of its globals that are mutable or exported.
         heap_generation, stable_generation: which files are the current memories; a (re)installation starts new ones.
         commits: how often its memories were changed; tells whether a journal belongs to this state.
         charged_until: ns since the epoch up to which storage and compute are paid.
@@ -300,6 +304,7 @@ class Snapshot:
         chunks: hashes of the chunk store.
         global_timer, low_memory_hook: None if an uploaded snapshot leaves them open.
         size: bytes that the canister pays for.
+        changed: when data was uploaded into it the last time, ns since the epoch.
     """
 
     id: bytes
@@ -316,6 +321,7 @@ class Snapshot:
     global_timer: int | None
     low_memory_hook: LowMemoryHook | None
     size: int
+    changed: int = 0
 
 
 @dataclass

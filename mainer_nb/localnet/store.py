@@ -63,7 +63,11 @@ LogRecord = tuple[int, int, bytes]
 
 @dataclass
 class Changes:
-    """What one step of the network changed, written in one transaction."""
+    """What one step of the network changed, written in one transaction.
+
+    Attributes:
+        chunks: the chunk store of the first, a canister or snapshot, becomes that of the second, or empty; in order.
+    """
 
     canisters: dict[bytes, CanisterState | None] = field(default_factory=dict)
     messages: list[tuple[int, bytes, bool, Message]] = field(default_factory=list)
@@ -71,6 +75,7 @@ class Changes:
     requests: dict[bytes, Request | None] = field(default_factory=dict)
     logs: dict[bytes, list[LogRecord]] = field(default_factory=dict)
     snapshots: dict[bytes, Snapshot | None] = field(default_factory=dict)
+    chunks: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     modules: dict[bytes, bytes | None] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -199,6 +204,10 @@ class Store:
                 db.execute("DELETE FROM request WHERE id=?", (request_id,))
             else:
                 db.execute("INSERT OR REPLACE INTO request VALUES (?,?)", (request_id, state.pack(request)))
+        for owner, source in changes.chunks:
+            db.execute("DELETE FROM chunk WHERE canister=?", (owner,))
+            if source is not None:
+                db.execute("INSERT INTO chunk SELECT ?, sha256, bytes FROM chunk WHERE canister=?", (owner, source))
         for canister_id, records in changes.logs.items():
             db.execute("INSERT OR REPLACE INTO log VALUES (?,?)", (canister_id, state.pack(records)))
         for snapshot_id, snapshot in changes.snapshots.items():
@@ -255,6 +264,13 @@ class Store:
         """The snapshots of a canister, oldest first."""
         rows = self._rows("SELECT body FROM snapshot WHERE canister=? ORDER BY id", canister_id)
         return [self._unpack(body, Snapshot) for (body,) in rows]
+
+    def snapshot(self, snapshot_id: bytes) -> Snapshot | None:
+        """The snapshot with this id, of whichever canister."""
+        for (body,) in self._rows("SELECT body FROM snapshot WHERE id=?", snapshot_id):
+            found: Snapshot = self._unpack(body, Snapshot)
+            return found
+        return None
 
     def remove_orphans(self) -> None:
         """Removes the files of canisters and snapshots that were deleted, or not finished, when the process ended.
@@ -336,11 +352,6 @@ class Store:
         """The hashes of the chunks of a canister, sorted."""
         rows = self._db.execute("SELECT sha256 FROM chunk WHERE canister=? ORDER BY sha256", (canister_id,))
         return [bytes(row[0]) for row in rows]
-
-    def clear_chunks(self, canister_id: bytes) -> None:
-        """Empties the chunk store of a canister."""
-        with self._lock:
-            self._db.execute("DELETE FROM chunk WHERE canister=?", (canister_id,))
 
     def close(self) -> None:
         """Closes the database."""

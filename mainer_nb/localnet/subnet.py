@@ -26,7 +26,7 @@ from .clock import Clock
 from .errors import DamagedState, Reject, Reply, Response, StateError
 from .execution import SubnetInfo
 from .memory import WASM_PAGE
-from .runtime import MAX_HEAP32, MAX_HEAP64, Compiled, Runtime
+from .runtime import MAX_HEAP32, Compiled, Runtime
 from .state import (
     CallMessage,
     CanisterState,
@@ -304,9 +304,8 @@ class Step:
     def check_low_memory(self, canister: Canister) -> None:
         """Enqueues the low memory hook when less heap is left than the settings say, once each time."""
         state, settings = canister.state, canister.state.settings
-        is_64 = canister.compiled is not None and canister.compiled.info.memory64
-        limit = settings.wasm_memory_limit or (MAX_HEAP64 if is_64 else MAX_HEAP32)
-        if limit - state.heap_pages * WASM_PAGE >= settings.wasm_memory_threshold:
+        most = canister.compiled.max_heap if canister.compiled is not None else MAX_HEAP32
+        if not settings.leave_little(state.heap_pages * WASM_PAGE, most):
             state.low_memory_hook = LowMemoryHook.NOT_SATISFIED
         elif state.low_memory_hook is LowMemoryHook.NOT_SATISFIED:
             state.low_memory_hook = LowMemoryHook.READY

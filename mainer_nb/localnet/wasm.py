@@ -16,6 +16,7 @@ import io
 import zlib
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from ..protocol.leb128 import leb128
 
@@ -35,6 +36,8 @@ MAX_CUSTOM_SIZE = 1024 * 1024
 MAX_SECTIONS = 10_000
 MAX_DATA_SEGMENTS = 10_000
 
+#: Counts the changes of what `instrument` makes of a module.
+INSTRUMENTED = 2
 EXPORT_PREFIX = "ic:"
 EXPORT_MEMORY = "ic:memory"
 EXPORT_TABLE = "ic:table"
@@ -75,6 +78,14 @@ class MethodKind(StrEnum):
 _METHOD_PREFIXES = tuple((kind.export(""), kind) for kind in MethodKind)
 
 
+class Global(NamedTuple):
+    """A global variable: its number in the module, its type (``i32`` and so on), and whether it can change."""
+
+    number: int
+    kind: str
+    mutable: bool
+
+
 @dataclass(frozen=True)
 class ModuleInfo:
     """What a module declares.
@@ -85,8 +96,7 @@ class ModuleInfo:
         exports: names of the exported functions.
         imports: (module, name) of the imported functions.
         custom: custom sections by name, e.g. ``icp:public candid:service``.
-        mutable_globals: indices of its mutable globals, in order.
-        global_types: their types, ``i32`` and so on.
+        globals: its mutable globals and its exported ones, in order: what a snapshot keeps.
         start: index of its start function.
     """
 
@@ -96,8 +106,7 @@ class ModuleInfo:
     exports: frozenset[str] = frozenset()
     imports: tuple[tuple[str, str], ...] = ()
     custom: dict[str, bytes] = field(default_factory=dict)
-    mutable_globals: tuple[int, ...] = ()
-    global_types: tuple[str, ...] = ()
+    globals: tuple[Global, ...] = ()
     start: int | None = None
 
     def method_kind(self, method: str) -> MethodKind | None:
@@ -183,7 +192,7 @@ def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:
         added.append((EXPORT_MEMORY, _MEMORY_KIND, 0))
     if info.has_table:
         added.append((EXPORT_TABLE, _TABLE_KIND, 0))
-    added += [(global_export(index), _GLOBAL_KIND, index) for index in info.mutable_globals]
+    added += [(global_export(index), _GLOBAL_KIND, index) for index, _, _ in info.globals]
     if info.start is not None:
         added.append((EXPORT_START, _FUNC_KIND, info.start))
     extra = b"".join(_name(name) + bytes([kind]) + leb128(index) for name, kind, index in added)
@@ -208,15 +217,16 @@ def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:
 
 
 def global_export(index: int) -> str:
-    """The name under which `instrument` exports the mutable global `index`."""
+    """The name under which `instrument` exports the global `index`."""
     return f"{EXPORT_PREFIX}global {index}"
 
 
 def _inspect(module: bytes) -> ModuleInfo:
     imports: list[tuple[str, str]] = []
     exports: list[str] = []
+    exported_globals: set[int] = set()
     custom: dict[str, bytes] = {}
-    globals_: list[tuple[int, str]] = []
+    globals_: list[Global] = []
     memory: tuple[bool, tuple[int, int | None]] | None = None
     has_table = False
     start_function: int | None = None
@@ -245,9 +255,9 @@ def _inspect(module: bytes) -> ModuleInfo:
             if count:
                 memory = _limits(module, offset)
         elif section == _GLOBAL:
-            globals_ = _mutable_globals(module, start)
+            globals_ = _globals(module, start)
         elif section == _EXPORT:
-            exports = _exports(module, start)
+            exports, exported_globals = _exports(module, start)
         elif section == _START:
             start_function, _ = read_uleb(module, start)
     _check_exports(exports)
@@ -259,8 +269,7 @@ def _inspect(module: bytes) -> ModuleInfo:
         exports=frozenset(exports),
         imports=tuple(imports),
         custom=custom,
-        mutable_globals=tuple(index for index, _ in globals_),
-        global_types=tuple(kind for _, kind in globals_),
+        globals=tuple(item for item in globals_ if item.mutable or item.number in exported_globals),
         start=start_function,
     )
 
@@ -335,22 +344,25 @@ def _imports(module: bytes, offset: int) -> list[tuple[str, str]]:
     return found
 
 
-def _exports(module: bytes, offset: int) -> list[str]:
+def _exports(module: bytes, offset: int) -> tuple[list[str], set[int]]:
+    """The names of the exported functions, and the indices of the exported globals."""
     count, offset = read_uleb(module, offset)
-    found = []
+    found, globals_ = [], set()
     for _ in range(count):
         name, offset = _read_name(module, offset)
         if name.startswith(EXPORT_PREFIX):
             raise InvalidModule(f"export name {name!r} is reserved")
         kind = module[offset]
-        _, offset = read_uleb(module, offset + 1)
+        index, offset = read_uleb(module, offset + 1)
         if kind == _FUNC_KIND:
             found.append(name)
-    return found
+        elif kind == _GLOBAL_KIND:
+            globals_.add(index)
+    return found, globals_
 
 
-def _mutable_globals(module: bytes, offset: int) -> list[tuple[int, str]]:
-    """(index, type) of each mutable global."""
+def _globals(module: bytes, offset: int) -> list[Global]:
+    """The globals that are numbers."""
     count, offset = read_uleb(module, offset)
     if count > MAX_GLOBALS:
         raise InvalidModule(
@@ -360,10 +372,10 @@ def _mutable_globals(module: bytes, offset: int) -> list[tuple[int, str]]:
     for index in range(count):
         value_type, mutable = module[offset], module[offset + 1]
         offset = _skip_constant(module, offset + 2)
-        if mutable:
-            if value_type not in _NUMBERS:
-                raise InvalidModule(f"mutable global {index} is not a number")
-            found.append((index, _NUMBERS[value_type]))
+        if value_type in _NUMBERS:
+            found.append(Global(index, _NUMBERS[value_type], bool(mutable)))
+        elif mutable:
+            raise InvalidModule(f"mutable global {index} is not a number")
     return found
 
 

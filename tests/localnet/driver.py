@@ -92,8 +92,10 @@ def eventually(condition: Callable[[], object], timeout: float = 30) -> None:
 class Driver(Sandbox):
     """A sandbox of Alice's whose canisters are named by their ids, and whose rejections are values."""
 
-    def __init__(self, folder: Path, cache: Path, outcalls: bool | None = None) -> None:
-        super().__init__(folder, cache, ALICE, outcalls)
+    def __init__(
+        self, folder: Path, cache: Path, outcalls: bool | None = None, snapshot_wait: int | None = None
+    ) -> None:
+        super().__init__(folder, cache, ALICE, outcalls, snapshot_wait)
 
     def number(self, canister_id: bytes, method: str, arg: bytes = b"") -> int:
         """The number that a method replies with: of an update method by an update call, else by a query call."""

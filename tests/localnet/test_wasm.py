@@ -18,6 +18,7 @@ def test_what_a_module_declares() -> None:
       (import "ic0" "msg_reply" (func $reply))
       (memory i64 3 9) (table 1 funcref)
       (global (mut i32) (i32.const 1)) (global i64 (i64.const 2)) (global (mut f64) (f64.const 3))
+      (global (export "end") i32 (i32.const 4)) (global (export "none") externref (ref.null extern))
       (start $main) (func $main)
       (func (export "canister_query get")) (func (export "canister_composite_query all")) (func (export "other")))"""
     info = wasm.inspect(bytes(wat2wasm(text)))
@@ -25,7 +26,7 @@ def test_what_a_module_declares() -> None:
     assert info.memory_pages == (3, 9)
     assert info.has_table
     assert info.imports == (("ic0", "msg_reply"),)
-    assert info.mutable_globals == (0, 2)
+    assert info.globals == ((0, "i32", True), (2, "f64", True), (3, "i32", False))
     assert info.start == 1
     assert info.method_kind("get") == "query"
     assert info.method_kind("all") == "composite_query"

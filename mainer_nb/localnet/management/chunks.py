@@ -36,7 +36,7 @@ def upload_chunk(subnet: Subnet, canister: Canister, message: CallMessage, args:
 @canister_method(Callers.CONTROLLERS_OR_ITSELF)
 def clear_chunk_store(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     with subnet.step() as step:
-        subnet.store.clear_chunks(canister.state.id)
+        step.changes.chunks.append((canister.state.id, None))
         canister.state.chunks = 0
         step.touch(canister)
     return reply(message)

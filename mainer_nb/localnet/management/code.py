@@ -272,32 +272,39 @@ def uninstall_code(subnet: Subnet, canister: Canister, message: CallMessage, arg
 
 def uninstall(subnet: Subnet, canister: Canister, message: CallMessage, version: int | None) -> None:
     """Removes code and memories; with the system as caller (out of cycles) also history, snapshots and allocations."""
-    state = canister.state
-    by_system = isinstance(message.origin, FromSystem)
-    with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so
-        for context in state.contexts.values():
-            if not context.responded:
-                step.respond(context.origin, rejections.uninstalled(), context.available)
-        state.contexts.clear()
-        step.change_module(canister, None)
-        state.globals, state.chunks = [], 0
-        state.heap_pages = state.stable_pages = 0
-        state.heap_generation += 1
-        state.stable_generation += 1
-        state.certified_data, state.global_timer = b"", 0
-        state.low_memory_hook = LowMemoryHook.NOT_SATISFIED
-        state.version += 1
-        subnet.store.clear_chunks(state.id)
-        drop_logs(step, canister)
-        if by_system:
-            _forget_everything(step, canister)
-        else:
+    if isinstance(message.origin, FromSystem):
+        with canister.snapshots_lock:
+            with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so
+                empty(step, canister)
+                _forget_everything(step, canister)
+            canister.uninstall()
+            shutil.rmtree(subnet.store.folder / "snapshots" / canister.name, ignore_errors=True)
+    else:
+        with canister.memory_lock, subnet.step() as step:
+            empty(step, canister)
             record(step, canister, message, {"code_uninstall": None}, version)
-        step.touch(canister)
-        step.complete_stop(canister)
-    canister.uninstall()
-    if by_system:
-        shutil.rmtree(subnet.store.folder / "snapshots" / principal.to_text(state.id), ignore_errors=True)
+        canister.uninstall()
+
+
+def empty(step: Step, canister: Canister) -> None:
+    """Takes code, memories, chunks and log of a canister away; `Canister.uninstall` is to follow this step."""
+    state = canister.state
+    for context in state.contexts.values():
+        if not context.responded:
+            step.respond(context.origin, rejections.uninstalled(), context.available)
+    state.contexts.clear()
+    step.change_module(canister, None)
+    state.globals, state.chunks = [], 0
+    state.heap_pages = state.stable_pages = 0
+    state.heap_generation += 1
+    state.stable_generation += 1
+    state.certified_data, state.global_timer = b"", 0
+    state.low_memory_hook = LowMemoryHook.NOT_SATISFIED
+    state.version += 1
+    step.changes.chunks.append((state.id, None))
+    drop_logs(step, canister)
+    step.touch(canister)
+    step.complete_stop(canister)
 
 
 def _forget_everything(step: Step, canister: Canister) -> None:

@@ -96,6 +96,15 @@ def delete_canister(subnet: Subnet, canister: Canister, message: CallMessage, ar
     if state.status is not CanisterStatus.STOPPED:
         text = f"Canister {name} must be stopped before it is deleted."
         raise caller_fault("IC0510", text, "delete-canister-not-stopped")
+    with canister.snapshots_lock:
+        _delete(subnet, canister)
+    with subnet.step(write=False) as step:
+        step.changes.meta[being_deleted(name)] = None
+    return reply(message)
+
+
+def _delete(subnet: Subnet, canister: Canister) -> None:
+    state, name = canister.state, canister.name
     with subnet.step() as step:
         undelivered = (*canister.inbox.messages, *canister.inbox.management)
         waiting = [message for _, message in undelivered if isinstance(message, CallMessage)]
@@ -111,6 +120,3 @@ def delete_canister(subnet: Subnet, canister: Canister, message: CallMessage, ar
             step.respond(call.origin, rejections.undeliverable(name, exists=True), call.cycles)
     canister.remove()
     shutil.rmtree(subnet.store.folder / "snapshots" / name, ignore_errors=True)
-    with subnet.step(write=False) as step:
-        step.changes.meta[being_deleted(name)] = None
-    return reply(message)

@@ -17,20 +17,22 @@ from .. import cycles, runtime, wasm
 from ..canister import Canister
 from ..errors import Failure
 from ..execution import MAX_STABLE_PAGES
-from ..memory import WASM_PAGE
+from ..memory import WASM_PAGE, copy_file
 from ..rejections import caller_fault
 from ..runtime import Compiled
 from ..state import CHUNK_SIZE, GLOBAL_SIZE, CallMessage, LowMemoryHook, Snapshot
 from ..subnet import Step, Subnet
 from ..system_api import MAX_CERTIFIED_DATA
 from .chunks import MAX_CHUNKS
-from .code import compile_module
+from .code import compile_module, empty
 from .methods import Answer, Callers, canister_method, charge_work, check_growth, record, reply
 
 MAX_SNAPSHOTS = 10
 #: Bytes that one read or upload of snapshot data may have.
 MAX_SLICE = 2_000_000
 _MODULE, _HEAP, _STABLE = "module", "heap", "stable"
+#: Bytes of the number in a snapshot's id.
+_NUMBER = 8
 
 
 @canister_method(Callers.CONTROLLERS)
@@ -56,28 +58,50 @@ def take_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
         low_memory_hook=state.low_memory_hook,
         size=state.memory_size() - state.snapshots_size,
     )
+    freed = snapshot.size if args["uninstall_code"] else 0
     with subnet.step() as step:
-        check_growth(canister, snapshot.size - (replaced.size if replaced else 0))
+        check_growth(canister, snapshot.size - freed - (replaced.size if replaced else 0))
         charge_work(step, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
     folder = _fresh_folder(subnet, snapshot)
     (folder / _MODULE).write_bytes(subnet.store.module(state.module))
     _copy(canister.heap_file(), folder / _HEAP, snapshot.heap_size)
     _copy(canister.stable_file(), folder / _STABLE, snapshot.stable_size)
-    with subnet.step() as step:
-        for sha256 in snapshot.chunks:
-            subnet.store.put_chunk(snapshot.id, sha256, subnet.store.chunk(state.id, sha256) or b"")
-        _keep(step, canister, snapshot, replaced)
-    _remove_files(subnet, replaced)
+    with canister.snapshots_lock:
+        with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so
+            step.changes.chunks.append((snapshot.id, state.id))
+            _keep(step, canister, snapshot, replaced)
+            if args["uninstall_code"]:
+                empty(step, canister)
+                record(step, canister, message, {"code_uninstall": None}, args["sender_canister_version"])
+        _remove_files(subnet, replaced)
+    if args["uninstall_code"]:
+        canister.uninstall()
     return reply(message, _described(snapshot))
 
 
 @canister_method(Callers.CONTROLLERS)
 def load_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
-    state, snapshot = canister.state, _find(subnet, canister, args["snapshot_id"])
+    owner = subnet.canisters.get(_owner(args["snapshot_id"]))
+    if owner is None:
+        raise _not_found(canister, args["snapshot_id"])
+    with owner.snapshots_lock:
+        _load(subnet, canister, owner, message, args)
+    return reply(message)
+
+
+def _load(subnet: Subnet, canister: Canister, owner: Canister, message: CallMessage, args: Any) -> None:
+    """Loads a snapshot of `owner` onto `canister`, which may be another, while nothing changes its files."""
+    state, snapshot = canister.state, subnet.store.snapshot(args["snapshot_id"])
+    if snapshot is None:
+        raise _not_found(canister, args["snapshot_id"])
+    if owner is not canister:
+        _check_loadable_elsewhere(subnet, snapshot, owner, canister, message.caller)
     folder = subnet.store.snapshot_folder(snapshot)
     module = (folder / _MODULE).read_bytes()
     compiled = compile_module(subnet, module)
-    _check_fits(snapshot, compiled)
+    if snapshot.uploaded:
+        _check_fits(snapshot, compiled)
+        _check_hook(snapshot, canister, compiled)
     with subnet.step() as step:
         more = snapshot.size - (state.memory_size() - state.snapshots_size)
         check_growth(canister, more)
@@ -85,9 +109,7 @@ def load_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
     canister.put_memories(folder / _HEAP, folder / _STABLE)
     subnet.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
     with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so
-        subnet.store.clear_chunks(state.id)
-        for sha256 in snapshot.chunks:
-            subnet.store.put_chunk(state.id, sha256, subnet.store.chunk(snapshot.id, sha256) or b"")
+        step.changes.chunks.append((state.id, snapshot.id))
         state.chunks = len(snapshot.chunks)
         step.change_module(canister, compiled, module)
         state.globals = list(snapshot.globals)
@@ -95,12 +117,13 @@ def load_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
         state.heap_generation += 1
         state.stable_generation += 1
         state.certified_data = snapshot.certified_data
-        state.version = max(state.version, snapshot.version) + 1
-        if snapshot.global_timer is not None:
+        state.version += 1
+        if snapshot.uploaded and snapshot.global_timer is not None:
             step.set_timer(canister, snapshot.global_timer)
-        if snapshot.low_memory_hook is not None:
+        if snapshot.uploaded and snapshot.low_memory_hook is not None:
             state.low_memory_hook = snapshot.low_memory_hook
         details = {
+            "from_canister_id": None if owner is canister else owner.state.id,
             "canister_version": snapshot.version,
             "snapshot_id": snapshot.id,
             "taken_at_timestamp": snapshot.taken,
@@ -109,7 +132,6 @@ def load_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
         record(step, canister, message, {"load_snapshot": details}, args["sender_canister_version"])
         step.check_low_memory(canister)
     canister.uninstall()
-    return reply(message)
 
 
 @canister_method(Callers.CONTROLLERS, visibility="snapshot_visibility")
@@ -120,11 +142,12 @@ def list_canister_snapshots(subnet: Subnet, canister: Canister, message: CallMes
 @canister_method(Callers.CONTROLLERS)
 def delete_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     snapshot = _find(subnet, canister, args["snapshot_id"])
-    with subnet.step() as step:
-        step.changes.snapshots[snapshot.id] = None
-        canister.state.snapshots_size -= snapshot.size
-        step.touch(canister)
-    _remove_files(subnet, snapshot)
+    with canister.snapshots_lock:
+        with subnet.step() as step:
+            step.changes.snapshots[snapshot.id] = None
+            canister.state.snapshots_size -= snapshot.size
+            step.touch(canister)
+        _remove_files(subnet, snapshot)
     return reply(message)
 
 
@@ -192,9 +215,10 @@ def upload_canister_snapshot_metadata(subnet: Subnet, canister: Canister, messag
     for name, size in ((_MODULE, snapshot.module_size), (_HEAP, snapshot.heap_size), (_STABLE, snapshot.stable_size)):
         with (folder / name).open("wb") as file:
             file.truncate(size)
-    with subnet.step() as step:
-        _keep(step, canister, snapshot, replaced)
-    _remove_files(subnet, replaced)
+    with canister.snapshots_lock:
+        with subnet.step() as step:
+            _keep(step, canister, snapshot, replaced)
+        _remove_files(subnet, replaced)
     return reply(message, {"snapshot_id": snapshot.id})
 
 
@@ -205,14 +229,17 @@ def upload_canister_snapshot_data(subnet: Subnet, canister: Canister, message: C
         text = "Only canister snapshots created by metadata upload can be mutated."
         raise caller_fault("IC0409", text)
     (kind, where), *_ = args["kind"].items()
-    if kind == "wasm_chunk":
-        _add_chunk(subnet, canister, snapshot, chunk)
-        return reply(message)
-    _check_slice(snapshot, kind, where["offset"], len(chunk))
-    with subnet.step() as step:
-        charge_work(step, canister, len(chunk))
-    with _file(subnet, snapshot, kind).open("r+b") as file:
-        os.pwrite(file.fileno(), chunk, where["offset"])
+    with canister.snapshots_lock:
+        if kind == "wasm_chunk":
+            _add_chunk(subnet, canister, snapshot, chunk)
+        else:
+            _check_slice(snapshot, kind, where["offset"], len(chunk))
+            with subnet.step() as step:
+                charge_work(step, canister, len(chunk))
+                snapshot.changed = subnet.clock.now()
+                step.changes.snapshots[snapshot.id] = snapshot
+            with _file(subnet, snapshot, kind).open("r+b") as file:
+                os.pwrite(file.fileno(), chunk, where["offset"])
     return reply(message)
 
 
@@ -239,12 +266,23 @@ def _add_chunk(subnet: Subnet, canister: Canister, snapshot: Snapshot, chunk: by
 
 
 def _find(subnet: Subnet, canister: Canister, snapshot_id: bytes) -> Snapshot:
-    for snapshot in subnet.store.snapshots(canister.state.id):
-        if snapshot.id == snapshot_id:
-            return snapshot
-    name = principal.to_text(canister.state.id)
-    text = f"Could not find the snapshot ID {snapshot_id.hex()} for canister {name}."
-    raise caller_fault("IC0305", text, "canister-snapshot-not-found")
+    """A snapshot of `canister`.
+
+    Raises:
+        Failure: there is none of this id, or it is another canister's.
+    """
+    snapshot = subnet.store.snapshot(snapshot_id)
+    if snapshot is None:
+        raise _not_found(canister, snapshot_id)
+    if snapshot.canister_id != canister.state.id:
+        text = f"The snapshot {snapshot_id.hex()} does not belong to canister {canister.name}."
+        raise caller_fault("IC0406", text, "canister-snapshot-invalid-ownership")
+    return snapshot
+
+
+def _not_found(canister: Canister, snapshot_id: bytes) -> Failure:
+    text = f"Could not find the snapshot ID {snapshot_id.hex()} for canister {canister.name}."
+    return caller_fault("IC0305", text, "canister-snapshot-not-found")
 
 
 def _replaced(subnet: Subnet, canister: Canister, snapshot_id: bytes | None) -> Snapshot | None:
@@ -264,7 +302,12 @@ def _replaced(subnet: Subnet, canister: Canister, snapshot_id: bytes | None) -> 
 
 def _next_id(canister: Canister) -> bytes:
     """A number that counts up, then the canister: sorted as they were made."""
-    return canister.state.next_snapshot.to_bytes(8, "big") + canister.state.id
+    return canister.state.next_snapshot.to_bytes(_NUMBER, "big") + canister.state.id
+
+
+def _owner(snapshot_id: bytes) -> bytes:
+    """The canister that a snapshot of this id is of, if there is one."""
+    return snapshot_id[_NUMBER:]
 
 
 def _keep(step: Step, canister: Canister, snapshot: Snapshot, replaced: Snapshot | None) -> None:
@@ -333,13 +376,53 @@ def _check_fits(snapshot: Snapshot, compiled: Compiled) -> None:
     """
     info = compiled.info
     minimum, maximum = info.memory_pages or (0, 0)
-    most = runtime.MAX_HEAP64 if info.memory64 else runtime.MAX_HEAP32
     pages = snapshot.heap_size // WASM_PAGE
-    if not minimum <= pages or pages * WASM_PAGE > most or (maximum is not None and pages > maximum):
+    if not minimum <= pages or snapshot.heap_size > compiled.max_heap or (maximum is not None and pages > maximum):
         raise _inconsistent(f"Wasm memory of {pages} pages does not fit the module")
     kinds = [next(iter(runtime.global_value(raw))) for raw in snapshot.globals]
-    if kinds != list(info.global_types):
-        raise _inconsistent(f"globals {kinds} do not fit those of the module, {list(info.global_types)}")
+    declared = [item.kind for item in info.globals]
+    if kinds != declared:
+        raise _inconsistent(f"globals {kinds} do not fit those of the module, {declared}")
+
+
+def _check_hook(snapshot: Snapshot, canister: Canister, compiled: Compiled) -> None:
+    """Whether what an uploaded snapshot says of the low memory hook agrees with its memory and the settings.
+
+    Raises:
+        Failure: it does not.
+    """
+    if snapshot.low_memory_hook is None:
+        return
+    is_low = canister.state.settings.leave_little(snapshot.heap_size, compiled.max_heap)
+    if is_low is (snapshot.low_memory_hook is LowMemoryHook.NOT_SATISFIED):
+        there = "less" if is_low else "no less"
+        raise _inconsistent(
+            f"it says of the hook for low memory {snapshot.low_memory_hook}, but {there} is left than"
+            " wasm_memory_threshold"
+        )
+
+
+def _check_loadable_elsewhere(
+    subnet: Subnet, snapshot: Snapshot, owner: Canister, canister: Canister, caller: bytes
+) -> None:
+    """Whether `caller` may load a snapshot of `owner` onto another canister, and can do so by now.
+
+    Raises:
+        Failure: it may not, or not yet.
+    """
+    name = snapshot.id.hex()
+    if caller not in owner.state.settings.controllers:
+        text = (
+            f"Only a controller of the canister that snapshot {name} belongs to can load it on canister"
+            f" {canister.name}. Sender: {principal.to_text(caller)}."
+        )
+        raise caller_fault("IC0406", text, "canister-snapshot-not-controller")
+    if subnet.clock.now() < max(snapshot.taken, snapshot.changed) + subnet.info.snapshot_wait * cycles.SECOND:
+        text = (
+            f"Snapshot {name} is not currently loadable on the specified canister {canister.name}. Try again later."
+            " The call should succeed if you wait sufficiently long (usually ten minutes)."
+        )
+        raise caller_fault("IC0406", text)
 
 
 def _inconsistent(why: str) -> Failure:
@@ -364,7 +447,7 @@ def _fresh_folder(subnet: Subnet, snapshot: Snapshot) -> Path:
 def _copy(source: Path, target: Path, size: int) -> None:
     """The first `size` bytes of `source`, which may be missing if that is none."""
     if size:
-        shutil.copyfile(source, target)
+        copy_file(source, target)
     with target.open("ab") as file:
         file.truncate(size)
 

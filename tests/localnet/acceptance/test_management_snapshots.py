@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from localnet.acceptance.proxy import Proxy, rejected
 from localnet.driver import ALICE, BOB, UPGRADE, Driver, module
 
 from mainer_nb.localnet import cycles
-from mainer_nb.localnet.errors import Reject
+from mainer_nb.localnet.errors import Reject, Reply
 
 #: A number in the heap, in a global, and in stable memory; its certified data are the first bytes of the heap.
 STATEFUL = module(
@@ -49,8 +50,8 @@ def take(ic: Driver, canister: bytes, sender: bytes = ALICE, **more: Any) -> Any
     return ic.manage("take_canister_snapshot", {"canister_id": canister, **more}, sender)
 
 
-def load(ic: Driver, canister: bytes, snapshot: bytes, sender: bytes = ALICE) -> Any:
-    return ic.manage("load_canister_snapshot", {"canister_id": canister, "snapshot_id": snapshot}, sender)
+def load(ic: Driver, canister: bytes, snapshot: bytes, sender: bytes = ALICE, **more: Any) -> Any:
+    return ic.manage("load_canister_snapshot", {"canister_id": canister, "snapshot_id": snapshot, **more}, sender)
 
 
 def listed(ic: Driver, canister: bytes) -> list[bytes]:
@@ -66,18 +67,62 @@ def canister(ic: Driver) -> bytes:
 
 
 def test_load(ic: Driver, canister: bytes) -> None:
-    """loading a snapshot brings back heap, globals, stable memory, certified data, timer and code"""
+    """loading a snapshot brings back heap, globals, stable memory, certified data and code"""
     snapshot = take(ic, canister)["id"]
     state = ic.network.subnet.canisters[canister].state
     numbered(ic, canister, 6)
     ic.install(canister, OTHER, UPGRADE)
     assert state.certified_data == (6).to_bytes(8, "little")
-    assert state.global_timer == 0
     assert load(ic, canister, snapshot) is None
     assert numbers(ic, canister) == [5, 5, 5]
     assert state.certified_data == (5).to_bytes(8, "little")
-    assert state.global_timer == 9_000_000_000_000_000_000
     assert state.module == hashlib.sha256(STATEFUL).digest()
+
+
+def test_load_timer(ic: Driver, canister: bytes) -> None:
+    """loading a snapshot that was taken leaves the global timer and the state of the low memory hook as they are"""
+    state = ic.network.subnet.canisters[canister].state
+    snapshot = take(ic, canister)["id"]
+    ic.install(canister, STATEFUL, UPGRADE)  # which clears the timer
+    assert load(ic, canister, snapshot) is None
+    assert state.global_timer == 0
+    numbered(ic, canister, 5)
+    without = take(ic, canister, uninstall_code=True)["id"]
+    load(ic, canister, without)
+    assert state.global_timer == 0
+    numbered(ic, canister, 5)
+    load(ic, canister, without)
+    assert state.global_timer == 9_000_000_000_000_000_000
+    low = {"wasm_memory_limit": 3 * 65536, "wasm_memory_threshold": 2 * 65536}
+    ic.manage("update_settings", {"canister_id": canister, "settings": low})
+    assert state.low_memory_hook == "ready"
+    load(ic, canister, without)
+    assert state.low_memory_hook == "ready"
+
+
+def test_load_uploaded_timer(ic: Driver, canister: bytes) -> None:
+    """loading a snapshot that was uploaded sets the global timer as its metadata say, if they do"""
+    for timer, after in (
+        ({"active": 8_000_000_000_000_000_000}, 8_000_000_000_000_000_000),
+        ({"inactive": None}, 0),
+        (None, 9_000_000_000_000_000_000),
+    ):
+        target = ic.create(STATEFUL)
+        numbered(ic, target, 6)
+        assert load(ic, target, moved(ic, canister, target, global_timer=timer)) is None
+        assert ic.network.subnet.canisters[target].state.global_timer == after
+
+
+def test_load_uploaded_hook(ic: Driver, canister: bytes) -> None:
+    """an uploaded snapshot whose low memory hook contradicts its memory and the settings is not loaded"""
+    roomy, low = ic.create(), ic.create(wasm_memory_limit=3 * 65536, wasm_memory_threshold=2 * 65536)
+    for target, fitting, wrong in ((roomy, "condition_not_satisfied", "ready"), (low, "executed", None)):
+        contradicting = {wrong or "condition_not_satisfied": None}
+        uploaded = moved(ic, canister, target, on_low_wasm_memory_hook_status=contradicting)
+        rejected(load(ic, target, uploaded), 4, "hook for low memory", "IC0408")
+        uploaded = moved(ic, canister, target, on_low_wasm_memory_hook_status={fitting: None})
+        assert load(ic, target, uploaded) is None
+        assert ic.network.subnet.canisters[target].state.low_memory_hook == fitting
 
 
 def test_load_after_growth(ic: Driver, canister: bytes) -> None:
@@ -196,10 +241,143 @@ def test_empty_canister(ic: Driver) -> None:
     rejected(take(ic, ic.create()), 4, "Failed to create snapshot for empty canister", "IC0406")
 
 
-def test_snapshot_of_another(ic: Driver, canister: bytes) -> None:
-    """a snapshot cannot be loaded into another canister"""
+def test_load_onto_another(ic: Driver, canister: bytes) -> None:
+    """a snapshot can be loaded onto another canister of the same controllers, empty or not; each goes on by itself"""
+    ic.manage("upload_chunk", {"canister_id": canister, "chunk": b"chunk"})
     snapshot = take(ic, canister)["id"]
-    rejected(load(ic, ic.create(STATEFUL), snapshot), 3, "Could not find the snapshot ID", "IC0305")
+    for target in (ic.create(), ic.create(OTHER)):
+        assert load(ic, target, snapshot) is None
+        assert numbers(ic, target) == [5, 5, 5]
+        assert len(ic.manage("stored_chunks", {"canister_id": target})) == 1
+        numbered(ic, target, 6)
+        numbered(ic, canister, 7)
+        ic.restart()
+        assert numbers(ic, target) == [6, 6, 6]
+        assert numbers(ic, canister) == [7, 7, 7]
+        assert listed(ic, target) == []
+    ic.manage("stop_canister", {"canister_id": canister})
+    ic.manage("delete_canister", {"canister_id": canister})
+    assert numbers(ic, target) == [6, 6, 6]
+    rejected(load(ic, target, snapshot), 3, "Could not find the snapshot ID", "IC0305")
+
+
+def test_history_of_another(ic: Driver, canister: bytes) -> None:
+    """the history says of a snapshot of another canister from which canister it was loaded"""
+    snapshot = take(ic, canister)["id"]
+    for target, named in ((ic.create(), canister), (canister, None)):
+        before = ic.manage("canister_status", {"canister_id": target})["version"]
+        load(ic, target, snapshot, sender_canister_version=7)
+        asked = {"canister_id": target, "num_requested_changes": 1}
+        (change,) = Proxy(ic).manage("canister_info", asked)["recent_changes"]
+        assert change["details"]["load_snapshot"]["from_canister_id"] == named
+        assert change["canister_version"] == before + 1
+
+
+def test_load_of_stranger(ic: Driver, canister: bytes) -> None:
+    """who does not control the canister that a snapshot is of cannot load it onto another"""
+    snapshot = take(ic, canister)["id"]
+    of_bob = ic.create(OTHER, controllers=[ALICE, BOB])
+    text = "Only a controller of the canister that snapshot"
+    rejected(load(ic, of_bob, snapshot, BOB), 4, text, "IC0406")
+    assert load(ic, of_bob, snapshot, ALICE) is None
+
+
+def test_snapshot_of_another(ic: Driver, canister: bytes) -> None:
+    """a snapshot can be read, replaced, written and deleted as one of its own canister only"""
+    snapshot, other = take(ic, canister)["id"], ic.create(OTHER)
+    named = {"canister_id": other, "snapshot_id": snapshot}
+    for outcome in (
+        ic.manage("read_canister_snapshot_metadata", named),
+        read(ic, other, snapshot, wasm_memory={"offset": 0, "size": 1}),
+        upload(ic, other, snapshot, b"x", wasm_memory={"offset": 0}),
+        ic.manage("delete_canister_snapshot", named),
+        take(ic, other, replace_snapshot=snapshot),
+    ):
+        rejected(outcome, 4, "does not belong to canister", "IC0406")
+    assert listed(ic, canister) == [snapshot]
+
+
+def test_wait_until_loadable(tmp_path: Path, module_cache: Path) -> None:
+    """if the network is to have it so, a new snapshot can be loaded onto another canister after a while only"""
+    with Driver(tmp_path / "waiting", module_cache, snapshot_wait=600) as ic:
+        ic.pause()
+        canister, target = ic.create(STATEFUL), ic.create()
+        snapshot = take(ic, canister)["id"]
+        ic.restart()  # the option is kept
+        ic.pause()
+        assert load(ic, canister, snapshot) is None
+        ic.advance_time(590)
+        text = "is not currently loadable on the specified canister"
+        rejected(load(ic, target, snapshot), 4, text, "IC0406")
+        ic.advance_time(11)
+        assert load(ic, target, snapshot) is None
+        uploaded = moved(ic, canister, canister)
+        ic.advance_time(590)
+        assert upload(ic, canister, uploaded, b"x", wasm_memory={"offset": 0}) is None
+        ic.advance_time(590)
+        rejected(load(ic, target, uploaded), 4, text, "IC0406")
+        ic.advance_time(11)
+        assert load(ic, target, uploaded) is None
+
+
+def test_take_and_uninstall(ic: Driver, canister: bytes) -> None:
+    """a snapshot can be taken and the code uninstalled at once, in as much memory as before"""
+    ic.manage("upload_chunk", {"canister_id": canister, "chunk": b"chunk"})
+    used = ic.manage("canister_status", {"canister_id": canister})["memory_size"]
+    proxy = Proxy(ic)
+    ic.manage("update_settings", {"canister_id": canister, "settings": {"controllers": [ALICE, proxy.id]}})
+    arg = {"canister_id": canister, "uninstall_code": True, "sender_canister_version": 3}
+    snapshot = proxy.manage("take_canister_snapshot", arg)["id"]
+    status = ic.manage("canister_status", {"canister_id": canister})
+    assert status["module_hash"] is None
+    assert status["memory_size"] <= used + 1000
+    assert ic.manage("stored_chunks", {"canister_id": canister}) == []
+    change = proxy.manage("canister_info", {"canister_id": canister, "num_requested_changes": 1})["recent_changes"][0]
+    assert change["details"] == {"code_uninstall": None}
+    assert change["origin"] == {"from_canister": {"canister_id": proxy.id, "canister_version": 3}}
+    assert change["canister_version"] == status["version"]
+    assert load(ic, canister, snapshot) is None
+    assert numbers(ic, canister) == [5, 5, 5]
+    assert len(ic.manage("stored_chunks", {"canister_id": canister})) == 1
+
+
+def test_take_and_uninstall_not(ic: Driver, canister: bytes) -> None:
+    """with uninstall_code as null or false a snapshot that is taken leaves the code"""
+    for value in (None, False):
+        assert not isinstance(take(ic, canister, uninstall_code=value), Reject)
+        assert numbers(ic, canister) == [5, 5, 5]
+
+
+#: An immutable global that is exported, one that is not, and a mutable one.
+GLOBALS = module(
+    """
+  (global (export "start") i32 (i32.const 4))
+  (global i64 (i64.const 3))
+  (global $kept (mut i64) (i64.const 2))
+  (global (export "end") f32 (f32.const 0.5))
+  (func (export "canister_update set") (global.set $kept (i64.const 9)) (call $reply))
+  (func (export "canister_query global") (call $reply_i64 (global.get $kept)))
+"""
+)
+
+
+def test_globals(ic: Driver) -> None:
+    """the globals of a snapshot are those that its module exports and those that can change, in order"""
+    canister = ic.create(GLOBALS)
+    assert ic.update(canister, "set") == Reply(b"")
+    snapshot = take(ic, canister)["id"]
+    found = metadata(ic, canister, snapshot)["globals"]
+    assert found == [{"i32": 4}, {"i64": 9}, {"f32": 0.5}]
+    status = ic.manage("canister_status", {"canister_id": canister})
+    assert status["memory_metrics"]["global_memory_size"] == 3 * 8
+    for target in (ic.create(), canister):
+        assert load(ic, target, moved(ic, canister, target)) is None
+        assert ic.number(target, "global") == 9
+        ic.restart()
+        assert ic.number(target, "global") == 9
+    for wrong in ([{"i64": 9}], [{"i32": 4}, {"i32": 9}, {"f32": 0.5}], [*found, {"i32": 1}], []):
+        target = ic.create()
+        rejected(load(ic, target, moved(ic, canister, target, globals=wrong)), 4, "do not fit", "IC0408")
 
 
 def test_only_controllers(ic: Driver, canister: bytes) -> None:
@@ -346,7 +524,7 @@ def moved(ic: Driver, source: bytes, target: bytes, **changes: Any) -> bytes:
         whole = found[size if size.endswith("size") else f"{size}_size"]
         data = read(ic, source, snapshot, **{kind: {"offset": 0, "size": whole}})
         assert upload(ic, target, uploaded, data[:1000], **{kind: {"offset": 0}}) is None
-        assert upload(ic, target, uploaded, data[1000:], **{kind: {"offset": 1000}}) is None
+        assert upload(ic, target, uploaded, data[1000:], **{kind: {"offset": len(data[:1000])}}) is None
     return uploaded
 
 
