@@ -17,6 +17,7 @@ from .canister import Canister, Outcome, QuerySession
 from .envelope import Query
 from .errors import Failure, Reject, Reply, Response, shortened
 from .execution import EntryPoint, Execution, Input, OutgoingCall
+from .state import CallerInfo
 from .subnet import Subnet
 from .wasm import MethodKind
 
@@ -45,10 +46,12 @@ class Evaluation:
         self._certificate = certificate
         self._now = subnet.clock.now()
         self._left = limits.QUERY_LIMIT
+        self._sender_info: CallerInfo | None = None
         self._until = time.monotonic() + MAX_SECONDS
 
     def run(self, query: Query) -> Response:
         """The response to `query`."""
+        self._sender_info = query.sender_info
         try:
             return self._evaluate(query.canister_id, query.method, query.arg, query.sender, 0)
         except _Exhausted as end:
@@ -104,6 +107,10 @@ class Evaluation:
         """Gives the certificate that a canister sees: only the one that the user calls sees its own."""
         return self._certificate if depth == 0 else None
 
+    def sender_info(self, depth: int) -> CallerInfo | None:
+        """What a canister is told about its caller: only the one that the user calls is told about the user."""
+        return self._sender_info if depth == 0 else None
+
 
 class _Conversation:
     """One canister's part in an evaluation: its query method and the callbacks of the calls that it makes."""
@@ -128,7 +135,13 @@ class _Conversation:
         export = kind.export(method)
         instance = self._session.instance
 
-        given = Input(self._caller, method, arg, certificate=self._evaluation.certificate(self._depth))
+        given = Input(
+            self._caller,
+            method,
+            arg,
+            certificate=self._evaluation.certificate(self._depth),
+            sender_info=self._evaluation.sender_info(self._depth),
+        )
         outcome = self._evaluation.enter(
             self._canister,
             self._session,
@@ -175,6 +188,11 @@ class _Conversation:
             self._canister,
             self._session,
             entry,
-            Input(self._caller, response=response, call_instructions=self._instructions),
+            Input(
+                self._caller,
+                response=response,
+                call_instructions=self._instructions,
+                sender_info=self._evaluation.sender_info(self._depth),
+            ),
             lambda execution: self._session.instance.call_table(function, environment, execution),
         )

@@ -1,27 +1,24 @@
 """Requests as they come over HTTP: their form, their id and their authentication (IC interface specification,
-"HTTPS Interface", sections "Authentication", "Representation-independent hashing", "Request ids", "Signatures").
+"HTTPS Interface", sections "Authentication", "Representation-independent hashing", "Request ids").
+
+The network's time and its root key are all that is needed to judge them. How signatures are checked is in `signatures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any, NoReturn
-
-import cbor2
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from typing import Any
 
 from ..protocol import principal
+from ..protocol.cbor import CborError, decode
 from ..protocol.principal import to_text
-from ..protocol.request_id import DELEGATION_DOMAIN, REQUEST_DOMAIN, HashError, hash_of_map
+from ..protocol.request_id import DELEGATION_DOMAIN, REQUEST_DOMAIN, SENDER_INFO_DOMAIN, HashError, hash_of_map
+from . import signatures
+from .state import CallerInfo
 
 MAX_INGRESS_TTL = 5 * 60 * 1_000_000_000  # nanoseconds
-PERMITTED_DRIFT = 60 * 1_000_000_000  # clocks of client and network may differ by this
+MAX_PAYLOAD = 2 * 1024 * 1024  # bytes of the argument of a call
 MAX_NONCE = 32
 MAX_DELEGATIONS = 20
 MAX_TARGETS = 1000
@@ -35,6 +32,10 @@ class BadRequest(ValueError):
     """A request that the network does not accept (HTTP 400); the text says why."""
 
 
+class TooLarge(BadRequest):
+    """A call whose argument is too large (HTTP 413)."""
+
+
 @dataclass(frozen=True)
 class _Invocation:
     """A request to call a method."""
@@ -46,6 +47,7 @@ class _Invocation:
     nonce: bytes | None
     ingress_expiry: int  # nanoseconds since 1970
     request_id: bytes
+    sender_info: CallerInfo | None = None
 
 
 class Call(_Invocation):
@@ -70,28 +72,32 @@ class ReadState:
     request_id: bytes
 
 
-def parse_call(body: bytes, now: int) -> Call:
+def parse_call(body: bytes, now: int, root_key: bytes) -> Call:
     """The authenticated call in an HTTP body.
 
     Args:
         body: CBOR.
         now: the network's time, in nanoseconds since 1970.
+        root_key: the network's, DER.
 
     Raises:
-        BadRequest: it is malformed, expired or not signed as it should be.
+        BadRequest: it is malformed, expired, too large or not signed as it should be.
     """
-    return Call(**_invocation(body, "call", now))
+    call = Call(**_invocation(body, "call", now, root_key))
+    if len(call.arg) > MAX_PAYLOAD:
+        raise TooLarge(f"the argument of the call has {len(call.arg)} bytes; at most {MAX_PAYLOAD} bytes are accepted")
+    return call
 
 
-def parse_query(body: bytes, now: int) -> Query:
+def parse_query(body: bytes, now: int, root_key: bytes) -> Query:
     """The authenticated query in an HTTP body; arguments and errors as of `parse_call`."""
-    return Query(**_invocation(body, "query", now))
+    return Query(**_invocation(body, "query", now, root_key))
 
 
-def parse_read_state(body: bytes, now: int) -> ReadState:
+def parse_read_state(body: bytes, now: int, root_key: bytes) -> ReadState:
     """The authenticated read_state request in an HTTP body; arguments and errors as of `parse_call`."""
     envelope = _parse(body, "read_state")
-    targets = _authenticate(envelope, now)
+    targets = _authenticate(envelope, now, root_key)
     paths = _field(envelope.content, "paths", Sequence)
     if len(paths) > MAX_PATHS:
         raise BadRequest(f"{len(paths)} paths are requested, at most {MAX_PATHS} are allowed")
@@ -112,16 +118,6 @@ class _Envelope:
     delegations: Sequence[Any]
 
 
-def _refuse_tag(value: object, immutable: bool) -> NoReturn:
-    raise ValueError("the tag has no meaning in a request")
-
-
-#: Tags that cbor2 would make dates, decimals, patterns and so on of, and shared values, which few bytes make endless.
-_FOREIGN_TAGS = dict.fromkeys(
-    (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000), _refuse_tag
-)
-
-
 def _decode(body: bytes) -> Any:
     """The CBOR data item in an HTTP body: of plain kinds, no key twice.
 
@@ -129,16 +125,9 @@ def _decode(body: bytes) -> Any:
         BadRequest: it is not.
     """
     try:
-        decoded = cbor2.loads(
-            body,
-            semantic_decoders=_FOREIGN_TAGS,
-            max_depth=MAX_DEPTH,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-        )
-    except (cbor2.CBORError, ValueError, RecursionError) as error:
-        reason = error.__cause__ or error
-        raise BadRequest(f"the request body is not CBOR as requests have it: {reason}") from None
+        decoded = decode(body, MAX_DEPTH)
+    except CborError as error:
+        raise BadRequest(f"the request body is not CBOR as requests have it: {error}") from None
     _check_count(decoded)
     return decoded
 
@@ -183,11 +172,11 @@ def _parse(body: bytes, request_type: str) -> _Envelope:
     )
 
 
-def _invocation(body: bytes, request_type: str, now: int) -> dict[str, Any]:
+def _invocation(body: bytes, request_type: str, now: int, root_key: bytes) -> dict[str, Any]:
     """The fields of a `Call` or `Query`, authenticated."""
     envelope = _parse(body, request_type)
     content = envelope.content
-    targets = _authenticate(envelope, now)
+    targets = _authenticate(envelope, now, root_key)
     canister_id = _principal(content, "canister_id")
     _check_target(canister_id, targets)
     return {
@@ -198,6 +187,7 @@ def _invocation(body: bytes, request_type: str, now: int) -> dict[str, Any]:
         "nonce": _optional(content, "nonce", bytes),
         "ingress_expiry": envelope.ingress_expiry,
         "request_id": envelope.request_id,
+        "sender_info": _sender_info(envelope, root_key),
     }
 
 
@@ -261,7 +251,7 @@ def _path(path: Any) -> tuple[bytes, ...]:
 # Authentication
 
 
-def _authenticate(envelope: _Envelope, now: int) -> frozenset[bytes] | None:
+def _authenticate(envelope: _Envelope, now: int, root_key: bytes) -> frozenset[bytes] | None:
     """Checks expiry, sender and signature; returns the canisters that delegations limit the request to, if they do."""
     if envelope.sender == principal.ANONYMOUS:
         if envelope.public_key is not None or envelope.signature is not None or envelope.delegations:
@@ -275,10 +265,41 @@ def _authenticate(envelope: _Envelope, now: int) -> frozenset[bytes] | None:
     owner = principal.self_authenticating(envelope.public_key)
     if owner != envelope.sender:
         raise BadRequest(f"the sender is {to_text(envelope.sender)}, but sender_pubkey belongs to {to_text(owner)}")
-    key, targets = _follow_delegations(envelope.public_key, envelope.delegations, now)
-    if not _is_signed(key, envelope.signature, REQUEST_DOMAIN + envelope.request_id):
-        raise BadRequest("the signature of the request is wrong")
+    request_type = envelope.content["request_type"]
+    key, targets = _follow_delegations(envelope.public_key, envelope.delegations, request_type, now, root_key)
+    message = REQUEST_DOMAIN + envelope.request_id
+    _check_signature("the signature of the request", key, envelope.signature, message, root_key)
     return targets
+
+
+def _check_signature(what: str, key: bytes, signature: bytes, message: bytes, root_key: bytes) -> None:
+    try:
+        signatures.check(key, signature, message, root_key)
+    except signatures.InvalidKey as error:
+        raise BadRequest(f"a public key is invalid: {error}") from None
+    except signatures.WrongSignature as error:
+        raise BadRequest(f"{what} is wrong: {error}") from None
+
+
+def _sender_info(envelope: _Envelope, root_key: bytes) -> CallerInfo | None:
+    """What the canister that signs for the sender says of it (``sender_info``), once its signature is checked."""
+    fields = _optional(envelope.content, "sender_info", Mapping)
+    if fields is None:
+        return None
+    info, signer, signature = _field(fields, "info", bytes), _principal(fields, "signer"), _field(fields, "sig", bytes)
+    if envelope.public_key is None:
+        raise BadRequest("sender_info needs a sender who signs with canister signatures; this one is anonymous")
+    try:
+        signing = signatures.signing_canister(envelope.public_key)
+    except signatures.InvalidKey as error:
+        raise BadRequest(f"sender_info does not fit sender_pubkey: {error}") from None
+    if signer != signing:
+        raise BadRequest(
+            f"the signer of sender_info is {to_text(signer)}, but sender_pubkey is of canister {to_text(signing)}"
+        )
+    message = SENDER_INFO_DOMAIN + info
+    _check_signature("the signature of sender_info", envelope.public_key, signature, message, root_key)
+    return CallerInfo(info, signer)
 
 
 def _check_expiry(ingress_expiry: int, now: int) -> None:
@@ -287,10 +308,10 @@ def _check_expiry(ingress_expiry: int, now: int) -> None:
         raise BadRequest(
             f"the request expired {-ahead:.1f} s ago (ingress_expiry {ingress_expiry}, network time {now})"
         )
-    if ingress_expiry > now + MAX_INGRESS_TTL + PERMITTED_DRIFT:
+    if ingress_expiry > now + MAX_INGRESS_TTL:
         raise BadRequest(
             f"ingress_expiry is {ahead:.0f} s ahead of the network's time {now}; "
-            f"at most {(MAX_INGRESS_TTL + PERMITTED_DRIFT) // 10**9} s are accepted"
+            f"at most {MAX_INGRESS_TTL // 10**9} s are accepted"
         )
 
 
@@ -299,7 +320,9 @@ def _check_target(canister_id: bytes, targets: frozenset[bytes] | None) -> None:
         raise BadRequest(f"the delegation is not for canister {to_text(canister_id)}")
 
 
-def _follow_delegations(key: bytes, delegations: Sequence[Any], now: int) -> tuple[bytes, frozenset[bytes] | None]:
+def _follow_delegations(
+    key: bytes, delegations: Sequence[Any], request_type: str, now: int, root_key: bytes
+) -> tuple[bytes, frozenset[bytes] | None]:
     """The key at the end of a chain of delegations, and the canisters that all of them allow (None: any)."""
     if len(delegations) > MAX_DELEGATIONS:
         raise BadRequest(f"there are {len(delegations)} delegations, at most {MAX_DELEGATIONS} are allowed")
@@ -313,8 +336,8 @@ def _follow_delegations(key: bytes, delegations: Sequence[Any], now: int) -> tup
         if expiration < now:
             raise BadRequest(f"a delegation expired {(now - expiration) / 1e9:.1f} s ago")
         message = DELEGATION_DOMAIN + _hash_of(delegation)
-        if not _is_signed(key, _field(signed, "signature", bytes), message):
-            raise BadRequest("the signature of a delegation is wrong")
+        _check_signature("the signature of a delegation", key, _field(signed, "signature", bytes), message, root_key)
+        _check_permissions(delegation, request_type)
         key = _field(delegation, "pubkey", bytes)
         if key in seen:
             raise BadRequest("a key occurs twice in the chain of delegations")
@@ -325,6 +348,15 @@ def _follow_delegations(key: bytes, delegations: Sequence[Any], now: int) -> tup
     return key, allowed
 
 
+def _check_permissions(delegation: Mapping[str, Any], request_type: str) -> None:
+    """A delegation may be for queries and read_state requests only."""
+    permissions = _optional(delegation, "permissions", str)
+    if permissions not in (None, "all", "queries"):
+        raise BadRequest(f"the permissions of a delegation are {permissions[:40]!r}; they must be 'all' or 'queries'")
+    if permissions == "queries" and request_type == "call":
+        raise BadRequest("a delegation is for queries only (permissions), this request is a call")
+
+
 def _targets(delegation: Mapping[str, Any]) -> frozenset[bytes] | None:
     targets = _optional(delegation, "targets", Sequence)
     if targets is None:
@@ -332,46 +364,3 @@ def _targets(delegation: Mapping[str, Any]) -> frozenset[bytes] | None:
     if len(targets) > MAX_TARGETS or not all(isinstance(target, bytes) for target in targets):
         raise BadRequest(f"the targets of a delegation must be at most {MAX_TARGETS} principals")
     return frozenset(targets)
-
-
-# Signatures
-
-_Verify = Callable[[bytes, bytes], None]  # (signature, message); raises InvalidSignature
-
-# AlgorithmIdentifiers of the Internet Computer's own kinds of keys, in their DER form.
-_WEB_AUTHENTICATION = bytes.fromhex("300c060a2b0601040183b8430101")
-_CANISTER_SIGNATURE = bytes.fromhex("300c060a2b0601040183b8430102")
-
-
-def _is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
-    try:
-        _verifier(public_key)(signature, message)
-    except InvalidSignature:
-        return False
-    return True
-
-
-@lru_cache(maxsize=1024)
-def _verifier(public_key: bytes) -> _Verify:
-    """How signatures of a key, given in DER, are checked."""
-    if _CANISTER_SIGNATURE in public_key[:32]:
-        raise BadRequest("canister signatures (as of Internet Identity) are not supported by this network")
-    if _WEB_AUTHENTICATION in public_key[:32]:
-        raise BadRequest("Web Authentication keys are not supported by this network")
-    try:
-        key = load_der_public_key(public_key)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadRequest(f"the public key {public_key[:64].hex()} is not a valid DER key: {error}") from None
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return key.verify
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256K1 | ec.SECP256R1):
-        return partial(_verify_ecdsa, key)
-    raise BadRequest("the public key is of another kind than Ed25519, ECDSA on P-256 and ECDSA on secp256k1")
-
-
-def _verify_ecdsa(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes) -> None:
-    """The signature is r and s, 32 bytes each, big-endian, of the message's SHA-256."""
-    if len(signature) != 64:
-        raise InvalidSignature
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-    key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))

@@ -18,6 +18,7 @@ from . import limits, memory
 from .errors import Response
 from .memory import WASM_PAGE
 from .rejections import too_much_accessed, violation
+from .state import CallerInfo
 
 #: Limit of a canister's stable memory (mainnet: 500 GiB).
 MAX_STABLE_PAGES = 500 * 1024**3 // WASM_PAGE
@@ -124,6 +125,7 @@ class Input(NamedTuple):
         responded: whether the call is answered already.
         call_instructions: executed so far on behalf of the call.
         certificate: gives the certificate of the canister's data, to queries.
+        sender_info: what came with an ingress message or a query about its sender.
     """
 
     caller: bytes = b""
@@ -136,6 +138,7 @@ class Input(NamedTuple):
     responded: bool = False
     call_instructions: int = 0
     certificate: Callable[[], bytes] | None = None
+    sender_info: CallerInfo | None = None
 
 
 class View(NamedTuple):

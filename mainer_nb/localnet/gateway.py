@@ -28,7 +28,7 @@ from aiohttp import web
 from ..protocol import candid, principal
 from ..protocol.candid import BLOB, BOOL, NAT16, TEXT, Func, Opt, Type, Vec
 from ..protocol.request_id import hash_of_map
-from .envelope import MAX_INGRESS_TTL, Call, Query
+from .envelope import MAX_INGRESS_TTL, MAX_PAYLOAD, Call, Query
 from .errors import Reject, Response
 from .header_names import HEADER_NAME
 from .replica import Replica
@@ -134,6 +134,10 @@ class Gateway:
         return _reply(await self._replica.query(Query(**message)))
 
     async def _update(self, canister_id: bytes, arg: bytes) -> bytes:
+        if len(arg) > MAX_PAYLOAD:
+            raise _NotAnswered(
+                413, f"the request has {len(arg)} bytes as an argument; at most {MAX_PAYLOAD} are accepted"
+            )
         call = Call(**self._message("call", canister_id, "http_request_update", arg))
         refusal = await self._replica.submit(call)
         if refusal is not None:

@@ -8,6 +8,7 @@
 | POST /api/v2, v3/canister/<id>/query           | the reply, signed by the node                                      |
 | POST /api/v2, v3/canister/<id>/read_state      | a certificate                                                      |
 | POST /api/v4/subnet/<id>/call                  | as for a canister; only for calls that create canisters            |
+| POST /api/v3/subnet/<id>/query                 | as for a canister; only for list_canisters                         |
 | POST /api/v2, v3/subnet/<id>/read_state        | a certificate                                                      |
 | any other path                                 | what a canister answers, see `gateway`                             |
 
@@ -27,12 +28,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..protocol import principal
 from .certification import Certification
-from .envelope import BadRequest, Call, Query, parse_call, parse_query, parse_read_state
+from .envelope import BadRequest, Call, Query, TooLarge, parse_call, parse_query, parse_read_state
 from .errors import Reject, Reply
 from .gateway import LOCALHOST, Domains, Gateway
 from .replica import Replica
 
-MAX_BODY = 2 * 1024 * 1024  # bytes, as an ingress message of the main network
+MAX_BODY = 5 * 1024 * 1024  # bytes, as of the main network's nodes; the argument of a call: MAX_PAYLOAD
 SYNCHRONOUS_SECONDS = 10.0  # how long a synchronous call waits for its outcome
 
 _API_VERSION = "0.53.0"  # of the specification
@@ -43,6 +44,7 @@ _CORS = {
     "Access-Control-Max-Age": "86400",
 }
 _CREATING = ("create_canister", "provisional_create_canister_with_cycles")
+_LISTING = "list_canisters"
 #: What aiohttp raises about requests that are not HTTP, or not all of it, or end with the connection.
 _FAULTS_OF_CLIENTS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ def application(replica: Replica, domains: Domains = LOCALHOST) -> web.Applicati
         app.router.add_post(f"/api/{version}/canister/{{id}}/read_state", handlers.read_canister_state)
         app.router.add_post(f"/api/{version}/subnet/{{id}}/read_state", handlers.read_subnet_state)
     app.router.add_post("/api/v4/subnet/{id}/call", handlers.create_on_subnet)
+    app.router.add_post("/api/v3/subnet/{id}/query", handlers.list_on_subnet)
     app.router.add_options("/api/{any:.*}", _preflight)
     app.router.add_route("*", "/api/{any:.*}", _nothing_here)
     app.router.add_route("*", "/{any:.*}", Gateway(replica, domains).handle)
@@ -142,7 +145,7 @@ class _Handlers:
 
     async def create_on_subnet(self, request: web.Request) -> web.Response:
         self._own_subnet(request)
-        call = parse_call(await request.read(), self._replica.now())
+        call = parse_call(await request.read(), self._replica.now(), self._replica.root_key)
         if call.canister_id != principal.MANAGEMENT or call.method not in _CREATING:
             raise BadRequest(f"only {' and '.join(_CREATING)} of the management canister can be called on a subnet")
         return await self._outcome(call, await self._replica.submit(call))
@@ -159,14 +162,24 @@ class _Handlers:
 
     async def _submit(self, request: web.Request) -> tuple[Call, Reject | None]:
         effective = _id_in_url(request)
-        call = parse_call(await request.read(), self._replica.now())
+        call = parse_call(await request.read(), self._replica.now(), self._replica.root_key)
         self._check_effective(call, effective)
         return call, await self._replica.submit(call)
 
     async def query(self, request: web.Request) -> web.Response:
         effective = _id_in_url(request)
-        query = parse_query(await request.read(), self._replica.now())
+        query = parse_query(await request.read(), self._replica.now(), self._replica.root_key)
         self._check_effective(query, effective)
+        return await self._answer(query)
+
+    async def list_on_subnet(self, request: web.Request) -> web.Response:
+        self._own_subnet(request)
+        query = parse_query(await request.read(), self._replica.now(), self._replica.root_key)
+        if query.canister_id != principal.MANAGEMENT or query.method != _LISTING:
+            raise BadRequest(f"only {_LISTING} of the management canister can be queried on a subnet")
+        return await self._answer(query)
+
+    async def _answer(self, query: Query) -> web.Response:
         response = await self._replica.query(query)
         answer: dict[str, Any]
         if isinstance(response, Reply):
@@ -195,9 +208,10 @@ class _Handlers:
         return subnet
 
     async def _read_state(self, request: web.Request, effective: bytes) -> web.Response:
-        read = parse_read_state(await request.read(), self._replica.now())
-        if len({path[1] for path in read.paths if len(path) > 1 and path[0] == b"request_status"}) > 1:
-            raise BadRequest("all paths under request_status must be of one request")
+        read = parse_read_state(await request.read(), self._replica.now(), self._replica.root_key)
+        for label, whose in (("request_status", "request"), ("canister_ranges", "subnet")):
+            if len({path[1] for path in read.paths if len(path) > 1 and path[0] == label.encode()}) > 1:
+                raise BadRequest(f"all paths under {label} must be of one {whose}")
         for path in read.paths:
             reason = self._replica.may_read(read.sender, list(path), effective, read.targets)
             if reason is not None:
@@ -244,6 +258,8 @@ async def _plain_errors(
     """Errors as a text that says what is wrong."""
     try:
         return await handler(request)
+    except TooLarge as error:
+        return _plain(413, str(error))
     except (BadRequest, *_FAULTS_OF_CLIENTS) as error:
         return _plain(400, str(error))
     except web.HTTPRequestEntityTooLarge:

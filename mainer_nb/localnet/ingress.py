@@ -58,7 +58,7 @@ def _inspect_management(subnet: Subnet, call: Call) -> Reject | None:
 
 
 def _ask_canister(subnet: Subnet, canister: Canister, call: Call) -> Reject | None:
-    given, now = Input(call.sender, call.method, call.arg), subnet.clock.now()
+    given, now = Input(call.sender, call.method, call.arg, sender_info=call.sender_info), subnet.clock.now()
     try:
         outcome = canister.query(EntryPoint.INSPECT, _INSPECT, given, subnet.info, now, limits.INSPECT_LIMIT)
     except Failure as failure:
@@ -82,7 +82,10 @@ def accept(subnet: Subnet, call: Call) -> None:
         request = Request(call.sender, call.canister_id, call.ingress_expiry, effective=effective_canister(call))
         step.add_request(call.request_id, request)
         origin = FromUser(call.request_id)
-        send(step, CallMessage(origin, call.sender, call.canister_id, call.method, call.arg))
+        message = CallMessage(
+            origin, call.sender, call.canister_id, call.method, call.arg, sender_info=call.sender_info
+        )
+        send(step, message)
         if not request.pending:
             step.write()
 

@@ -157,10 +157,17 @@ class Executor:
             message.arg,
             deadline=0 if is_query else message.deadline,
             available=message.cycles,
+            sender_info=message.sender_info,
         )
         export = (MethodKind.QUERY if is_query else MethodKind.UPDATE).export(message.method)
         instance, outcome = self._run_export(canister, entry, given, export)
-        context = CallContext(message.origin, message.caller, message.cycles, deadline=message.deadline)
+        context = CallContext(
+            message.origin,
+            message.caller,
+            message.cycles,
+            deadline=message.deadline,
+            sender_info=message.sender_info,
+        )
         if is_query or outcome.trap is not None:
             self._finish_unchanged(canister, number, context, outcome)
         else:
@@ -261,6 +268,7 @@ class Executor:
             available=context.available,
             responded=context.responded,
             call_instructions=context.instructions,
+            sender_info=context.sender_info,
         )
         others = [call.callee for number, call in canister.state.callbacks.items() if number != message.callback_id]
         instance = canister.instance()

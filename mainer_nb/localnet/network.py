@@ -28,7 +28,7 @@ from .pool import Pool
 from .runtime import Runtime
 from .scheduler import Scheduler
 from .state import CallMessage, FromUser
-from .state_tree import RANGE, StateTree
+from .state_tree import RANGE, READABLE, StateTree
 from .store import Changes, Store, unwritable
 from .subnet import Listeners
 
@@ -231,7 +231,7 @@ class EmbeddedNetwork:
         if queries.is_composite(self.subnet, query.canister_id, query.method):
             with self._composite:
                 return Evaluation(self.subnet, certificate).run(query)
-        given = Input(query.sender, query.method, query.arg, certificate=certificate)
+        given = Input(query.sender, query.method, query.arg, certificate=certificate, sender_info=query.sender_info)
         response, outcome = queries.execute(self.subnet, query.canister_id, query.method, given)
         if outcome is not None:
             with self.subnet.step(write=False) as step:
@@ -299,17 +299,27 @@ class EmbeddedNetwork:
         See section "Request: Read state".
         """
         match path:
-            case [b"time"] | [b"subnet", *_] | [b"api_boundary_nodes", *_]:
+            case [b"time"] | [b"subnet"] | [b"subnet", _]:
+                return None
+            case [b"subnet", _, b"public_key" | b"type" | b"node" | b"canister_ranges"]:
+                return None
+            case [b"subnet", _, b"node", _] | [b"subnet", _, b"node", _, b"public_key"]:
+                return None
+            case [b"subnet", subnet_id, b"metrics"]:
+                return None if effective == subnet_id else "the metrics of a subnet can be read at its own URL only"
+            case [b"api_boundary_nodes"] | [b"api_boundary_nodes", _]:
+                return None
+            case [b"api_boundary_nodes", _, b"domain" | b"ipv4_address" | b"ipv6_address"]:
                 return None
             case [b"canister_ranges", _]:
                 return None if effective == self.subnet_id else "canister_ranges can be read at the subnet's URL only"
-            case [b"canister", canister_id, b"controllers" | b"module_hash"]:
+            case [b"canister", canister_id, label] if label in READABLE:
                 return None if canister_id == effective else "the path is about another canister than the URL"
             case [b"canister", canister_id, b"metadata", name]:
                 if canister_id != effective:
                     return "the path is about another canister than the URL"
                 return self._may_read_metadata(sender, canister_id, name)
-            case [b"request_status", request_id, *_] if len(path) <= 3:
+            case [b"request_status", request_id] | [b"request_status", request_id, _]:
                 return self._may_read_request(sender, request_id, effective, targets)
         return "Invalid path requested."
 

@@ -87,6 +87,13 @@ class Settings:
         return kind == "public" or (kind == "allowed_viewers" and viewer in viewers)
 
 
+class CallerInfo(NamedTuple):
+    """What the canister `signer`, which signs for a user, says of it: ``sender_info`` of a request."""
+
+    data: bytes
+    signer: bytes
+
+
 @dataclass
 class FromUser:
     """A call context opened by an ingress message."""
@@ -119,6 +126,7 @@ class CallContext:
         outstanding: calls made on its behalf whose responses have not been processed.
         instructions: executed so far on its behalf.
         deadline: ns since the epoch for a best-effort call, else 0.
+        sender_info: what came with an ingress message about its sender.
     """
 
     origin: Origin
@@ -128,6 +136,7 @@ class CallContext:
     outstanding: int = 0
     instructions: int = 0
     deadline: int = 0
+    sender_info: CallerInfo | None = None
 
 
 @dataclass
@@ -150,7 +159,11 @@ class Callback:
 
 @dataclass
 class CallMessage:
-    """A call on its way to a canister (or to the management canister, b"")."""
+    """A call on its way to a canister (or to the management canister, b"").
+
+    Attributes:
+        sender_info: what came with an ingress message about its sender.
+    """
 
     origin: Origin
     caller: bytes
@@ -159,6 +172,7 @@ class CallMessage:
     arg: bytes
     cycles: int = 0
     deadline: int = 0
+    sender_info: CallerInfo | None = None
 
 
 @dataclass
@@ -212,6 +226,7 @@ class CanisterState:
     """A canister, without its memories, which are files of the network's folder.
 
     Attributes:
+        created, installed: when it was made, and when it got its code or a snapshot; ns since the epoch, 0 if unknown.
         cycles: balance.
         module: sha256 of the installed module, or None.
         globals: raw values of its globals that are mutable or exported.
@@ -258,6 +273,7 @@ class CanisterState:
     next_snapshot: int = 0
     next_log: int = 0
     low_memory_hook: LowMemoryHook = LowMemoryHook.NOT_SATISFIED
+    installed: int = 0
 
     def memory_metrics(self) -> dict[str, int]:
         """Bytes of everything the canister keeps on the network, by kind (``canister_status``)."""
@@ -376,6 +392,8 @@ _CONVERTED: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
     (TaskMessage, "task", Task),
     (CanisterState, "status", CanisterStatus),
     (CanisterState, "low_memory_hook", LowMemoryHook),
+    (CallContext, "sender_info", lambda value: value and CallerInfo(*value)),
+    (CallMessage, "sender_info", lambda value: value and CallerInfo(*value)),
     (CanisterState, "query_stats", lambda value: QueryStats(*value)),
     (Snapshot, "low_memory_hook", lambda value: value and LowMemoryHook(value)),
     (Request, "status", RequestStatus),

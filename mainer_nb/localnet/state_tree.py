@@ -20,6 +20,9 @@ from .subnet import Subnet
 
 #: The canister ids of the one subnet.
 RANGE = (canister_id(0), canister_id(2**64 - 1))
+SUBNET_TYPE = b"application"
+#: What everybody may read of a canister, at its own URL (section "Canister information").
+READABLE = frozenset((b"canister_creation_timestamp", b"controllers", b"last_install_timestamp", b"module_hash"))
 
 
 class StateTree:
@@ -38,6 +41,7 @@ class StateTree:
                     b"canister_ranges": ranges,
                     b"node": {node: {b"public_key": key} for node, key in nodes.items()},
                     b"public_key": public_key,
+                    b"type": SUBNET_TYPE,
                 }
             }
         )
@@ -86,8 +90,10 @@ def _update(node: Node, label: bytes, subtree: Node | None) -> Node:
 def _canister(canister: Canister) -> Node:
     state = canister.state
     controllers = self_described(list(state.settings.controllers))
-    labels: hash_tree.Labels = {b"controllers": controllers}
+    labels: hash_tree.Labels = {b"canister_creation_timestamp": leb128(state.created), b"controllers": controllers}
     if canister.compiled is not None and state.module is not None:
+        if state.installed:
+            labels = {**labels, b"last_install_timestamp": leb128(state.installed)}
         metadata = canister.compiled.info.metadata()
         labels = {
             **labels,

@@ -278,6 +278,7 @@ class Step:
         state = canister.state
         before, now = state.module, compiled.sha256 if compiled is not None else None
         canister.compiled, state.module = compiled, now
+        state.installed = self.subnet.clock.now() if compiled is not None else 0
         state.module_size, state.custom_size = len(module), compiled.info.custom_size() if compiled is not None else 0
         if now is not None:
             self.changes.modules[now] = module

@@ -22,6 +22,7 @@ from .errors import Reject, RejectCode, Reply
 from .execution import DIRTY_PAGE, EntryPoint, Execution, OutgoingCall
 from .memory import WASM_PAGE
 from .rejections import no_variable, too_much_written, trap, trapped, violation
+from .state import CallerInfo
 
 MAX_CERTIFIED_DATA = 32
 MAX_CALL_PAYLOAD = 10 * 1024 * 1024
@@ -152,6 +153,10 @@ def _argument(x: Execution) -> bytes:
     return x.input.arg
 
 
+def _caller_info(x: Execution) -> CallerInfo:
+    return x.input.sender_info or CallerInfo(b"", b"")
+
+
 def _reject_message(x: Execution) -> bytes:
     assert isinstance(x.input.response, Reject)
     return x.input.response.message.encode()
@@ -161,9 +166,9 @@ def _reject_message(x: Execution) -> bytes:
 
 _blob("msg_arg_data", "I U RQ NRQ CQ Ry CRy F", _argument)
 _blob("msg_caller", "*", lambda x: x.input.caller)
-# Only callers that sign with a canister signature have such information; this network knows none.
-_blob("msg_caller_info_data", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: b"")
-_blob("msg_caller_info_signer", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: b"")
+# Only users for whom a canister signs have such information.
+_blob("msg_caller_info_data", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: _caller_info(x).data)
+_blob("msg_caller_info_signer", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: _caller_info(x).signer)
 
 
 @_api("Ry Rt CRy CRt C", "", "i32")

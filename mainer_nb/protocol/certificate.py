@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import cbor2
 
 from . import bls, hash_tree
-from .cbor import self_described
+from .cbor import CborError, decode, self_described
 from .hash_tree import Node, Path
 from .leb128 import read_leb128
 from .principal import to_text
 
 _STATE_ROOT = b"\x0dic-state-root"
+_MAX_DEPTH = 400  # of the CBOR of a certificate, whose tree is nested lists
 
 
 class InvalidCertificate(ValueError):
@@ -42,6 +43,7 @@ def verify(
     canister_id: bytes | None = None,
     now: int | None = None,
     max_age_seconds: float = 300,
+    refused_subnets: Collection[bytes] = (),
 ) -> Node:
     """The tree of a certificate, once its signature, and that of its delegation if it has one, is checked.
 
@@ -51,6 +53,7 @@ def verify(
         canister_id: the canister that the certificate is about; a delegation must cover it.
         now: nanoseconds since 1970, against which the certificate's time is checked; None: it is not.
         max_age_seconds: how far the certificate's time may be from `now`.
+        refused_subnets: types of subnets to which a delegation is refused; if any, it must show its subnet's type.
 
     Raises:
         InvalidCertificate: it must not be trusted.
@@ -58,7 +61,7 @@ def verify(
     content = _decode(certificate)
     key = root_key
     if "delegation" in content:
-        key = _delegated_key(content["delegation"], root_key, canister_id)
+        key = _delegated_key(content["delegation"], root_key, canister_id, refused_subnets)
     tree = _verified_tree(content, key)
     if now is not None:
         _check_time(tree, now, max_age_seconds)
@@ -80,8 +83,8 @@ def time_of(tree: Node) -> int:
 
 def _decode(certificate: bytes) -> Mapping[str, Any]:
     try:
-        content = cbor2.loads(certificate)
-    except (cbor2.CBORDecodeError, ValueError, RecursionError) as error:
+        content = decode(certificate, _MAX_DEPTH)
+    except CborError as error:
         raise InvalidCertificate(f"the certificate is not CBOR: {error}") from None
     if not isinstance(content, Mapping) or not isinstance(content.get("signature"), bytes) or "tree" not in content:
         raise InvalidCertificate("the certificate is not a map with a tree and a signature")
@@ -98,7 +101,9 @@ def _verified_tree(content: Mapping[str, Any], key: bytes) -> Node:
     return tree
 
 
-def _delegated_key(delegation: Any, root_key: bytes, canister_id: bytes | None) -> bytes:
+def _delegated_key(
+    delegation: Any, root_key: bytes, canister_id: bytes | None, refused_subnets: Collection[bytes]
+) -> bytes:
     """The key of the subnet to which the root subnet delegates."""
     match delegation:
         case {"subnet_id": bytes(subnet), "certificate": bytes(inner)}:
@@ -110,6 +115,8 @@ def _delegated_key(delegation: Any, root_key: bytes, canister_id: bytes | None) 
     tree = _verified_tree(content, root_key)
     if canister_id is not None and not _covers(tree, subnet, canister_id):
         raise InvalidCertificate(f"the delegation to subnet {to_text(subnet)} does not cover {to_text(canister_id)}")
+    if refused_subnets and (kind := _value([b"subnet", subnet, b"type"], tree)) in refused_subnets:
+        raise InvalidCertificate(f"the delegation is to a subnet of type {kind.decode(errors='replace')}")
     return _value([b"subnet", subnet, b"public_key"], tree)
 
 

@@ -342,6 +342,28 @@ def _flat(node: Node) -> Iterator[Labeled | Leaf | Pruned]:
             yield part
 
 
+def check_well_formed(node: Node) -> None:
+    """Checks that a tree of somebody else is one (section "Lookup", ``well_formed``): labels once each, in order.
+
+    Raises:
+        TreeError: it is not.
+    """
+    pending = [node]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Leaf):
+            continue
+        before: bytes | None = None
+        for child in _flat(part):
+            if isinstance(child, Leaf):
+                raise TreeError("a value stands beside labels")
+            if isinstance(child, Labeled):
+                if before is not None and child.label <= before:
+                    raise TreeError("the labels of the tree are not in order")
+                before = child.label
+                pending.append(child.tree)
+
+
 def shown_values(node: Node) -> list[bytes]:
     """The contents of all leaves that the tree shows, in order of their labels."""
     if isinstance(node, Leaf):

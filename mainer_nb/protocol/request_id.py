@@ -15,9 +15,10 @@ _KNOWN_NAMES = {
     for name in ("request_type", "sender", "canister_id", "method_name", "arg", "ingress_expiry", "nonce", "paths")
 }
 
-#: What the signature of a request covers, before its id; of a delegation, before its hash.
+#: What the signature of a request covers, before its id; of a delegation, before its hash; of sender_info, before it.
 REQUEST_DOMAIN = b"\x0aic-request"
 DELEGATION_DOMAIN = b"\x1aic-request-auth-delegation"
+SENDER_INFO_DOMAIN = b"\x0eic-sender-info"
 
 
 class HashError(ValueError):

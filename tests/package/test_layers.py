@@ -24,8 +24,32 @@ LAYERS = (
 )
 #: The same inside the embedded network.
 LOCALNET = (
-    {"cache", "clock", "cycles", "envelope", "errors", "header_names", "keys", "limits", "memory", "node", "outcalls"},
-    {"certification", "fetcher", "journal", "metering", "pool", "rejections", "replica", "state", "store", "wasm"},
+    {
+        "cache",
+        "clock",
+        "cycles",
+        "errors",
+        "header_names",
+        "keys",
+        "limits",
+        "memory",
+        "node",
+        "outcalls",
+        "signatures",
+    },
+    {
+        "certification",
+        "envelope",
+        "fetcher",
+        "journal",
+        "metering",
+        "pool",
+        "rejections",
+        "replica",
+        "state",
+        "store",
+        "wasm",
+    },
     {"canister", "execution", "runtime", "system_api"},  # what a canister is
     {"charging", "effects", "state_tree", "subnet"},  # the state of all of them, changed in steps
     {"composite", "management", "queries"},  # what the system answers by itself

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cbor2
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from localnet import universal as u
-from localnet.driver import ALICE, Driver
-from localnet.serving import serving
+from localnet.driver import ALICE
+from localnet.over_http import SECOND, USER, Request, Served
+from localnet.users import Key
 
 from mainer_nb.localnet import management
-from mainer_nb.protocol import certificate, hash_tree, principal
-from mainer_nb.protocol.request_id import hash_of_map
+from mainer_nb.protocol import hash_tree, principal
 
 DOES_NOT_HOLD = {
     "canister signatures and Web Authentication keys are accepted": "refused with a text; Ed25519, secp256k1 and"
@@ -27,91 +22,7 @@ DOES_NOT_HOLD = {
     "sender_info of a request is verified": "it needs canister signatures",
     "/api_boundary_nodes lists nodes": "the network has none",
 }
-SECOND = 10**9
-
-
-class Key:
-    """An Ed25519 key pair of a user."""
-
-    def __init__(self, seed: int) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
-        self.der = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self.id = principal.self_authenticating(self.der)
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
-
-    def delegate(self, to: Key, expiration: int, targets: list[bytes] | None = None) -> dict[str, Any]:
-        """A delegation of this key to another."""
-        content: dict[str, Any] = {"pubkey": to.der, "expiration": expiration}
-        if targets is not None:
-            content["targets"] = targets
-        signature = self.sign(b"\x1aic-request-auth-delegation" + hash_of_map(content))
-        return {"delegation": content, "signature": signature}
-
-
-USER, OTHER, SESSION = Key(1), Key(2), Key(3)
-
-
-@dataclass
-class Request:
-    """A request in the making: its content, and how it is signed."""
-
-    content: dict[str, Any]
-    envelope: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> bytes:
-        return hash_of_map(self.content)
-
-    def signed(self, key: Key, by: Key | None = None, delegations: list[dict[str, Any]] | None = None) -> Request:
-        """Signed by `key`, or by a key that it delegates to."""
-        self.envelope = {"sender_pubkey": key.der, "sender_sig": (by or key).sign(b"\x0aic-request" + self.id)}
-        if delegations is not None:
-            self.envelope["sender_delegation"] = delegations
-        return self
-
-    def body(self) -> bytes:
-        return cbor2.dumps({"content": self.content, **self.envelope})
-
-
-class Served(Driver):
-    """A network that is served over HTTP, with a universal canister."""
-
-    url = ""
-    called = b""  # the canister
-
-    def post(self, path: str, body: bytes) -> httpx.Response:
-        return httpx.post(f"{self.url}/api/{path}", content=body, timeout=30)
-
-    def content(self, kind: str, sender: bytes = USER.id, **fields: Any) -> dict[str, Any]:
-        """The content of a request, with an expiry in four minutes unless another is given."""
-        return {"request_type": kind, "sender": sender, "ingress_expiry": self.time() + 240 * SECOND, **fields}
-
-    def call(self, program: bytes = b"", sender: bytes = USER.id, **fields: Any) -> Request:
-        """A call of the canister's method `update`."""
-        wanted = {"canister_id": self.called, "method_name": "update", "arg": program or u.reply()}
-        return Request(self.content("call", sender, **{**wanted, **fields}))
-
-    def read(self, *paths: list[bytes], sender: bytes = USER.id) -> Request:
-        """A request to read the state."""
-        return Request(self.content("read_state", sender, paths=list(paths)))
-
-    def at(self, verb: str, version: str = "v3", canister: bytes | None = None) -> str:
-        """The path of a request about the canister."""
-        return f"{version}/canister/{principal.to_text(self.called if canister is None else canister)}/{verb}"
-
-    def tree(self, response: httpx.Response) -> hash_tree.Node:
-        assert response.status_code == 200, response.text
-        return certificate.verify(cbor2.loads(response.content)["certificate"], self.network.root_key)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("http") / "network", module_cache) as driver, serving(driver.network) as port:
-        driver.url = f"http://127.0.0.1:{port}"
-        driver.called = driver.create(u.universal(), arg=b"")
-        yield driver
+OTHER, SESSION = Key.ed25519("other"), Key.ed25519("session")
 
 
 def _refused(response: httpx.Response, status: int, text: str) -> None:
@@ -125,7 +36,7 @@ def _refused(response: httpx.Response, status: int, text: str) -> None:
 def test_a_signed_call_is_accepted(served: Served) -> None:
     call = served.call(u.reply(u.caller())).signed(USER)
     tree = served.tree(served.post(served.at("call"), call.body()))
-    assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == USER.id
+    assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == USER.principal
 
 
 def test_an_anonymous_call_needs_no_signature(served: Served) -> None:
@@ -200,7 +111,7 @@ def test_a_delegation_lets_another_key_sign(served: Served) -> None:
     call = served.call(u.reply(u.caller()))
     call.signed(USER, SESSION, [USER.delegate(SESSION, _expiry(served))])
     tree = served.tree(served.post(served.at("call"), call.body()))
-    assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == USER.id
+    assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == USER.principal
 
 
 def test_delegations_form_a_chain(served: Served) -> None:
@@ -215,9 +126,9 @@ def test_delegations_form_a_chain(served: Served) -> None:
         (lambda until: [OTHER.delegate(SESSION, until)], "signature of a delegation is wrong"),
         (lambda until: [USER.delegate(USER, until)], "occurs twice"),
         (lambda until: [USER.delegate(OTHER, until), OTHER.delegate(USER, until)], "occurs twice"),
-        (lambda until: [USER.delegate(Key(9), until)], "signature of the request is wrong"),
-        (lambda until: [USER.delegate(Key(10 + i), until) for i in range(21)], "at most 20"),
-        (lambda until: [USER.delegate(SESSION, until, [ALICE] * 1001)], "at most 1000"),
+        (lambda until: [USER.delegate(Key.ed25519("9"), until)], "signature of the request is wrong"),
+        (lambda until: [USER.delegate(Key.ed25519(str(i)), until) for i in range(21)], "at most 20"),
+        (lambda until: [USER.delegate(SESSION, until, targets=[ALICE] * 1001)], "at most 1000"),
     ],
     ids=["expired", "wrong signature", "to itself", "cycle", "to another key", "too many", "too many targets"],
 )
@@ -228,15 +139,15 @@ def test_a_wrong_delegation_is_refused(served: Served, chain: Any, text: str) ->
 
 def test_a_delegation_with_targets_is_for_these_canisters_only(served: Served) -> None:
     for targets, status in (([served.called], 200), ([ALICE, served.called], 200), ([ALICE], 400), ([], 400)):
-        delegation = USER.delegate(SESSION, _expiry(served), targets)
+        delegation = USER.delegate(SESSION, _expiry(served), targets=targets)
         call = served.call().signed(USER, SESSION, [delegation])
         assert served.post(served.at("call"), call.body()).status_code == status
 
 
 def test_the_targets_of_a_chain_are_those_in_all_of_its_delegations(served: Served) -> None:
     chain = [
-        USER.delegate(OTHER, _expiry(served), [served.called]),
-        OTHER.delegate(SESSION, _expiry(served), [ALICE]),
+        USER.delegate(OTHER, _expiry(served), targets=[served.called]),
+        OTHER.delegate(SESSION, _expiry(served), targets=[ALICE]),
     ]
     call = served.call().signed(USER, SESSION, chain)
     _refused(served.post(served.at("call"), call.body()), 400, "delegation is not for canister")
@@ -247,7 +158,7 @@ def test_the_status_of_a_request_outside_of_the_targets_cannot_be_read(served: S
     served.post(served.at("call"), call.body())
     for targets, status in (([served.called], 200), ([ALICE], 403)):
         read = served.read([b"request_status", call.id])
-        read.signed(USER, SESSION, [USER.delegate(SESSION, _expiry(served), targets)])
+        read.signed(USER, SESSION, [USER.delegate(SESSION, _expiry(served), targets=targets)])
         assert served.post(served.at("read_state"), read.body()).status_code == status
 
 
@@ -287,7 +198,9 @@ def test_other_calls_cannot_be_sent_to_the_subnet(served: Served) -> None:
 
 def test_another_subnet_is_unknown(served: Served) -> None:
     read = served.read([b"time"]).signed(USER)
-    _refused(served.post(_at_subnet(served, "read_state", subnet=USER.id), read.body()), 400, "there is no subnet")
+    _refused(
+        served.post(_at_subnet(served, "read_state", subnet=USER.principal), read.body()), 400, "there is no subnet"
+    )
 
 
 # Reading the state.
@@ -349,7 +262,7 @@ def test_a_canister_is_read_at_its_own_url(served: Served) -> None:
 def test_the_status_of_a_request_is_for_its_sender(served: Served) -> None:
     call = served.call().signed(USER)
     served.post(served.at("call"), call.body())
-    read = served.read([b"request_status", call.id], sender=OTHER.id).signed(OTHER)
+    read = served.read([b"request_status", call.id], sender=OTHER.principal).signed(OTHER)
     _refused(served.post(served.at("read_state"), read.body()), 403, "sender of the request")
 
 
@@ -466,8 +379,24 @@ def test_an_id_in_the_url_that_is_no_principal_is_refused(served: Served) -> Non
 
 
 def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
-    answer = served.post(served.at("call"), bytes(2 * 1024 * 1024 + 10_000))
+    """A request has at most 5 MiB, whatever it is; 413 says so"""
+    answer = served.post(served.at("query"), bytes(5 * 1024 * 1024 + 1))
     _refused(answer, 413, "at most")
+
+
+def test_the_argument_of_a_call_has_at_most_2_mib(served: Served) -> None:
+    """The argument of a call has at most 2 MiB (the whole HTTP body may be larger); 413 says so"""
+    largest = 2 * 1024 * 1024
+    program = u.reply(u.i64(u.api("msg_arg_data_size")))
+    for size, status in ((largest, 200), (largest + 1, 413)):
+        call = served.call(program.ljust(size, b"\0")).signed(USER)
+        answer = served.post(served.at("call"), call.body())
+        assert answer.status_code == status, answer.text
+        if status == 200:
+            reply = hash_tree.lookup_value([b"request_status", call.id, b"reply"], served.tree(answer))
+            assert reply == largest.to_bytes(8, "little")
+        else:
+            assert f"at most {largest} bytes" in answer.text
 
 
 def test_an_unknown_path_and_a_wrong_method_are_refused(served: Served) -> None:

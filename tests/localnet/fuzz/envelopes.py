@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from localnet.fuzz import cbor
 from localnet.fuzz.cases import Request, Target, damaged, edge, text
-from localnet.fuzz.world import Key
+from localnet.users import Key
 
 from mainer_nb.protocol import principal
 from mainer_nb.protocol.candid import encode

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import cbor2
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from localnet.fuzz.cases import Request, Target
 from localnet.fuzz.wire import Connection
+from localnet.users import Key
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import management
@@ -105,29 +101,6 @@ PUPPET = """(module
   (export "canister_query http_request" (func $answer))
   (export "canister_update http_request_update" (func $answer))
   (export "canister_query stream" (func $answer)))""".replace("MARKED", str(int.from_bytes(MARK, "little")))
-
-
-class Key:
-    """A key of a user."""
-
-    def __init__(self, private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
-        self._private = private
-        self.der = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self.principal = principal.self_authenticating(self.der)
-
-    @classmethod
-    def ed25519(cls, name: str) -> Key:
-        return cls(ed25519.Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest()))
-
-    @classmethod
-    def ecdsa(cls, name: str, curve: ec.EllipticCurve) -> Key:
-        return cls(ec.derive_private_key(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"), curve))
-
-    def sign(self, message: bytes) -> bytes:
-        if isinstance(self._private, ed25519.Ed25519PrivateKey):
-            return self._private.sign(message)
-        r, s = decode_dss_signature(self._private.sign(message, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 OWNER = Key.ed25519("the owner of the witnesses")
