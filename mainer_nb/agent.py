@@ -430,6 +430,16 @@ class Agent(IcPyMethods):
         path = [b"canister", effective, name.encode()]
         return _value(self._read_state(effective, [path]), path)
 
+    def read_metadata(self, canister_id: PrincipalLike, name: str) -> bytes | None:
+        """A certified custom section of a canister's module, such as `candid:service`; None if there is none.
+
+        Raises:
+            TransportError: it is private and the caller no controller; further errors as of `read_certificate`.
+        """
+        effective = to_principal(canister_id)
+        path = [b"canister", effective, b"metadata", name.encode()]
+        return _value(self._read_state(effective, [path]), path)
+
     # --- inside ---
 
     def _signed(self, kind: str, canister_id: PrincipalLike, method: str, arg: bytes) -> tuple[bytes, bytes]:

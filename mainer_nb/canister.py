@@ -12,7 +12,7 @@ lists the methods, `help(creator.health)` shows a method's signature.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,18 @@ class CanisterMethod:
             CanisterError: the canister answered Err.
             CallError: the call went wrong; see `agent.Agent.update_bytes`.
         """
+        values = self.results(args, timeout, effective_canister_id)
+        if len(values) != 1:
+            return tuple(values) or None
+        return self.ok(values[0])
+
+    def results(
+        self,
+        args: Sequence[Any],
+        timeout: float = UPDATE_TIMEOUT,
+        effective_canister_id: PrincipalLike | None = None,
+    ) -> list[Any]:
+        """Call the method; its results as they are, an Err among them. Arguments and further errors as of a call."""
         canister, method = self.canister, self.method
         try:
             encoded = candid.encode(method.args, args)
@@ -108,17 +120,21 @@ class CanisterMethod:
         else:
             reply = agent.update_bytes(canister.canister_id, method.name, encoded, effective_canister_id, timeout)
         try:
-            values = candid.decode(method.results, reply, principal.to_text)
+            return candid.decode(method.results, reply, principal.to_text)
         except candid.CandidError as error:
             raise TransportError(
                 f"{canister!r} answered {method.name} with something else than its interface says: {error}. "
                 "Is the .did in files/ the one of the installed wasm?"
             ) from error
-        if len(values) != 1:
-            return tuple(values) or None
-        return self._ok(values[0]) if _is_result(method) else values[0]
 
-    def _ok(self, result: dict[str, Any]) -> Any:
+    def ok(self, result: Any) -> Any:
+        """What is in the Ok of a result `variant { Ok; Err }`; any other result as it is.
+
+        Raises:
+            CanisterError: it is an Err.
+        """
+        if not _is_result(self.method):
+            return result
         if "Ok" in result:
             return result["Ok"]
         error = result["Err"]

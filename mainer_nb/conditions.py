@@ -30,12 +30,13 @@ RENEW_STEP = "Remedy: run notebooks/03_create.ipynb (in Python: mainer_nb.create
 @dataclass(frozen=True)
 class Condition:
     """A canister as the network tells: `module_hash`: the sha256 of its code, hex, None if it has none; `problem`: why
-    it cannot work, in words, "" if nothing is known against it.
+    it cannot work, in words, "" if nothing is known against it; `cycles`: its balance, None if the caller is not told.
     """
 
     canister_id: str
     module_hash: str | None
     problem: str
+    cycles: int | None = None
 
     @property
     def remedy(self) -> str:
@@ -72,4 +73,4 @@ def _condition(net: Network, canister_id: str) -> Condition:
         problem = STOPPED
     else:
         problem = FROZEN if status.cycles < frozen_below else ""
-    return Condition(canister_id, status.module_hash, problem)
+    return Condition(canister_id, status.module_hash, problem, status.cycles)

@@ -27,6 +27,7 @@ from .management import CanisterStatusResult
 from .models import Model, variant_text
 from .network import Network
 from .operate import Challenge, Queued, Statistics, Submission
+from .overview import Standing
 from .progress import amount
 from .upload import StoredFile, Uploaded
 
@@ -258,6 +259,20 @@ def mainers(found: Sequence[Mainer]) -> Table:
             **({"left out at its creation": _lines(mainer.left_out)} if any(each.left_out for each in found) else {}),
         }
         for mainer in found
+    )
+
+
+def overview(found: Iterable[Standing]) -> Table:
+    """All canisters as they are."""
+    return Table(
+        {
+            "canister": standing.name,
+            "id": _id(standing.canister_id),
+            "uses": standing.uses,
+            "state": standing.problem or "running",
+            "balance": "not told" if standing.cycles is None else trillions(standing.cycles),
+        }
+        for standing in found
     )
 
 

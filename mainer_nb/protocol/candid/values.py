@@ -79,10 +79,21 @@ def parse(types: Sequence[Type], text: str, source: str = "the value", names: Se
             if not may_be_absent(type_):
                 what = f" for {name}" if name else ""
                 raise tokens.error(len(text), f"a value of type {type_}{what} is missing: {len(types)} are expected")
-        values = [_typed(tokens, type_, value) for type_, value in zip(types, written, strict=False)]
+        values = [
+            _argument(tokens, number, names, type_, value)
+            for number, (type_, value) in enumerate(zip(types, written, strict=False))
+        ]
     except RecursionError:
         raise CandidError(f"{source}: the value is nested too deeply") from None
     return values + [None] * (len(types) - len(values))
+
+
+def _argument(tokens: Tokens, number: int, names: Sequence[str | None], type_: Type, value: _Value) -> Any:
+    try:
+        return _typed(tokens, type_, value)
+    except CandidError as error:
+        name = f" ({names[number]})" if number < len(names) and names[number] else ""
+        raise CandidError(f"argument {number + 1}{name}: {error}") from None
 
 
 class _Reader:

@@ -1,0 +1,76 @@
+"""`mainer-nb run`: the notebooks, headless."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import network, progress
+from ..errors import ArgumentError
+from . import Subparsers, command, err, out, say
+
+EXAMPLES = """\
+  mainer-nb run                                            # all of them
+  mainer-nb run 03 04 -p agents 3 -p challenges 4          # some, with parameters
+  mainer-nb run --model qwen2.5-0.5b-instruct-q8_0         # another model
+"""
+
+
+def add(commands: Subparsers) -> None:
+    run = command(commands, "run", "run the notebooks and leave a report", EXAMPLES)
+    run.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_create or 03 (default: all, in order)"
+    )
+    run.add_argument("--network", help="network to use (default: local, the embedded one)")
+    run.add_argument("--identity", help="identity of icp-cli or dfx, or a PEM file")
+    run.add_argument("--model", help="a gguf in files/ or its path (default: Gemma 3 270M)")
+    run.add_argument("--mode", help="of 01_deploy: auto, install, reinstall or upgrade")
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="any parameter of the notebooks; the value is YAML",
+    )  # fmt: skip
+    run.add_argument("--output", type=Path, help="folder for the runs (default: runs/)")
+    run.set_defaults(do=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from .. import run  # loads papermill, which the other commands need not wait for
+
+    named = ("network", "identity", "model", "mode")
+    parameters = {name: _value(name, text) for name, text in arguments.parameter}
+    parameters |= {name: value for name in named if (value := getattr(arguments, name)) is not None}
+    face = progress.Silent() if arguments.quiet else progress.auto()
+    result = run.run(arguments.notebooks, parameters, arguments.output, face)
+    for notebook in result.notebooks:
+        say(arguments, f"{notebook.name:<12} {notebook.status:<8} {notebook.seconds:6.1f} s")
+    where = result.summary["network"]
+    if where["name"] == network.LOCAL and where["url"]:
+        say(
+            arguments,
+            f"network local still runs at {where['url']}; its state is kept. Stop it with `{sys.argv[0]} net stop`",
+        )
+    reported = (result.folder / run.REPORT).is_file()
+    if reported:
+        out(f"report: {result.folder / run.REPORT}")
+    if not result.ok:
+        err(result.failure)
+    for problem in result.summary["problems"] if result.ok or not reported else ():
+        err(problem)
+    if result.signal:
+        return 128 + result.signal
+    return 0 if result.ok and reported else 1
+
+
+def _value(name: str, text: str) -> Any:
+    """The value that a YAML text stands for."""
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # YAML's own errors, and whatever Python's types say to texts such as !!int ""
+        problem = getattr(error, "problem", None) or str(error) or "nested too deeply"
+        raise ArgumentError(
+            f"parameter {name}: {text[:60]!r} is not YAML ({problem}). Put text into quotes: -p {name} '\"…\"'"
+        ) from error
