@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
@@ -26,8 +27,23 @@ from .conditions import DELETED
 from .differences import UPLOAD_STEP, Difference
 from .errors import ArgumentError, CanisterError, PreconditionError
 from .models import ModelVariant
-from .network import CREATOR, GAME_STATE, Network
-from .population import CREATE_STEP, KINDS, Kind, Llm, Mainer, Plan, answering_llm, mainer, mainers, name, required
+from .network import CREATOR, GAME_STATE, Network, alone
+from .population import (
+    CREATE_STEP,
+    KINDS,
+    Kind,
+    Llm,
+    Mainer,
+    Plan,
+    answering_llm,
+    mainer,
+    mainers,
+    name,
+    problem_of_llms,
+    problem_of_plan,
+    problem_of_service,
+    required,
+)
 from .progress import GOES_ON, Progress, Silent
 
 __all__ = [
@@ -42,11 +58,15 @@ __all__ = [
     "add_llm",
     "answering_llm",
     "create_mainer",
+    "create_one",
     "ensure",
     "forget",
     "mainer",
     "mainers",
     "name",
+    "problem_of_llms",
+    "problem_of_plan",
+    "problem_of_service",
     "required",
 ]
 
@@ -55,6 +75,8 @@ DIFFERING: tuple[Differing, ...] = ("replace", "use", "refuse")
 Gone = Literal["refuse", "forget"]
 GONE: tuple[Gone, ...] = ("refuse", "forget")
 
+CREATING = "create"  # what takes turns
+ONE_MORE = "Look at what there is now; ask again if you want one more."
 LLMS_AT_ONCE = 2  # as many as the smallest machine has processors
 CREATION_TIMEOUT = 1800.0  # seconds: an LLM gets its model in hundreds of messages between canisters
 UNDER_WAY = ("StatusCode", 202)  # the creator's answer to an order that it is carrying out
@@ -172,12 +194,81 @@ def ensure(
     Raises:
         PreconditionError: what differs or is gone is to be refused; the error names it.
     """
-    if plan.agents and not plan.services:
-        raise ArgumentError(f"{plan.agents} ShareAgents need a ShareService: ask for at least one")
+    if problem := problem_of_plan(plan):
+        raise ArgumentError(problem)
     for what, value, values in (("differing", differing, DIFFERING), ("gone", gone, GONE)):
         if value not in values:
             raise ArgumentError(f"unknown {what} '{value}': choose one of {', '.join(values)}")
     creator = _creator(net, "MainerControllerWasm")
+    with _in_turn(creator, progress):
+        return _ensure(net, creator, plan, progress, differing, gone)
+
+
+def create_one(
+    net: Network,
+    kind: Kind,
+    llms: int,
+    share_service: str | None,
+    known: Collection[Mainer],
+    progress: Progress | None = None,
+) -> Mainer:
+    """Create one mAIner more, with its LLMs, for whoever knows of those in `known`; errors as of `create_mainer`.
+
+    Two who ask for it at once, each not knowing of the other, get one: the second is refused.
+
+    Args:
+        llms: how many, of an Own or a ShareService.
+        share_service: of a ShareAgent, the controller id of its ShareService.
+
+    Raises:
+        ArgumentError: what was asked for would not work.
+        PreconditionError: mAIners are being created right now, or others than those in `known` exist. In both cases
+            nothing is created.
+    """
+    if problem := problem_of_llms(kind, llms):
+        raise ArgumentError(f"{kind} with {llms} LLMs: {problem}")
+    if kind == "ShareAgent" and (problem := problem_of_service(share_service, mainers(net))):
+        raise ArgumentError(f"ShareService of a ShareAgent: {problem}")
+    creator = _creator(net, "LlmModel" if llms else "MainerControllerWasm")
+    with alone(creator.canister_id, CREATING, _refuse_to_wait):
+        if creator.getOrdersUnderWay():
+            _refuse_to_wait()
+        there = {mainer.controller_id: mainer.name for mainer in mainers(net)}
+        known_ids = {mainer.controller_id for mainer in known}
+        if differing := there.keys() ^ known_ids:
+            names = ", ".join(sorted(there.get(one, f"{one} (gone)") for one in differing))
+            raise PreconditionError(f"mAIners changed meanwhile: {names}. Nothing was created. {ONE_MORE}")
+        made = create_mainer(net, kind, share_service, progress)
+        variant = creator.getLatestModel() if llms else ""
+        orders = [_LlmOrder(made, variant, f"{made.controller_id} LLM {number + 1}") for number in range(llms)]
+        try:
+            _carry_out(net, orders, f"create LLMs for {made.name}", progress)
+        except CanisterError as error:
+            error.add_note(f"{made.name} ({made.controller_id}) was created and lacks an LLM: create.add_llm gives one")
+            raise
+    return mainer(net, made.controller_id)
+
+
+def _refuse_to_wait() -> None:
+    raise PreconditionError(
+        f"mAIners are being created on this network right now, by another tab or process. Nothing was created. "
+        f"Wait until that is done. {ONE_MORE}"
+    )
+
+
+@contextmanager
+def _in_turn(creator: Canister, progress: Progress | None) -> Iterator[None]:
+    """Create as the only process of this project: who comes later finds what the first made."""
+    with ExitStack() as waiting:
+        waiting.enter_context((progress or Silent()).task("wait for another process that creates mAIners"))
+        with alone(creator.canister_id, CREATING):
+            waiting.close()
+            yield
+
+
+def _ensure(
+    net: Network, creator: Canister, plan: Plan, progress: Progress | None, differing: Differing, gone: Gone
+) -> list[Mainer]:
     _wait_for_orders(creator, progress)
     _deal_with_gone(net, gone, progress)
     _deal_with_unknown(net, differing, progress)

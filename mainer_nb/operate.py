@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from . import answerable, management, population, stopping
@@ -34,6 +35,8 @@ WAIT_TIMEOUT = ASK_TIMEOUT = 600.0
 FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 0.1, 1.2, 1.0  # seconds between two looks
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
 MINIMUM_BALANCE = 250 * 10**9  # cycles that a mAIner keeps; with less it pauses
+MOST_QUEUED = 5  # challenges in the queue of a mAIner
+ATTEMPTS_TO_OPEN = 10  # a challenge, while others open some
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
 MOST_GIVEN_UP = 3  # challenges, before it is not the challenges' fault
 TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
@@ -365,8 +368,7 @@ def ask(
     workers = _workers(net, controller_id)
     mainer = workers[0]
     fund(net, workers)
-    make_room(net, challenges=1, submissions=1)
-    challenge = open_challenge(net, topic, question)
+    challenge = _open_among_others(net, topic, question)
     deadline, fruitless = time.monotonic() + timeout, 0
     with (progress or Silent()).task(f"ask {mainer.name}") as task:
         while time.monotonic() < deadline:
@@ -387,6 +389,18 @@ def ask(
         f"{mainer.name} has not answered {question!r} within {timeout:.0f} s; challenge {challenge.challenge_id} stays "
         f"open among {len(challenges(net))}. {_nothing_came(net, mainer.controller_id, submissions(net), timeout)}"
     )
+
+
+def _open_among_others(net: Network, topic: str, question: str) -> Challenge:
+    """Make room for a challenge and open it, also while others do the same."""
+    for attempt in count(1):
+        make_room(net, challenges=1, submissions=1)
+        try:
+            return open_challenge(net, topic, question)
+        except CanisterError as refusal:  # somebody else took the room
+            if "thresholdMaxOpenChallenges" not in str(refusal.value) or attempt == ATTEMPTS_TO_OPEN:
+                raise
+    raise AssertionError
 
 
 def _workers(net: Network, controller_id: str | None) -> list[Mainer]:
@@ -421,7 +435,10 @@ def _work(net: Network, workers: Sequence[Mainer]) -> CanisterError | None:
         try:
             trigger(net, worker.controller_id)
         except CanisterError as refusal:
-            if refusal.variant != "Other":
+            paused = refusal.variant == "InsuffientCycles" and not net.mainnet
+            if paused:
+                fund(net, workers)
+            elif refusal.variant not in ("Other", "InvalidId"):  # of another challenge that was closed meanwhile
                 raise
             refusals.append(refusal)
     return refusals[0] if refusals else None
@@ -430,11 +447,33 @@ def _work(net: Network, workers: Sequence[Mainer]) -> CanisterError | None:
 def _check_not_given_up(net: Network, challenge: Challenge, workers: Sequence[Mainer]) -> None:
     for worker in workers:
         for failure in failures(net, worker.controller_id):
-            if failure.dropped and failure.challenge_id == challenge.challenge_id:
+            refused_for_now = failure.action == "share" and "addChallengeToShareServiceQueue" in failure.reason
+            if failure.dropped and failure.challenge_id == challenge.challenge_id and not refused_for_now:
                 raise ExpectationFailed(
                     f"{worker.name} gave up {challenge.question!r} ({failure.action}: {failure.reason}). "
                     "Ask again, in other words, or ask a mAIner with another model."
                 )
+    if challenge.challenge_id not in {one.challenge_id for one in challenges(net)}:
+        raise ExpectationFailed(
+            f"{challenge.question!r} is closed: others answered it, and enough of their answers were scored, before "
+            f"{workers[0].name} got it. Ask again."
+        )
+
+
+def hand_over(net: Network, team: Team, progress: Progress | None = None) -> list[Mainer]:
+    """Have each ShareAgent of a team take a challenge and hand it to the ShareService. Its queue takes `MOST_QUEUED`:
+    each time it is full it is worked off, so there may be any number of ShareAgents. Errors as of `trigger`, `answer`.
+
+    Returns:
+        The ShareAgents whose challenges wait in the ShareService.
+    """
+    service_id = team.service.controller_id
+    for agent in team.agents:
+        if len(queue(net, service_id)) >= MOST_QUEUED:
+            work_off(net, service_id, progress)
+        trigger(net, agent.controller_id, progress)
+    waiting = {entry.queued_by for entry in queue(net, service_id)}
+    return [agent for agent in team.agents if agent.controller_id in waiting]
 
 
 def work_off(net: Network, service_id: str, progress: Progress | None = None) -> int:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .create import DIFFERING, GONE
 from .deploy import MODES
 from .errors import ArgumentError
 from .network import CREATOR, GAME_STATE
+from .population import Plan, problem_of_plan
 from .upload import CONTROLLER
 
 MOST_MAINERS = 100  # of each type, and LLMs of each: more than any one machine has room for
@@ -147,10 +148,17 @@ def check(**values: Any) -> None:
         raise ArgumentError("\n".join(wrong))
 
 
-def _agents_need_a_service(values: Mapping[str, Any]) -> str:
-    if not values["agents"] or values["services"]:
+def _a_population_that_works(values: Mapping[str, Any]) -> str:
+    given = {name: values[name] for name in POPULATION & values.keys()}
+    problem = problem_of_plan(replace(ANY_PLAN, **given))
+    return f"parameter {problem}" if problem else ""
+
+
+def _one_of_each_to_test(values: Mapping[str, Any]) -> str:
+    missing = [name for name in ("own", "services", "agents") if not values[name]]
+    if not missing:
         return ""
-    return f"parameter services is 0, but {values['agents']} ShareAgents need a ShareService: ask for at least one"
+    return f"parameter {missing[0]} is 0, but 04_test needs one of each type: ask for one, or run without 04_test"
 
 
 def _as_many_questions(values: Mapping[str, Any]) -> str:
@@ -163,9 +171,12 @@ def _as_many_questions(values: Mapping[str, Any]) -> str:
     )
 
 
+POPULATION = {"own", "llms_per_own", "services", "llms_per_service", "agents"}
+ANY_PLAN = Plan(own=0, llms_per_own=1, services=1, llms_per_service=1, agents=0)  # goes with any one of them
 # What holds of several parameters: their names, and a function of their values that says what is wrong with them.
 TOGETHER: list[tuple[set[str], Callable[[Mapping[str, Any]], str]]] = [
-    ({"agents", "services"}, _agents_need_a_service),
+    (set(), _a_population_that_works),
+    ({"own", "services", "agents", "challenges"}, _one_of_each_to_test),
     ({"challenges", "questions"}, _as_many_questions),
 ]
 

@@ -20,6 +20,7 @@ from .network import CREATOR, Network
 
 Kind = Literal["Own", "ShareService", "ShareAgent"]
 KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
+MOST_LLMS = 100  # of a mAIner: as many as its controller takes
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, Plan()))"
 
 
@@ -90,6 +91,38 @@ class Plan:
     services: int = 1
     llms_per_service: int = 1
     agents: int = 2
+
+
+def problem_of_llms(kind: Kind, llms: int) -> str:
+    """Why a mAIner of this type would not work with so many LLMs; "" if it would."""
+    if kind == "ShareAgent":
+        return "a ShareAgent has no LLM: its ShareService has them" if llms else ""
+    if llms < 1:
+        return f"{llms} is too few: without an LLM it could answer nothing, and 04_test would fail"
+    return f"{llms} is too many: a mAIner has at most {MOST_LLMS}" if llms > MOST_LLMS else ""
+
+
+def problem_of_service(service_id: str | None, mainers: Sequence[Mainer]) -> str:
+    """Why a ShareAgent would not work with this ShareService; "" if it would."""
+    services = {mainer.controller_id: mainer for mainer in mainers if mainer.kind == "ShareService"}
+    if not services:
+        return "there is no ShareService yet: create one first, which answers for its ShareAgents"
+    if service_id not in services:
+        return "choose the ShareService that is to answer for it"
+    return "" if services[service_id].llm_ids else "it has no LLM, so it could answer nothing: choose another"
+
+
+def problem_of_plan(plan: Plan) -> str:
+    """Why a population would not work, naming the field that is wrong; "" if it would."""
+    for number, parameter, llms in (
+        (plan.own, "llms_per_own", plan.llms_per_own),
+        (plan.services, "llms_per_service", plan.llms_per_service),
+    ):
+        if number and llms < 1:
+            return f"{parameter} is {llms}: without an LLM a mAIner could answer nothing, so ask for at least one"
+    if plan.agents and not plan.services:
+        return f"services is 0, but {plan.agents} ShareAgents need a ShareService: ask for at least one"
+    return ""
 
 
 def mainers(net: Network) -> list[Mainer]:

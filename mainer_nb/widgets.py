@@ -4,6 +4,10 @@
     net = connect(chosen.network, chosen.identity)         # in the next cell, when the choice is made
 
 Nothing here waits: in a headless run the choices stay what the parameters say, and the buttons are not pressed.
+
+A press counts once. The browser itself shows that it was taken and takes no other one until the kernel is done with it
+(`Press`), so neither a double click nor a press while the kernel is busy does anything twice. What a form would not do
+is said beside the field that is wrong (`Field`).
 """
 
 from __future__ import annotations
@@ -16,13 +20,21 @@ from typing import Any
 import ipywidgets
 from IPython.display import display
 
-from . import artifacts, create, identity, network, operate, progress, tables
+from . import artifacts, create, identity, network, operate, progress, stopping, tables
 from .create import Mainer
-from .errors import MainerError
+from .errors import Interrupted, MainerError
 from .network import Network
 
 LABEL = {"description_width": "9em"}
 WIDE: Any = {"style": LABEL, "layout": {"width": "38em"}}
+REFUSED = "color: var(--jp-error-color1, #c62828)"  # JupyterLab's, which follows its theme
+# A button that is pressed says so itself: the browser draws this while the kernel may be busy with something else.
+PRESSED = """<style>
+.mainer-press { width: auto; padding: 0 1em; margin-left: 9.4em; align-self: flex-start }
+.mainer-press.mod-active { pointer-events: none; opacity: 1 !important }
+.mainer-press.mod-active::after { content: ": taken, under way …" }
+.mainer-field.mainer-refused :is(input, select) { border-color: var(--jp-error-color1, #c62828) !important }
+</style>"""
 
 
 class Form(ipywidgets.VBox):
@@ -32,16 +44,75 @@ class Form(ipywidgets.VBox):
         return f"{self._fields()} (interactive: run this cell in JupyterLab)".strip()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """The form, and what was in it for whoever has no kernel. Where nobody can click, only the latter: JupyterLab
-        shows no form that belongs to another kernel.
-        """
-        shown = {"text/html": f"<em>{escape(repr(self))}</em>", "text/plain": repr(self)}
-        return {**super()._repr_mimebundle_(**kwargs), **shown} if progress.watched() else shown
+        shown = f"<em>{escape(self._fields())} (interactive: run this cell in JupyterLab)</em>"
+        return {**super()._repr_mimebundle_(**kwargs), "text/html": shown}
 
     def _fields(self) -> str:
         """What is in the fields."""
-        fields = [child for child in self.children if getattr(child, "description", "") and hasattr(child, "value")]
-        return ", ".join(f"{field.description}: {getattr(field, 'label', field.value)}" for field in fields)
+        inner = [child.field if isinstance(child, Field) else child for child in self.children]
+        fields = [child for child in inner if getattr(child, "description", "") and hasattr(child, "value")]
+        shown = [field for field in fields if not isinstance(field, Press)]
+        return ", ".join(f"{field.description}: {getattr(field, 'label', field.value)}" for field in shown)
+
+
+class Field(ipywidgets.HBox):
+    """A field, and beside it why what is in it would not work.
+
+    Args:
+        problem: the reason; "" if there is none.
+    """
+
+    def __init__(self, field: Any, problem: Callable[[], str]) -> None:
+        self.field, self.problem, self.note = field, problem, ipywidgets.HTML()
+        super().__init__([field, self.note])
+        self.add_class("mainer-field")
+
+    def check(self) -> bool:
+        """Whether what is in the field would work; if not, the reason is shown."""
+        reason = "" if self.field.disabled else self.problem()
+        self.note.value = f'<span role="alert" style="{REFUSED}">✗ {escape(reason)}</span>' if reason else ""
+        (self.add_class if reason else self.remove_class)("mainer-refused")
+        return not reason
+
+
+class Press(ipywidgets.ToggleButton):
+    """A button whose press counts once.
+
+    It is down from the press until `action` is done. As long as it is down the browser gives it no other click, which
+    needs no answer from the kernel. What arrives all the same (by the keyboard, from a second window) is dropped until
+    the browser has sent back a number twice: by then everything that was pressed before has arrived, also what the
+    browser held back until the kernel was done.
+    """
+
+    def __init__(self, label: str, action: Callable[[], None]) -> None:
+        super().__init__(description=label, button_style="primary")
+        self.add_class("mainer-press")
+        self._action, self._free = action, True
+        self._sent, self._back = ipywidgets.IntText(), ipywidgets.IntText()
+        self._link = ipywidgets.jsdlink((self._sent, "value"), (self._back, "value"))
+        self.observe(self._pressed, "value")
+        self._back.observe(self._came_back, "value")
+
+    def press(self) -> None:
+        """As if it was clicked, for instance by Enter in a field."""
+        if self._free:
+            self.value = True
+
+    def _pressed(self, change: dict[str, Any]) -> None:
+        if change["new"] and self._free:
+            self._free, self.disabled = False, True
+            try:
+                self._action()
+            finally:
+                self._sent.value += 1
+
+    def _came_back(self, change: dict[str, Any]) -> None:
+        if change["new"] != self._sent.value:
+            return
+        if change["new"] % 2:
+            self._sent.value += 1
+        else:
+            self.value, self.disabled, self._free = False, False, True
 
 
 class NetworkChoice:
@@ -75,13 +146,16 @@ class ModelChoice:
         unusable = artifacts.unusable_models()
         names = [(f"{name} (cannot be used)" if name in unusable else name, name) for name in artifacts.model_names()]
         self._model = _list("model", names, str(name or artifacts.DEFAULT_MODEL))
+        self._field = Field(self._model, lambda: "this file cannot be used" if self.model in unusable else "")
+        self._model.observe(lambda _: self._field.check(), "value")
+        self._field.check()
 
     @property
     def model(self) -> str:
         return str(self._model.value)
 
     def _ipython_display_(self) -> None:
-        display(Form([self._model]))
+        display(Form([ipywidgets.HTML(PRESSED), self._field]))
 
 
 def choose_network(network_name: str, identity_name: str | None) -> NetworkChoice:
@@ -96,9 +170,10 @@ def choose_model(name: str | Path | None) -> ModelChoice:
 
 def creator(net: Network) -> Form:
     """A form that creates a mAIner of a chosen type with so many LLMs, and lists all mAIners after it."""
+    known = create.mainers(net)
     kind = ipywidgets.Dropdown(description="type", options=create.KINDS, **WIDE)
-    llms = ipywidgets.BoundedIntText(description="LLMs", value=1, min=0, max=8, **WIDE)
-    service = ipywidgets.Dropdown(description="ShareService", options=_services(net), **WIDE)
+    llms = ipywidgets.IntText(description="LLMs", value=1, **WIDE)
+    service = ipywidgets.Dropdown(description="ShareService", options=_services(known), **WIDE)
 
     def suit(change: dict[str, Any]) -> None:
         llms.disabled, service.disabled = change["new"] == "ShareAgent", change["new"] != "ShareAgent"
@@ -107,36 +182,52 @@ def creator(net: Network) -> Form:
     suit({"new": kind.value})
 
     def make() -> None:
+        nonlocal known
         agent = kind.value == "ShareAgent"
-        made = create.create_mainer(net, kind.value, service.value if agent else None, progress.auto())
-        for _ in range(0 if agent else llms.value):
-            create.add_llm(net, made.controller_id, progress=progress.auto())
-        service.options = _services(net)
-        print(f"Created {made.name} ({made.controller_id}).")
-        display(tables.mainers(create.mainers(net)))
+        number, of = (0, service.value) if agent else (llms.value, None)
+        try:
+            made = create.create_one(net, kind.value, number, of, known, progress.auto())
+            print(f"Created {made.name} ({made.controller_id}).")
+        finally:
+            known = create.mainers(net)
+            service.options = _services(known)
+            display(tables.mainers(known))
 
-    return _form([kind, llms, service], "Create mAIner", make)
+    fields = [
+        Field(kind, lambda: ""),
+        Field(llms, lambda: create.problem_of_llms(kind.value, llms.value)),
+        Field(service, lambda: create.problem_of_service(service.value, known)),
+    ]
+    return _form(fields, "Create mAIner", make)
 
 
 def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
-    """A form that opens a challenge with a question of one's own and has an Own mAIner answer one."""
-    answering = [(mainer.name, mainer.controller_id) for mainer in mainers if mainer.kind == "Own"]
+    """A form that asks a mAIner a question of one's own and shows its answer, and what it answered before that."""
+    answering = [(mainer.name, mainer.controller_id) for mainer in mainers if mainer.kind != "ShareService"]
     topic = ipywidgets.Text(description="topic", value="geography", **WIDE)
     question = ipywidgets.Text(description="question", value="What is the capital of Italy?", **WIDE)
     mainer = ipywidgets.Dropdown(description="mAIner", options=answering, **WIDE)
 
     def ask() -> None:
         before = operate.submission_ids(net)
-        operate.make_room(net, challenges=1, submissions=1)
-        operate.open_challenge(net, topic.value, question.value)
-        print(operate.answer(net, mainer.value, progress.auto()))
-        display(tables.submissions(operate.new_submissions(net, before), mainers))
+        answer = operate.ask(net, question.value, mainer.value, topic.value, progress=progress.auto())
+        print(f"{answer.question} {answer.answer}")
+        display(tables.submissions([answer], mainers))
+        others = [one for one in operate.new_submissions(net, before) if one != answer]
+        if others:
+            print("Answered meanwhile, since the Game State hands out its open challenges at random:")
+            display(tables.submissions(others, mainers))
 
-    return _form([topic, question, mainer], "Ask", ask)
+    fields = [
+        Field(topic, lambda: "" if topic.value.strip() else "is empty: write what the question is about"),
+        Field(question, lambda: "" if question.value.strip() else "is empty: write a question"),
+        Field(mainer, lambda: "" if mainer.value else f"there is none: run {create.CREATE_STEP}"),
+    ]
+    return _form(fields, "Ask", ask)
 
 
-def _services(net: Network) -> list[tuple[str, str]]:
-    services = [service for service in create.mainers(net) if service.kind == "ShareService"]
+def _services(mainers: Sequence[Mainer]) -> list[tuple[str, str]]:
+    services = [one for one in mainers if one.kind == "ShareService"]
     return [(f"{service.name}  ({service.controller_id})", service.controller_id) for service in services]
 
 
@@ -147,21 +238,30 @@ def _list(description: str, options: list[tuple[str, str]], value: str) -> ipywi
     return ipywidgets.Dropdown(description=description, options=options, value=value, **WIDE)
 
 
-def _form(fields: Sequence[ipywidgets.Widget], label: str, action: Callable[[], None]) -> Form:
-    """Fields and a button that carries out `action`; what that prints or raises is shown below."""
-    button = ipywidgets.Button(description=label, button_style="primary")
+def _form(fields: Sequence[Field], label: str, action: Callable[[], None]) -> Form:
+    """Fields and a button that carries out `action`, if what is in the fields would work; Enter in a line of text does
+    what the button does. What the action prints or raises is shown below.
+    """
     output = ipywidgets.Output()
 
-    def pressed(_: object) -> None:
-        button.disabled = True
+    def check(_: object = None) -> bool:
+        checked = [field.check() for field in fields]  # all of them, so that each says what is wrong with it
+        return all(checked)
+
+    def act() -> None:
         output.clear_output()
-        with output:
+        if not check():
+            return
+        with output, stopping.by_interrupt():
             try:
                 action()
-            except MainerError as error:
-                print(f"{type(error).__name__}: {error}")
-            finally:
-                button.disabled = False
+            except (MainerError, Interrupted) as error:
+                print("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
 
-    button.on_click(pressed)
-    return Form([*fields, button, output])
+    button = Press(label, act)
+    for field in fields:
+        field.field.observe(check, "value")
+        if isinstance(field.field, ipywidgets.Text):
+            field.field.on_msg(lambda _, content, __: button.press() if content.get("event") == "submit" else None)
+    check()
+    return Form([ipywidgets.HTML(PRESSED), *fields, button, output])

@@ -108,5 +108,13 @@ def test_values_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ArgumentError, match="2 ShareAgents need a ShareService"):
         parameters.check(agents=2, services=0)
     parameters.check(agents=0, services=0)
+    for number, llms in (("own", "llms_per_own"), ("services", "llms_per_service")):
+        with pytest.raises(ArgumentError, match=f"parameter {llms} is 0: without an LLM"):
+            parameters.check(**{number: 1, llms: 0})
+        parameters.check(**{number: 0, llms: 0})
+    alone = {"own": 1, "services": 0, "agents": 0}
+    parameters.check(**alone)
+    with pytest.raises(ArgumentError, match="parameter services is 0, but 04_test needs one of each type"):
+        parameters.check(**alone, challenges=1, questions=[["topic", "question"]])
     with pytest.raises(ArgumentError, match="challenges is 3, but questions has 1: add questions"):
         parameters.check(challenges=3, questions=[["topic", "question"]])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mainer_nb import check, create, deploy, management
-from mainer_nb.create import Mainer, Plan
+from mainer_nb.create import Kind, Mainer, Plan
 from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError, RejectError
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 
@@ -115,6 +117,11 @@ class TestRefused:
         with pytest.raises(ArgumentError, match="2 ShareAgents need a ShareService"):
             create.ensure(uploaded, Plan(services=0))
 
+    def test_a_plan_of_mainers_without_llms(self, uploaded: Network) -> None:
+        for plan, name in ((Plan(llms_per_own=0), "llms_per_own"), (Plan(llms_per_service=0), "llms_per_service")):
+            with pytest.raises(ArgumentError, match=f"{name} is 0: without an LLM"):
+                create.ensure(uploaded, plan)
+
     def test_by_somebody_else(self, uploaded: Network, as_stranger: Callable[[Network], Network]) -> None:
         with pytest.raises((CanisterError, RejectError)):
             create.create_mainer(as_stranger(uploaded), "Own")
@@ -128,6 +135,44 @@ class TestRefused:
                 create.create_mainer(uploaded, "Own")
         finally:
             creator.setCreationCycles(usual)
+
+
+def test_one_that_would_not_work_is_refused(uploaded: Network, mainers: list[Mainer], service: Mainer) -> None:
+    idle = create.create_mainer(uploaded, "ShareService")
+    there = create.mainers(uploaded)
+    cases: tuple[tuple[Kind, int, str | None, str], ...] = (
+        ("Own", 0, None, "without an LLM it could answer nothing"),
+        ("ShareService", -1, None, "-1 is too few"),
+        ("Own", 101, None, "at most 100"),
+        ("ShareAgent", 1, service.controller_id, "its ShareService has them"),
+        ("ShareAgent", 0, None, "choose the ShareService"),
+        ("ShareAgent", 0, mainers[0].controller_id, "choose the ShareService"),
+        ("ShareAgent", 0, idle.controller_id, "it has no LLM, so it could answer nothing"),
+    )
+    for kind, llms, share_service, said in cases:
+        with pytest.raises(ArgumentError, match=said):
+            create.create_one(uploaded, kind, llms, share_service, there)
+    assert create.mainers(uploaded) == there
+
+
+def test_two_who_create_at_once_get_one(uploaded: Network, mainers: list[Mainer]) -> None:
+    known = create.mainers(uploaded)
+
+    def press(_: int) -> Mainer | PreconditionError:
+        try:
+            return create.create_one(uploaded, "Own", 2, None, known)
+        except PreconditionError as refusal:
+            return refusal
+
+    with ThreadPoolExecutor(2) as people:
+        made, refused = sorted(people.map(press, range(2)), key=lambda each: isinstance(each, PreconditionError))
+    assert isinstance(made, Mainer)
+    assert len(made.llm_ids) == 2
+    assert re.search(r"being created on this network right now.*Nothing was created", str(refused))
+    assert create.mainers(uploaded) == [*known, made]
+    with pytest.raises(PreconditionError, match=rf"mAIners changed meanwhile: {made.name}\. Nothing was created"):
+        create.create_one(uploaded, "Own", 1, None, known)
+    assert create.mainers(uploaded) == [*known, made]
 
 
 def test_an_unknown_mainer_lists_those_there_are(uploaded: Network, own: Mainer) -> None:

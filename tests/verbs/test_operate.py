@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -32,6 +33,7 @@ def challenge(uploaded: Network, mainers: list[Mainer]) -> Iterator[Challenge]:
 
 def close(net: Network, own: Mainer) -> None:
     """Have the open challenges answered and judged until none is open, and what is still queued given up."""
+    operate.fund(net, [own])
     while operate.challenges(net):
         if operate.judge_next(net, score=3) is None:
             operate.trigger(net, own.controller_id)
@@ -140,10 +142,9 @@ def test_a_mainer_below_its_minimum_balance_pauses_and_says_so(
     with pytest.raises(WaitTimeout, match="it paused for lack of cycles"):
         operate.wait_for_submission(uploaded, poor.controller_id, before, timeout=0)
 
-    operate.top_up(uploaded, poor.controller_id, 5 * management.TRILLION)
     keep_it_short(uploaded, create.add_llm(uploaded, poor.controller_id))
-    operate.trigger(uploaded, poor.controller_id)
-    assert by(operate.submissions(uploaded), poor)
+    answer = operate.ask(uploaded, "And with more cycles?", poor.controller_id)  # who asks gives it some
+    assert answer in by(operate.submissions(uploaded), poor)
     assert not operate.statistics(uploaded, poor.controller_id).low_cycle_balance
 
 
@@ -202,6 +203,37 @@ def test_who_asks_gets_the_answer_to_that_question(
         assert answered.challenge_id not in {challenge.challenge_id for challenge in crowd}
         assert answered in operate.submissions(uploaded)
     assert operate.ask(uploaded, "And nine?", topic="numbers").submitted_by == own.controller_id
+
+
+def test_two_who_ask_at_once_get_each_their_answer(uploaded: Network, own: Mainer, crowd: list[Challenge]) -> None:
+    questions = ["What is five and one?", "What is six and one?"]
+    with ThreadPoolExecutor(2) as people:
+        answers = list(people.map(lambda question: operate.ask(uploaded, question, own.controller_id), questions))
+    assert [answer.question for answer in answers] == questions
+
+
+def test_a_full_queue_is_worked_off_first(
+    uploaded: Network, service: Mainer, agents: list[Mainer], crowd: list[Challenge]
+) -> None:
+    busy, asked = agents
+    while len(operate.queue(uploaded, service.controller_id)) < operate.MOST_QUEUED:
+        operate.trigger(uploaded, busy.controller_id)
+    answer = operate.ask(uploaded, "What is eight and one?", asked.controller_id)
+    assert (answer.question, answer.submitted_by) == ("What is eight and one?", asked.controller_id)
+    operate.work_off(uploaded, service.controller_id)
+
+
+def test_more_share_agents_than_a_queue_takes(
+    uploaded: Network, own: Mainer, service: Mainer, crowd: list[Challenge]
+) -> None:
+    agents = tuple(create.create_mainer(uploaded, "ShareAgent", service.controller_id) for _ in range(8))
+    operate.make_room(uploaded, challenges=0, submissions=len(agents))
+    before = operate.submission_ids(uploaded)
+    waiting = operate.hand_over(uploaded, operate.Team(own, service, agents))
+    assert 0 < len(waiting) <= operate.MOST_QUEUED
+    assert operate.work_off(uploaded, service.controller_id) == len(waiting)
+    answered = [submission.submitted_by for submission in operate.new_submissions(uploaded, before)]
+    assert sorted(answered) == sorted(agent.controller_id for agent in agents)
 
 
 def test_what_cannot_be_asked_opens_no_challenge(uploaded: Network, own: Mainer, service: Mainer) -> None:
