@@ -33,10 +33,11 @@ def challenge(uploaded: Network, mainers: list[Mainer]) -> Iterator[Challenge]:
 
 def close(net: Network, own: Mainer) -> None:
     """Have the open challenges answered and judged until none is open, and what is still queued given up."""
-    operate.fund(net, [own])
     while operate.challenges(net):
+        operate.fund(net, [own])
         if operate.judge_next(net, score=3) is None:
-            operate.trigger(net, own.controller_id)
+            with suppress(CanisterError):  # what is queued may have been closed
+                operate.trigger(net, own.controller_id)
     while operate.queue(net, own.controller_id):
         with suppress(CanisterError):
             operate.trigger(net, own.controller_id)
