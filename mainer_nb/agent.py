@@ -120,7 +120,7 @@ class Client(ic.Client):
 
     def __init__(self, url: str) -> None:
         super().__init__(url.rstrip("/"))
-        self.http = _connections(self.url)
+        self.http = connections(self.url)
 
     def close(self) -> None:
         self.http.clear()
@@ -250,7 +250,7 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _StoppableTls
 
 
-def _connections(url: str) -> urllib3.PoolManager:
+def connections(url: str) -> urllib3.PoolManager:
     """A pool of connections to the host of `url`, on which waiting can be stopped."""
     manager = _pool_manager(url)
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

@@ -7,6 +7,7 @@
     mainer-nb status
     mainer-nb call CANISTER METHOD [ARGUMENTS]
     mainer-nb ask QUESTION
+    mainer-nb model get URL
 
 Each is a module of `commands`. Where the state is kept, and how to have it elsewhere: see `places`.
 """
@@ -21,7 +22,7 @@ import warnings
 from importlib import metadata
 
 from . import commands
-from .commands import ask, call, net, notebooks, projects, status
+from .commands import ask, call, models, net, notebooks, projects, status
 from .errors import MainerError
 from .localnet import server
 
@@ -78,6 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(quiet=False)
     parser.add_argument("--version", action="version", version=f"mainer-nb {metadata.version('mainer-nb')}")
     added = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (projects, net, notebooks, status, call, ask):
+    for module in (projects, net, notebooks, models, status, call, ask):
         module.add(added)
     return parser
