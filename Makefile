@@ -2,6 +2,7 @@
 #
 #   make run            set up, start the embedded network, run all notebooks, leave a report in runs/latest
 #   make lab            set up, open JupyterLab, in which notebooks/ and files/ are seen
+#   make tour           run all notebooks and make docs/tour.md and its pictures of what they show
 #   make test           set up, run the whole test suite
 #   make check          style and types
 #   make rebuild-check  rebuild the Motoko canisters and compare them with files/ (needs Node)
@@ -12,7 +13,7 @@
 #
 # Options of `mainer-nb run` go into RUN, such as: make run RUN="--model qwen2.5-0.5b-instruct-q8_0"
 
-.PHONY: run lab test check rebuild-check clients bench fuzz clean
+.PHONY: run lab tour test check rebuild-check clients bench fuzz clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -26,6 +27,9 @@ run: $(VENV)/installed
 
 lab: $(VENV)/installed
 	@$(BIN)/mainer-nb lab
+
+tour: $(VENV)/installed
+	$(BIN)/python tools/tour.py
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(TEST)

@@ -27,7 +27,7 @@ from .errors import MainerError
 from .localnet import server
 
 EXAMPLES = """\
-  mainer-nb run                                            # all notebooks, in order, into one report
+  mainer-nb run                                            # notebooks 01 to 04, into one report
   mainer-nb status                                         # what is on the network
   mainer-nb ask "What is the capital of Italy?"
   mainer-nb call game_state_canister getSubmissionsAdmin --output json

@@ -211,8 +211,9 @@ def relations(mainers: Sequence[Mainer]) -> Picture:
     height |= _beside([(mainer.controller_id, (mainer.share_service_id or "",)) for mainer in agents], height, raised)
 
     rows = max(height.values(), default=0) + 1
-    parts = ((len(workers), "mAIner"), (len(llms), "LLM"), (len(agents), "ShareAgent"))
-    title = "{} with {}, asked by {}".format(*(how_many(number, noun) for number, noun in parts))
+    title = f"{how_many(len(workers), 'mAIner')} {'has' if len(workers) == 1 else 'have'} {how_many(len(llms), 'LLM')}"
+    if agents:
+        title += f"; {how_many(len(agents), 'ShareAgent')} {'asks' if len(agents) == 1 else 'ask'} for answers"
     described = [f"{mainer.name} has {how_many(len(mainer.llm_ids), 'LLM')}" for mainer in workers]
     described += [f"{mainer.name} asks {called.get(mainer.share_service_id or '', 'nobody here')}" for mainer in agents]
     picture = Picture(0.72 * rows + 0.5, title, described)

@@ -145,7 +145,7 @@ def files(items: Iterable[InventoryItem]) -> Table:
 
 def canister_status(status: CanisterStatusResult) -> Table:
     """A canister as its controllers see it."""
-    left = f"{status.cycles / status.cycles_per_day:,.0f} days" if status.cycles_per_day else "for ever"
+    years = status.cycles / max(status.cycles_per_day, 1) / 365
     return facts(
         {
             "canister": _id(status.canister_id),
@@ -153,7 +153,7 @@ def canister_status(status: CanisterStatusResult) -> Table:
             "program": _hash(status.module_hash or "") or "none yet",
             "memory": amount(status.memory, "B"),
             "balance": trillions(status.cycles),
-            "would last, if nobody called it": left,
+            "would last, if nobody called it": f"{years:,.0f} years",
             "controllers": _lines(map(_id, status.controllers)) or "none",
         }
     )

@@ -14,7 +14,7 @@ from ..errors import ArgumentError
 from . import Subparsers, command, err, out, say
 
 EXAMPLES = """\
-  mainer-nb run                                            # all of them
+  mainer-nb run                                            # 01 to 04
   mainer-nb run 03 04 -p agents 3 -p challenges 4          # some, with parameters
   mainer-nb run --model qwen2.5-0.5b-instruct-q8_0         # another model
 """
@@ -22,9 +22,7 @@ EXAMPLES = """\
 
 def add(commands: Subparsers) -> None:
     run = command(commands, "run", "run the notebooks and leave a report", EXAMPLES)
-    run.add_argument(
-        "notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_create or 03 (default: all, in order)"
-    )
+    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_create or 03 (default: 01 to 04)")
     run.add_argument("--network", help="network to use (default: local, the embedded one)")
     run.add_argument("--identity", help="identity of icp-cli or dfx, or a PEM file")
     run.add_argument("--model", help="a gguf in files/ or its path (default: Gemma 3 270M)")

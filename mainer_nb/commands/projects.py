@@ -33,7 +33,7 @@ def _init(arguments: argparse.Namespace) -> int:
     say(arguments, "\nNext:")
     if arguments.folder.resolve() != Path.cwd():
         say(arguments, f"  cd {shlex.quote(str(arguments.folder))}")
-    say(arguments, f"  {_typed('mainer-nb') + ' run':<26}  # all notebooks, in order, into one report")
+    say(arguments, f"  {_typed('mainer-nb') + ' run':<26}  # notebooks 01 to 04, into one report")
     say(arguments, f"  {_typed('mainer-nb') + ' lab':<26}  # or open them, to click and change")
     say(arguments, f"\nNew to the Internet Computer? Begin with {FIRST}.")
     return 0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -164,3 +168,39 @@ def test_a_full_disk_for_runs_is_named_with_the_remedy(
     assert "No space left on device" in said
     assert "--output" in said
     assert "Traceback" not in said
+
+
+def test_jupyterlab_sees_the_whole_project_and_its_kernels_the_folders_that_were_named(
+    project: Path, tmp_path: Path
+) -> None:
+    (project / "notebooks").mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"--ServerApp.port={port}", "--IdentityProvider.token=t", "--no-browser", "--allow-root"]
+    environment = {**os.environ, "MAINER_NB_PROJECT": str(project), "MAINER_NB_STATE": "elsewhere"}
+    program = "import sys; from mainer_nb.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "lab", "--", *options, "--LabApp.news_url=None"]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log) as lab,
+    ):
+        try:
+            listed = _listed(f"http://127.0.0.1:{port}/api/contents?token=t", lab)
+            assert {"notebooks", "files"} <= {entry["name"] for entry in listed["content"]}
+            assert psutil.Process(lab.pid).environ()["MAINER_NB_STATE"] == str(tmp_path / "elsewhere")
+        finally:
+            lab.terminate()
+
+
+def _listed(address: str, server_process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while True:
+        assert server_process.poll() is None
+        assert time.monotonic() < deadline
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                listed: dict[str, Any] = json.load(answer)
+                return listed
+        except OSError:
+            time.sleep(0.2)
