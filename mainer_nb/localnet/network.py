@@ -28,7 +28,7 @@ from .pool import Pool
 from .runtime import Runtime
 from .scheduler import Scheduler
 from .state import CallMessage, FromUser
-from .state_tree import RANGE, READABLE, StateTree
+from .state_tree import RANGE, READABLE, REQUEST_LABELS, StateTree
 from .store import Changes, Store, unwritable
 from .subnet import Listeners
 
@@ -319,7 +319,7 @@ class EmbeddedNetwork:
                 if canister_id != effective:
                     return "the path is about another canister than the URL"
                 return self._may_read_metadata(sender, canister_id, name)
-            case [b"request_status", request_id] | [b"request_status", request_id, _]:
+            case [b"request_status", request_id, *rest] if not rest or rest in REQUEST_LABELS:
                 return self._may_read_request(sender, request_id, effective, targets)
         return "Invalid path requested."
 

@@ -23,6 +23,8 @@ RANGE = (canister_id(0), canister_id(2**64 - 1))
 SUBNET_TYPE = b"application"
 #: What everybody may read of a canister, at its own URL (section "Canister information").
 READABLE = frozenset((b"canister_creation_timestamp", b"controllers", b"last_install_timestamp", b"module_hash"))
+#: What there may be about a request (section "Request status").
+REQUEST_LABELS = ([b"status"], [b"reply"], [b"reject_code"], [b"reject_message"], [b"error_code"])
 
 
 class StateTree:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import cbor2
 import httpx
 import pytest
 from localnet import universal as u
-from localnet.driver import ALICE
+from localnet.driver import ALICE, INSTALL, REINSTALL, UPGRADE
 from localnet.over_http import SECOND, USER, Request, Served
 from localnet.users import Key
 
 from mainer_nb.localnet import management
 from mainer_nb.protocol import hash_tree, principal
+from mainer_nb.protocol.leb128 import read_leb128
 
 DOES_NOT_HOLD = {
-    "canister signatures and Web Authentication keys are accepted": "refused with a text; Ed25519, secp256k1 and"
-    " P-256 are accepted",
-    "/subnet/<id>/metrics can be read": "the network keeps no metrics of its subnet",
-    "sender_info of a request is verified": "it needs canister signatures",
+    "/subnet/<id>/metrics has the metrics of the subnet": "the network keeps none, and proves that they are absent",
     "/api_boundary_nodes lists nodes": "the network has none",
 }
 OTHER, SESSION = Key.ed25519("other"), Key.ed25519("session")
@@ -70,8 +69,12 @@ def test_an_expired_call_is_refused(served: Served) -> None:
 
 
 def test_an_expiry_in_the_far_future_is_refused(served: Served) -> None:
-    call = served.call(ingress_expiry=served.time() + 3600 * SECOND).signed(USER)
-    _refused(served.post(served.at("call"), call.body()), 400, "ahead of the network's time")
+    """An expiry more than 5 minutes ahead is refused (400)"""
+    for minutes in (5.5, 60, 10**6):
+        call = served.call(ingress_expiry=served.time() + int(minutes * 60) * SECOND).signed(USER)
+        _refused(served.post(served.at("call"), call.body()), 400, "ahead of the network's time")
+    call = served.call(ingress_expiry=served.time() + 300 * SECOND).signed(USER)
+    assert served.post(served.at("call"), call.body()).status_code == 200
 
 
 def test_an_anonymous_query_may_have_any_expiry(served: Served) -> None:
@@ -196,6 +199,19 @@ def test_other_calls_cannot_be_sent_to_the_subnet(served: Served) -> None:
     _refused(served.post(_at_subnet(served, "call", "v4"), served.call().signed(USER).body()), 400, "create_canister")
 
 
+def test_queries_of_the_subnet(served: Served) -> None:
+    """At the URL of the subnet only list_canisters can be queried; without admins of the subnet, nobody may"""
+    fields: dict[str, Any] = {"canister_id": b"", "method_name": "list_canisters", "arg": b"DIDL\0\0"}
+    query = Request(served.content("query", **fields)).signed(USER)
+    answer = served.post(_at_subnet(served, "query"), query.body())
+    assert answer.status_code == 200, answer.text
+    assert cbor2.loads(answer.content)["status"] == "rejected"
+    _refused(served.post(_at_subnet(served, "query", subnet=USER.principal), query.body()), 400, "there is no subnet")
+    for other in ({"canister_id": served.called}, {"method_name": "canister_status"}):
+        query = Request(served.content("query", **{**fields, **other})).signed(USER)
+        _refused(served.post(_at_subnet(served, "query"), query.body()), 400, "only list_canisters")
+
+
 def test_another_subnet_is_unknown(served: Served) -> None:
     read = served.read([b"time"]).signed(USER)
     _refused(
@@ -206,52 +222,182 @@ def test_another_subnet_is_unknown(served: Served) -> None:
 # Reading the state.
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        [b"time"],
-        [b"subnet"],
-        [b"canister", "self", b"module_hash"],
-        [b"canister", "self", b"controllers"],
-        [b"canister", "self", b"metadata", b"candid:service"],
-        [b"request_status", bytes(32)],
-        [b"api_boundary_nodes"],
-    ],
-    ids=lambda path: (
-        "/".join(label if isinstance(label, str) else label.decode(errors="replace") for label in path[:4])
-        .replace("\0", "")
-        .rstrip("/")
-    ),
-)
-def test_everybody_may_read(served: Served, path: list[Any]) -> None:
-    read = served.read([served.called if label == "self" else label for label in path], sender=principal.ANONYMOUS)
-    assert served.post(served.at("read_state"), read.body()).status_code == 200
+def _path(served: Served, text: str) -> list[bytes]:
+    """A path written with slashes: SELF is the canister, SUBNET the subnet, NODE its node, ID some other principal."""
+    known = {"SELF": served.called, "SUBNET": served.network.subnet_id, "NODE": served.network.node.node_id}
+    known |= {"ID": USER.principal, "REQUEST": bytes(32)}
+    return [known.get(label, label.encode()) for label in text.split("/")] if text else []
+
+
+def _read(served: Served, text: str, at: str) -> httpx.Response:
+    """The answer to an anonymous request to read a path, `at` the "canister" or the "subnet"."""
+    read = served.read(_path(served, text), sender=principal.ANONYMOUS)
+    address = served.at("read_state") if at == "canister" else _at_subnet(served, "read_state")
+    return served.post(address, read.body())
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        [b"canister", "self", b"certified_data"],
-        [b"canister", "self"],
-        [b"canister"],
-        [b"request_status"],
-        [b"canister_ranges", b"any"],
-        [b"nonsense"],
-        [],
-        [b"canister", "self", b"metadata", b"\xff"],
+        "time",
+        "api_boundary_nodes",
+        "api_boundary_nodes/ID",
+        "api_boundary_nodes/ID/domain",
+        "api_boundary_nodes/ID/ipv4_address",
+        "api_boundary_nodes/ID/ipv6_address",
+        "subnet",
+        "subnet/SUBNET",
+        "subnet/SUBNET/public_key",
+        "subnet/SUBNET/type",
+        "subnet/SUBNET/node",
+        "subnet/SUBNET/node/NODE",
+        "subnet/SUBNET/node/NODE/public_key",
+        "subnet/SUBNET/canister_ranges",
+        "subnet/ID/type",
+        "request_status/REQUEST",
+        "request_status/REQUEST/status",
+        "request_status/REQUEST/reply",
+        "request_status/REQUEST/reject_code",
+        "request_status/REQUEST/reject_message",
+        "request_status/REQUEST/error_code",
     ],
-    ids=["certified data", "canister", "canisters", "requests", "ranges", "nonsense", "everything", "name not UTF-8"],
 )
-def test_nobody_may_read(served: Served, path: list[Any]) -> None:
-    read = served.read([served.called if label == "self" else label for label in path], sender=principal.ANONYMOUS)
-    assert served.post(served.at("read_state"), read.body()).status_code == 403
+def test_open_paths(served: Served, path: str) -> None:
+    """Everybody may read time, subnets, nodes, boundary nodes and unknown requests, at either URL"""
+    for at in ("canister", "subnet"):
+        assert _read(served, path, at).status_code == 200
 
 
-def test_the_ranges_of_canisters_are_read_at_the_subnet(served: Served) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["module_hash", "controllers", "canister_creation_timestamp", "last_install_timestamp", "metadata/candid:service"],
+)
+def test_open_paths_of_a_canister(served: Served, path: str) -> None:
+    """Everybody may read of a canister, at its own URL only, hash, controllers, both timestamps, public metadata"""
+    assert _read(served, f"canister/SELF/{path}", "canister").status_code == 200
+    assert _read(served, f"canister/SELF/{path}", "subnet").status_code == 403
+    assert _read(served, f"canister/ID/{path}", "canister").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "nonsense",
+        "time/SELF",
+        "canister",
+        "canister/SELF",
+        "canister/SELF/certified_data",
+        "canister/SELF/metadata",
+        "canister/SELF/module_hash/x",
+        "request_status",
+        "request_status/REQUEST/nonsense",
+        "request_status/REQUEST/status/x",
+        "canister_ranges",
+        "canister_ranges/SUBNET/SELF",
+        "subnet/SUBNET/nonsense",
+        "subnet/SUBNET/type/x",
+        "subnet/SUBNET/node/NODE/nonsense",
+        "api_boundary_nodes/ID/nonsense",
+    ],
+)
+def test_closed_paths(served: Served, path: str) -> None:
+    """Paths of no form that the specification lists, such as a canister's certified data, cannot be read (403)"""
+    for at in ("canister", "subnet"):
+        assert _read(served, path, at).status_code == 403
+
+
+def test_names_of_metadata(served: Served) -> None:
+    """A name of metadata that is not UTF-8 cannot be read (403)"""
+    read = served.read([b"canister", served.called, b"metadata", b"\xff"], sender=principal.ANONYMOUS)
+    _refused(served.post(served.at("read_state"), read.body()), 403, "not UTF-8")
+
+
+def test_paths_of_the_subnet(served: Served) -> None:
+    """/canister_ranges/<id> and /subnet/<id>/metrics are read at the URL of the subnet only"""
+    for path in ("canister_ranges/SUBNET", "subnet/SUBNET/metrics"):
+        assert _read(served, path, "subnet").status_code == 200
+        assert _read(served, path, "canister").status_code == 403
+    assert _read(served, "canister_ranges/ID", "subnet").status_code == 200
+    assert _read(served, "subnet/ID/metrics", "subnet").status_code == 403
+
+
+def test_ranges_of_one_subnet(served: Served) -> None:
+    """All paths below /canister_ranges must be of one subnet (400)"""
+    read = served.read(*(_path(served, f"canister_ranges/{subnet}") for subnet in ("SUBNET", "ID"))).signed(USER)
+    _refused(served.post(_at_subnet(served, "read_state"), read.body()), 400, "canister_ranges must be of one subnet")
+
+
+def test_ranges(served: Served) -> None:
+    """The canister ranges of the subnet are at /subnet/<id>/canister_ranges and, in parts, at /canister_ranges/<id>"""
     subnet = served.network.subnet_id
-    read = served.read([b"canister_ranges", subnet]).signed(USER)
-    tree = served.tree(served.post(_at_subnet(served, "read_state"), read.body()))
-    assert hash_tree.lookup([b"canister_ranges", subnet], tree) not in (hash_tree.ABSENT, hash_tree.UNKNOWN)
+    read = served.read(_path(served, "canister_ranges/SUBNET"), _path(served, "subnet/SUBNET/canister_ranges"))
+    tree = served.tree(served.post(_at_subnet(served, "read_state"), read.signed(USER).body()))
+    whole = hash_tree.lookup_value([b"subnet", subnet, b"canister_ranges"], tree)
+    assert isinstance(whole, bytes)
+    ranges = [(bytes(low), bytes(high)) for low, high in cbor2.loads(whole)]
+    assert any(low <= served.called <= high for low, high in ranges)
+    parts = hash_tree.lookup([b"canister_ranges", subnet], tree)
+    assert not isinstance(parts, hash_tree.Absence)
+    assert [tuple(pair) for part in hash_tree.shown_values(parts) for pair in cbor2.loads(part)] == ranges
+    assert hash_tree.lookup_value([b"canister_ranges", subnet, ranges[0][0]], tree) == whole
+
+
+def test_the_type_of_the_subnet(served: Served) -> None:
+    """/subnet/<id>/type is "application" """
+    tree = served.tree(_read(served, "subnet/SUBNET/type", "subnet"))
+    assert hash_tree.lookup_value([b"subnet", served.network.subnet_id, b"type"], tree) == b"application"
+
+
+def _timestamp(served: Served, canister: bytes, label: bytes) -> int | hash_tree.Absence:
+    path = [b"canister", canister, label]
+    read = served.read(path).signed(USER)
+    tree = served.tree(served.post(served.at("read_state", canister=canister), read.body()))
+    value = hash_tree.lookup_value(path, tree)
+    return value if isinstance(value, hash_tree.Absence) else read_leb128(value)
+
+
+def test_creation_timestamp(served: Served) -> None:
+    """/canister/<id>/canister_creation_timestamp is when the canister was created, with or without code"""
+    before = served.time()
+    canister = served.create()
+    created = _timestamp(served, canister, b"canister_creation_timestamp")
+    assert isinstance(created, int)
+    assert before <= created <= served.time()
+    served.install(canister, u.universal(), INSTALL, b"")
+    served.manage("uninstall_code", {"canister_id": canister})
+    assert _timestamp(served, canister, b"canister_creation_timestamp") == created
+    served.manage("stop_canister", {"canister_id": canister})
+    served.manage("delete_canister", {"canister_id": canister})
+    assert _timestamp(served, canister, b"canister_creation_timestamp") is hash_tree.ABSENT
+
+
+def test_install_timestamp(served: Served) -> None:
+    """/canister/<id>/last_install_timestamp is when code or a snapshot was last installed; absent without code"""
+    canister = served.create()
+    one = {"canister_id": canister}
+    assert _timestamp(served, canister, b"last_install_timestamp") is hash_tree.ABSENT
+
+    def load() -> None:
+        served.manage("load_canister_snapshot", {**one, "snapshot_id": snapshot["id"]})
+
+    served.install(canister, u.universal(), INSTALL, b"")
+    snapshot = served.manage("take_canister_snapshot", one)
+
+    def deploy(mode: dict[str, Any]) -> None:
+        assert served.install(canister, u.universal(), mode, b"") is None
+
+    for deployed in (partial(deploy, UPGRADE), partial(deploy, REINSTALL), load):
+        before = served.time()
+        assert _timestamp(served, canister, b"last_install_timestamp") <= before  # type: ignore[operator]
+        deployed()
+        installed = _timestamp(served, canister, b"last_install_timestamp")
+        assert isinstance(installed, int)
+        assert before <= installed <= served.time()
+        served.update(canister, "update", u.reply())
+        assert _timestamp(served, canister, b"last_install_timestamp") == installed
+    served.manage("uninstall_code", one)
+    assert _timestamp(served, canister, b"last_install_timestamp") is hash_tree.ABSENT
 
 
 def test_a_canister_is_read_at_its_own_url(served: Served) -> None:
