@@ -3,12 +3,22 @@
     expect.deployed(deploy.deploy(net))
     expect.refused(lambda: create.add_llm(net, agent.controller_id), because="ShareAgent")
 
-Each function returns a sentence that says what was found, or raises ExpectationFailed, which names what is wrong.
+Each function returns a sentence that says what was found, or raises ExpectationFailed, which names what is wrong. In a
+run of notebooks each is noted, so that a report for machines can have them all: see `noted`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from .artifacts import Artifact, InventoryItem
 from .check import Check
@@ -21,7 +31,91 @@ from .operate import Challenge, Queued, Submission
 from .tables import how_many
 from .upload import StoredFile, Uploaded
 
+NOTES = "MAINER_NB_EXPECTATIONS"  # names the file in which the kernels of a run note what was expected
 
+_Arguments = ParamSpec("_Arguments")
+_Found = TypeVar("_Found")
+_busy: list[str] = []  # expectations that are being checked, one within the other
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What was expected in a cell of a notebook, and what came of it.
+
+    Attributes:
+        name: of the function here.
+        execution: the execution count of the cell.
+        found: the sentence that says what was found.
+        problem: what is wrong; "" if nothing is.
+    """
+
+    name: str
+    execution: int
+    seconds: float
+    found: str
+    problem: str
+
+
+def _expectation(check: Callable[_Arguments, _Found]) -> Callable[_Arguments, _Found]:
+    """A function that checks something, which is noted if that is wanted; only the outermost of several."""
+
+    @wraps(check)
+    def noting(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Found:
+        begun = time.monotonic()
+        _busy.append(check.__name__)
+        found, problem = "", "interrupted"
+        try:
+            result = check(*args, **kwargs)
+            found, problem = str(result or ""), ""
+            return result
+        except Exception as error:
+            problem = str(error) or type(error).__name__
+            raise
+        finally:
+            _busy.pop()
+            if not _busy and NOTES in os.environ:
+                _note(Expectation(check.__name__, _execution(), time.monotonic() - begun, found, problem))
+
+    return noting
+
+
+def _note(expectation: Expectation) -> None:
+    with suppress(OSError), Path(os.environ[NOTES]).open("a", encoding="utf-8") as notes:
+        notes.write(json.dumps(asdict(expectation)) + "\n")
+
+
+def _execution() -> int:
+    """The execution count of the cell that runs; 0 outside a kernel."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    return int(shell.displayhook.prompt_count) if shell else 0  # its own count is the next cell's, since IPython 9
+
+
+@contextmanager
+def noted() -> Iterator[Callable[[], list[Expectation]]]:
+    """While the `with` block lasts, kernels that start note what they expect; a function that returns what was noted
+    since it was called last.
+    """
+    before = os.environ.get(NOTES)
+    with tempfile.TemporaryDirectory(prefix="mainer-nb-") as folder:
+        notes = Path(folder) / "expectations"
+        os.environ[NOTES] = str(notes)
+
+        def take() -> list[Expectation]:
+            lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+            notes.unlink(missing_ok=True)
+            return [Expectation(**json.loads(line)) for line in lines]
+
+        try:
+            yield take
+        finally:
+            os.environ.pop(NOTES)
+            if before is not None:
+                os.environ[NOTES] = before
+
+
+@_expectation
 def that(condition: object, message: str) -> None:
     """Check a condition.
 
@@ -32,6 +126,7 @@ def that(condition: object, message: str) -> None:
         raise ExpectationFailed(message)
 
 
+@_expectation
 def whole(items: Sequence[InventoryItem]) -> str:
     """Every file of the project is there and is what the manifest says. One of the user's own that cannot be used stops
     nothing as long as it is not chosen.
@@ -44,6 +139,7 @@ def whole(items: Sequence[InventoryItem]) -> str:
     return f"All {len(items)} files are whole."
 
 
+@_expectation
 def deployed(canisters: Sequence[Deployed]) -> str:
     """Both canisters answer and are healthy."""
     roles = {canister.role for canister in canisters}
@@ -63,6 +159,7 @@ def deployed(canisters: Sequence[Deployed]) -> str:
     return "Both canisters are installed and healthy."
 
 
+@_expectation
 def installed(module_hash: str | None, wasm: Artifact) -> str:
     """The sha256 that the network gives of an installed program is that of the file."""
     that(
@@ -72,6 +169,7 @@ def installed(module_hash: str | None, wasm: Artifact) -> str:
     return f"What is installed is {wasm.name}, byte for byte: both have the sha256 {wasm.sha256[:12]}…"
 
 
+@_expectation
 def registered(net: Network) -> str:
     """The creator's master is the Game State."""
     game_state, master = net.canister_id(GAME_STATE), net.canister(CREATOR).getMasterCanisterId()
@@ -81,6 +179,7 @@ def registered(net: Network) -> str:
     return f"The creator's master is the Game State {game_state}, which knows it as an official creator."
 
 
+@_expectation
 def uploaded(files: Sequence[Uploaded], stored: Sequence[StoredFile]) -> str:
     """The creator lists every uploaded file with the sha256 of the file here."""
     there = {file.sha256 for file in stored}
@@ -89,6 +188,7 @@ def uploaded(files: Sequence[Uploaded], stored: Sequence[StoredFile]) -> str:
     return f"The creator has {len(files)} files with the sha256 they have here."
 
 
+@_expectation
 def population(mainers: Sequence[Mainer], plan: Plan) -> str:
     """The mAIners are those of the plan, with their LLMs, each ShareAgent with its ShareService."""
     wanted = {
@@ -112,6 +212,7 @@ def population(mainers: Sequence[Mainer], plan: Plan) -> str:
     return f"{how_many(len(mainers), 'mAIner')} with {how_many(llms, 'LLM')}, as planned."
 
 
+@_expectation
 def refused(action: Callable[[], object], because: str) -> str:
     """The action is refused by a canister, and the reason speaks of `because`; the reason."""
     try:
@@ -122,6 +223,7 @@ def refused(action: Callable[[], object], because: str) -> str:
     raise ExpectationFailed(f"this should have been refused because of '{because}', but it was carried out")
 
 
+@_expectation
 def healthy(checks: Sequence[Check]) -> str:
     """Every helper endpoint of every mAIner answered as it should."""
     wrong = [
@@ -133,6 +235,7 @@ def healthy(checks: Sequence[Check]) -> str:
     return f"All endpoints of {how_many(len(checks), 'mAIner')} answer as they should."
 
 
+@_expectation
 def opened(challenges: Sequence[Challenge], number: int) -> str:
     """So many challenges were opened and are open."""
     closed = [challenge.challenge_id for challenge in challenges if challenge.status != "Open"]
@@ -141,6 +244,7 @@ def opened(challenges: Sequence[Challenge], number: int) -> str:
     return f"{how_many(number, 'new challenge')} open."
 
 
+@_expectation
 def queued(queues: Mapping[str, Sequence[Queued]], service: Mainer, agents: Sequence[Mainer]) -> str:
     """Each ShareAgent waits for an answer, and its ShareService has the challenge of each."""
     held = {(entry.challenge_id, entry.queued_by) for entry in queues[service.controller_id]}
@@ -156,6 +260,7 @@ def queued(queues: Mapping[str, Sequence[Queued]], service: Mainer, agents: Sequ
     )
 
 
+@_expectation
 def emptied(queues: Mapping[str, Sequence[Queued]], of: Sequence[Mainer]) -> str:
     """In these mAIners no challenge waits any more."""
     full = [f"{len(queues[mainer.controller_id])} in {mainer.name}" for mainer in of if queues[mainer.controller_id]]
@@ -163,6 +268,7 @@ def emptied(queues: Mapping[str, Sequence[Queued]], of: Sequence[Mainer]) -> str
     return f"No challenge waits in {', '.join(mainer.name for mainer in of)} any more."
 
 
+@_expectation
 def answered(new: Sequence[Submission], by: Sequence[Mainer]) -> str:
     """Each of these mAIners submitted an answer in words."""
     for mainer in by:
@@ -172,6 +278,7 @@ def answered(new: Sequence[Submission], by: Sequence[Mainer]) -> str:
     return f"{how_many(len(by), 'mAIner')} submitted {how_many(len(new), 'answer')}."
 
 
+@_expectation
 def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[Submission]) -> str:
     """What mAIners keep as submitted is what the Game State got from them, word for word."""
     there = {submission.submission_id: submission for submission in at_game_state}
@@ -190,6 +297,7 @@ def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[
     return f"What {mainers} submitted, {how_many(number, 'submission')}, reads as in the Game State."
 
 
+@_expectation
 def counted(costs: Costs) -> str:
     """Everything that was done took something, and an LLM canister takes more than a mAIner canister."""
     for entry in costs.entries:

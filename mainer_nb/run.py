@@ -34,8 +34,9 @@ import nbformat.sign
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from . import artifacts, create, models, network, operate, places, report, upload
+from . import artifacts, create, expect, models, network, operate, places, report, upload
 from .errors import ArgumentError, MainerError, NetworkError, PreconditionError
+from .expect import Expectation
 from .kernels import PrestartedKernels
 from .network import CREATOR, GAME_STATE
 from .parameters import DECLARED, check
@@ -59,6 +60,7 @@ class NotebookRun:
     Attributes:
         status: "ok", "failed" or "not run".
         cell: what the failing cell was doing.
+        expectations: what its cells expected, as far as they ran.
     """
 
     name: str
@@ -66,6 +68,7 @@ class NotebookRun:
     seconds: float = 0.0
     cell: str = ""
     error: str = ""
+    expectations: tuple[Expectation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ class _Work:
             self.waited = True
 
     def _run_all(self) -> None:
-        with PrestartedKernels(self.paths) as self.kernels:
+        with expect.noted() as noted, PrestartedKernels(self.paths) as self.kernels:
             if self.uses_network:
                 _start_network(self.given)
             for path in self.paths:
@@ -196,6 +199,7 @@ class _Work:
                     return
                 chosen = {name: value for name, value in self.given.items() if name in self.known[path]}
                 notebook = _run_one(path, self.folder / path.name, chosen, self.kernels, self.progress)
+                notebook = replace(notebook, expectations=tuple(noted()))
                 if self.stopped.is_set() and notebook.status == "failed":
                     notebook = replace(notebook, error=self.why)
                 self.done.append(notebook)
@@ -374,18 +378,27 @@ def _heading(markdown: str) -> str:
     return found[1] if found else ""
 
 
-def _cell_name(executed: Any) -> str:
-    """Which cell of an executed notebook failed: its number among the code cells, and the heading above it."""
-    heading, number = "", 0
-    for cell in executed.cells:
+def code_cells(notebook: Any) -> list[tuple[Any, str]]:
+    """The code cells of an executed notebook, each with what to call it: its number among them, and the heading above
+    it.
+    """
+    heading = ""
+    found: list[tuple[Any, str]] = []
+    for cell in notebook.cells:
         if "papermill-error-cell-tag" in cell.metadata.get("tags", []):
             continue
         if cell.cell_type == "markdown":
             heading = _heading(cell.source) or heading
         else:
-            number += 1
-            if any(output.output_type == "error" for output in cell.outputs):
-                return f'code cell {number}, "{heading}"'
+            found.append((cell, f'code cell {len(found) + 1}, "{heading}"'))
+    return found
+
+
+def _cell_name(executed: Any) -> str:
+    """Which cell of an executed notebook failed."""
+    for cell, name in code_cells(executed):
+        if any(output.output_type == "error" for output in cell.outputs):
+            return name
     return "a cell"
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import yaml
 
-from .. import network, progress
+from .. import network, places, progress
 from ..errors import ArgumentError
 from . import Subparsers, command, err, out, say
 
 EXAMPLES = """\
   mainer-nb run                                            # 01 to 04
   mainer-nb run 03 04 -p agents 3 -p challenges 4          # some, with parameters
+  mainer-nb run --junit build/junit.xml                    # for a CI: a test case for each expectation
   mainer-nb run --model qwen2.5-0.5b-instruct-q8_0         # another model
 """
 
@@ -32,11 +33,14 @@ def add(commands: Subparsers) -> None:
         help="any parameter of the notebooks; the value is YAML",
     )  # fmt: skip
     run.add_argument("--output", type=Path, help="folder for the runs (default: runs/)")
+    run.add_argument(
+        "--junit", type=Path, metavar="FILE", help="write JUnit XML too, with a test case for each expectation"
+    )
     run.set_defaults(do=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from .. import run  # loads papermill, which the other commands need not wait for
+    from .. import junit, run  # loads papermill, which the other commands need not wait for
 
     named = ("network", "identity", "model", "mode")
     parameters = {name: _value(name, text) for name, text in arguments.parameter}
@@ -54,6 +58,9 @@ def _run(arguments: argparse.Namespace) -> int:
     reported = (result.folder / run.REPORT).is_file()
     if reported:
         out(f"report: {result.folder / run.REPORT}")
+    if arguments.junit:
+        junit.write(places.given(arguments.junit), result)
+        say(arguments, f"JUnit XML: {places.given(arguments.junit)}")
     if not result.ok:
         err(result.failure)
     for problem in result.summary["problems"] if result.ok or not reported else ():

@@ -20,7 +20,7 @@ LAYERS = (
     {"deploy", "upload", "population", "conditions", "differences", "create"}  # verbs that make
     | {"check", "answerable", "operate", "costs", "calls", "overview", "downloads"},  # and verbs that use
     {"expect", "tables", "plots", "widgets"},  # what shows and asserts results
-    {"init", "parameters", "report", "run", "commands", "cli"},  # what makes projects and runs notebooks
+    {"init", "parameters", "report", "run", "junit", "commands", "cli"},  # what makes projects and runs notebooks
 )
 #: The same inside the embedded network.
 LOCALNET = (
