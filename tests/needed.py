@@ -31,6 +31,11 @@ JAVASCRIPT_AGENT = _unless(
     "the JavaScript agent",
     "install Node (https://nodejs.org), then `make clients`",
 )
+BINDGEN = _unless(
+    NODE and (CLIENTS / "@icp-sdk" / "bindgen").exists() and (CLIENTS / "@icp-sdk" / "core").exists(),
+    "the maker of bindings",
+    "install Node (https://nodejs.org), then `make clients`",
+)
 ICP_COMMAND = _unless(
     ICP.exists() or platform.system() != "Linux" or platform.machine() != "x86_64",
     "the icp command",
