@@ -22,7 +22,7 @@ from IPython.display import display
 
 from . import artifacts, create, identity, network, operate, progress, stopping, tables
 from .create import Mainer
-from .errors import Interrupted, MainerError
+from .errors import MainerError
 from .network import Network
 
 LABEL = {"description_width": "9em"}
@@ -255,7 +255,7 @@ def _form(fields: Sequence[Field], label: str, action: Callable[[], None]) -> Fo
         with output, stopping.by_interrupt():
             try:
                 action()
-            except (MainerError, Interrupted) as error:
+            except (MainerError, KeyboardInterrupt) as error:
                 print("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
 
     button = Press(label, act)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ import needed
 import papermill
 import pytest
 
-from mainer_nb import create, network, run
+from mainer_nb import create, network, places, run
+from mainer_nb.localnet import server
 
 from .conftest import PARAMETERS
 
@@ -69,3 +73,29 @@ def test_a_mainer_is_created_with_a_click(lab: str, page: Any, tmp_path: Path) -
     assert made.share_service_id in before
     assert page.get_by_text(f"Created {made.name} ({made.controller_id})").count() == 1
     whole_notebook(page, tmp_path / "03_create.png")
+
+
+def test_what_a_button_started_stops_at_an_interrupt(lab: str, page: Any) -> None:
+    jupyter_lab.open_and_run(page, lab.format(name="03_create"))
+    before = {mainer.controller_id for mainer in create.mainers(network.connect())}
+    button = page.get_by_role("button", name="Create mAIner")
+    button.wait_for(timeout=30 * jupyter_lab.SECONDS)
+    page.locator(".widget-text:has-text('LLMs') input").fill("8")
+    button.click()
+    net = network.connect()
+    while not (made := [mainer for mainer in create.mainers(net) if mainer.controller_id not in before]):
+        page.wait_for_timeout(50)
+    info = server.status(places.state())
+    assert info is not None
+    os.kill(info.pid, signal.SIGSTOP)  # so that it cannot be done before it is interrupted
+    try:
+        page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        page.get_by_role("menuitem", name=re.compile("^Interrupt Kernel")).first.click()
+        page.wait_for_selector("text=Interrupted:", timeout=30 * jupyter_lab.SECONDS)
+    finally:
+        os.kill(info.pid, signal.SIGCONT)
+    assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
+    assert len(create.mainer(net, made[0].controller_id).llm_ids) < 8
+    page.locator(".widget-dropdown:has-text('type') select").select_option("ShareAgent")  # the form works on
+    button.click()
+    page.wait_for_selector("text=Created ShareAgent", timeout=jupyter_lab.RUN_TIME)
