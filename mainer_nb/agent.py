@@ -141,7 +141,6 @@ class Client(ic.Client):
         for attempt in range(ATTEMPTS):
             if attempt:
                 stopping.pause(10 * next(pauses))
-            stopping.check()
             try:
                 answer = self._request("POST", path, data)
             except NewConnectionError as error:
@@ -221,7 +220,14 @@ class Client(ic.Client):
             urllib3.exceptions.HTTPError: there is no answer.
         """
         headers = {"Content-Type": "application/cbor"} if data is not None else {}
-        answer = self.http.request(method, self.url + path, body=data, headers=headers, retries=False, redirect=False)
+        stopping.check()
+        try:
+            answer = self.http.request(
+                method, self.url + path, body=data, headers=headers, retries=False, redirect=False
+            )
+        except HTTPError:
+            stopping.check()  # perhaps it was hung up for that
+            raise
         return HttpAnswer(answer.status, answer.data, answer.headers.get("date", ""))
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from .artifacts import Artifact, InventoryItem
-from .check import Check
+from .check import ENDPOINTS, Check
 from .costs import Costs
-from .create import Mainer, Plan
+from .create import KINDS, Mainer, Plan
 from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
 from .network import CREATOR, GAME_STATE, Network
@@ -176,16 +176,16 @@ def registered(net: Network) -> str:
     that(
         master == game_state, f"the creator's master canister is {master or 'not set'}, not the Game State {game_state}"
     )
-    return f"The creator's master is the Game State {game_state}, which knows it as an official creator."
+    return f"The creator's master is the Game State {game_state}."
 
 
 @_expectation
 def uploaded(files: Sequence[Uploaded], stored: Sequence[StoredFile]) -> str:
-    """The creator lists every uploaded file with the sha256 of the file here."""
-    there = {file.sha256 for file in stored}
-    missing = [sent.file for sent in files if sent.sha256 not in there]
-    that(not missing, f"the creator does not list {', '.join(missing)} with the sha256 of the file here")
-    return f"The creator has {len(files)} files with the sha256 they have here."
+    """The creator lists every uploaded file, as what it was sent, with size and sha256 of the file here."""
+    there = {(file.target, file.model, file.size, file.sha256) for file in stored}
+    missing = [sent.file for sent in files if (sent.target, sent.model, sent.size, sent.sha256) not in there]
+    that(not missing, f"the creator does not list {', '.join(missing)} with size and sha256 of the file here")
+    return f"The creator has {how_many(len(files), 'file')} of these with the size and sha256 they have here."
 
 
 @_expectation
@@ -208,8 +208,28 @@ def population(mainers: Sequence[Mainer], plan: Plan) -> str:
             mainer.kind != "ShareAgent" or mainer.share_service_id in services,
             f"{mainer.name} uses {mainer.share_service_id or 'nothing'}, which is no ShareService",
         )
-    llms = sum(len(mainer.llm_ids) for mainer in mainers)
-    return f"{how_many(len(mainers), 'mAIner')} with {how_many(llms, 'LLM')}, as planned."
+    return f"{_population(mainers)}{_beyond(mainers, wanted)}."
+
+
+def _population(mainers: Sequence[Mainer]) -> str:
+    """The mAIners in words, by type."""
+    parts = []
+    for kind in KINDS:
+        found = [mainer for mainer in mainers if mainer.kind == kind]
+        llms = sum(len(mainer.llm_ids) for mainer in found)
+        if found:
+            parts.append(f"{len(found)} {kind}" + (f" with {how_many(llms, 'LLM')}" if kind != "ShareAgent" else ""))
+    return f"{how_many(len(mainers), 'mAIner')}: {', '.join(parts)}" if parts else "No mAIner"
+
+
+def _beyond(mainers: Sequence[Mainer], wanted: Mapping[str, tuple[int, int]]) -> str:
+    """That this is what was planned, or what there is more of."""
+    services = sum(mainer.kind == "ShareService" for mainer in mainers) - wanted["ShareService"][0]
+    more = [f"{how_many(services, 'ShareService')}, which ShareAgents use"] if services > 0 else []
+    for mainer in mainers:
+        if (extra := len(mainer.llm_ids) - wanted[mainer.kind][1]) > 0:
+            more.append(f"{how_many(extra, 'LLM')} of {mainer.name}")
+    return f". More than planned: {', '.join(more)}" if more else ", as planned"
 
 
 @_expectation
@@ -232,7 +252,7 @@ def healthy(checks: Sequence[Check]) -> str:
         for endpoint, text in found.problems.items()
     ]
     that(not wrong, "; ".join(wrong))
-    return f"All endpoints of {how_many(len(checks), 'mAIner')} answer as they should."
+    return f"All {len(ENDPOINTS)} helper endpoints of {how_many(len(checks), 'mAIner')} answer as they should."
 
 
 @_expectation
@@ -255,9 +275,10 @@ def queued(queues: Mapping[str, Sequence[Queued]], service: Mainer, agents: Sequ
                 (entry.challenge_id, agent.controller_id) in held,
                 f"challenge {entry.challenge_id} waits in {agent.name}, but not in {service.name}, which it uses",
             )
-    return (
-        f"{how_many(len(held), 'challenge')} of {how_many(len(agents), 'ShareAgent')} in the queue of {service.name}."
+    waiting = sum(
+        entry.queued_by in {agent.controller_id for agent in agents} for entry in queues[service.controller_id]
     )
+    return f"{how_many(waiting, 'challenge')} of {how_many(len(agents), 'ShareAgent')} in the queue of {service.name}."
 
 
 @_expectation
@@ -275,26 +296,29 @@ def answered(new: Sequence[Submission], by: Sequence[Mainer]) -> str:
         answers = [submission for submission in new if submission.submitted_by == mainer.controller_id]
         that(answers, f"the Game State has no new submission by {mainer.name}")
         that(all(submission.answer.strip() for submission in answers), f"an answer by {mainer.name} is empty")
-    return f"{how_many(len(by), 'mAIner')} submitted {how_many(len(new), 'answer')}."
+    number = sum(submission.submitted_by in {mainer.controller_id for mainer in by} for submission in new)
+    return f"{how_many(len(by), 'mAIner')} submitted {how_many(number, 'answer')}."
 
 
 @_expectation
 def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[Submission]) -> str:
     """What mAIners keep as submitted is what the Game State got from them, word for word."""
     there = {submission.submission_id: submission for submission in at_game_state}
+    archived = 0
     for address, answers in submitted.items():
         for submission in answers:
             found = there.get(submission.submission_id)
             if found is None:
-                continue  # of a challenge that the Game State has archived
+                archived += 1  # with its challenge
+                continue
             that(
                 (found.answer, found.submitted_by) == (submission.answer, address),
                 f"submission {submission.submission_id} of {address} reads {submission.answer!r}, "
                 f"at the Game State {found.answer!r}",
             )
-    number = sum(map(len, submitted.values()))
-    mainers = how_many(len(submitted), "mAIner")
-    return f"What {mainers} submitted, {how_many(number, 'submission')}, reads as in the Game State."
+    compared = how_many(sum(map(len, submitted.values())) - archived, "submission")
+    gone = f" {how_many(archived, 'further one')} the Game State has no more." if archived else ""
+    return f"What {how_many(len(submitted), 'mAIner')} submitted, {compared}, reads as in the Game State.{gone}"
 
 
 @_expectation

@@ -34,7 +34,13 @@ TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
 WAIT_TIMEOUT = ASK_TIMEOUT = 600.0
 FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 0.1, 1.2, 1.0  # seconds between two looks
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
-MINIMUM_BALANCE = 250 * 10**9  # cycles that a mAIner keeps; with less it pauses
+MINIMUM_BALANCE = 250 * 10**9  # cycles that a mAIner keeps
+# Cycles with which a mAIner takes its next step, after which it still has the minimum; with less it pauses.
+NEEDED = {
+    "Own": MINIMUM_BALANCE + 100 * 10**9,  # for the Game State
+    "ShareService": MINIMUM_BALANCE,
+    "ShareAgent": MINIMUM_BALANCE + 200 * 10**9,  # for its ShareService and the Game State
+}
 MOST_QUEUED = 5  # challenges in the queue of a mAIner
 ATTEMPTS_TO_OPEN = 10  # a challenge, while others open some
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up

@@ -26,7 +26,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from .costs import Budget, usd
 from .create import Mainer
-from .operate import MINIMUM_BALANCE, Queued, Submission
+from .operate import NEEDED, Queued, Submission
 from .progress import amount
 from .tables import dollars, how_many, names, trillions
 from .upload import Uploaded
@@ -142,17 +142,20 @@ def uploads(uploaded: Sequence[Uploaded]) -> Picture:
 
 @mpl.rc_context(STYLE)
 def cycles(
-    balances: Mapping[str, int], colours: Mapping[str, str] | None = None, minimum: int | None = None
+    balances: Mapping[str, int],
+    colours: Mapping[str, str] | None = None,
+    needed: Mapping[str, int] | None = None,
 ) -> Picture:
-    """Cycle balances by name of canister. `colours`: by name; `minimum`: below which a canister does nothing."""
+    """Cycle balances by name of canister. `colours`: by name; `needed`: by name, with less than which it pauses."""
     lowest = min(balances.values(), default=0)
-    title = f"{_list(balances)} {'has' if len(balances) == 1 else 'have'} {trillions(sum(balances.values()))} cycles"
-    if minimum is not None:
-        low = [name for name, balance in balances.items() if balance < minimum]
+    together = "has" if len(balances) == 1 else "together have"
+    title = f"{_list(balances)} {together} {trillions(sum(balances.values()))} cycles"
+    if needed is not None:
+        low = [name for name, balance in balances.items() if balance < needed[name]]
         title = (
             f"{_list(low)} {'has' if len(low) == 1 else 'have'} too few cycles to work"
             if low
-            else f"Every mAIner has cycles to work; the lowest balance is {trillions(lowest)}"
+            else f"{_all(balances)} cycles to work; the lowest balance is {trillions(lowest)}"
         )
     values = [value / 1e12 for value in balances.values()]
     used = [(colours or {}).get(name, PLAIN) for name in balances]
@@ -160,12 +163,14 @@ def cycles(
     picture, axes = _bars(title, list(balances), values, labels, used)
     axes.set_xlabel("cycles; 1 T is 10$^{12}$")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g} T")
-    if minimum is not None:
-        axes.axvline(minimum / 1e12, color=LIMIT, linestyle="--", linewidth=1.5)
-        note = f"pauses below {trillions(minimum, 2)}"
-        axes.annotate(note, (minimum / 1e12, 1), (4, 2), xycoords=("data", "axes fraction"),
+    for row, name in enumerate(needed or ()):
+        limit = needed[name] / 1e12 if needed else 0.0
+        axes.plot([limit, limit], [row - 0.42, row + 0.42], color=LIMIT, linestyle="--", linewidth=1.5)
+        picture.description += f"; {name} pauses below {trillions(limit * 1e12, 2)}"
+    if needed:
+        first = next(iter(needed.values()))
+        axes.annotate("pauses below this", (first / 1e12, 1), (4, 2), xycoords=("data", "axes fraction"),
                       textcoords="offset points", color=LIMIT, fontsize=9)  # fmt: skip
-        picture.description += f"; a mAIner {note}"
     return picture
 
 
@@ -175,7 +180,7 @@ def mainer_cycles(balances: Mapping[str, int], mainers: Sequence[Mainer]) -> Pic
     return cycles(
         {called[address]: balance for address, balance in balances.items()},
         {called[address]: COLOURS[kinds[address]] for address in balances},
-        MINIMUM_BALANCE,
+        {called[address]: NEEDED[kinds[address]] for address in balances},
     )
 
 
@@ -274,7 +279,9 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
     title = "No answer was submitted"
     if shown:
         start = max(min(submission.queued for submission in shown), shown[0].submitted - LONG_BEFORE)
-        title = f"{how_many(len(shown), 'answer')}, from taking the challenge to submitting: {_range(took.values())}"
+        number = how_many(len(shown), "answer")
+        number = f"The last {len(shown)} of {len(submissions)} answers" if len(shown) < len(submissions) else number
+        title = f"{number}, from taking the challenge to submitting: {_range(took.values())}"
     described = [
         f"{called.get(submission.submitted_by, 'another mAIner')} answered {_shortened(submission.question, 70)!r} "
         f"in {took[submission.submission_id]:.1f} s"
@@ -310,6 +317,10 @@ def _range(seconds: Iterable[float]) -> str:
 def _list(words: Iterable[str]) -> str:
     *most, last = list(words) or ["nothing"]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _all(names: Mapping[str, object]) -> str:
+    return f"{next(iter(names))} has" if len(names) == 1 else f"All {len(names)} mAIners shown have"
 
 
 def _shortened(text: str, most: int) -> str:

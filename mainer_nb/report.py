@@ -79,9 +79,11 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     ran, failed = len(statuses) - statuses.count("not run"), statuses.count("failed")
     started = summary["started"].replace("T", " ").replace("Z", " UTC")
     took = f"{how_many(ran, 'notebook')} in {summary['seconds']}&nbsp;s"
-    yield "Run", f"<strong>{escape(summary['status'])}</strong>, {took}<br>{started}", "failed" if failed else "ok"
+    kind = "ok" if summary["status"] == "ok" else "failed"
+    yield "Run", f"<strong>{escape(summary['status'])}</strong>, {took}<br>{started}", kind
     net = summary["network"]
-    yield "Network", f"<strong>{escape(net['name'])}</strong><br>{escape(net['url'] or 'which is not running')}", ""
+    address = escape(net["url"] or "which could not be reached")
+    yield "Network", f"<strong>{escape(net['name'])}</strong><br>{address}", ""
     model = summary["model"]
     if model:
         name = escape(model["file"] or f"sha256 {model['sha256'][:16]}…")
@@ -98,7 +100,8 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "Failures", _failures(failed, mainers), "failed" if failed else ""
     if mainers:
         spent = sum(mainer["cycles_spent"] or 0 for mainer in mainers)
-        price = f"on mainnet some {dollars(usd(spent, USD_PER_XDR))}"
+        rate = summary["parameters"].get("usd_per_xdr", USD_PER_XDR)
+        price = f"on mainnet some {dollars(usd(spent, rate))}"
         yield "Cost", f"<strong>{trillions(spent)}</strong> cycles spent by the mAIners so far<br>{price}", ""
 
 

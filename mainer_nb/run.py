@@ -310,21 +310,21 @@ def _run_one(
     notebook = nbformat.read(path, as_version=4)
     begun = time.monotonic()
     heading = ""
-    with (
-        progress.task(path.stem, total=len(notebook.cells), unit="cells", at_once=True) as task,
-        kernels.take(path) as kernel,
-    ):
+    try:
+        with (
+            progress.task(path.stem, total=len(notebook.cells), unit="cells", at_once=True) as task,
+            kernels.take(path) as kernel,
+        ):
 
-        def starts(cell: Any, cell_index: int) -> None:
-            nonlocal heading
-            if cell.cell_type == "markdown" and (found := _heading(cell.source)) and found != heading:
-                heading = found
-                task.note(heading)
+            def starts(cell: Any, cell_index: int) -> None:
+                nonlocal heading
+                if cell.cell_type == "markdown" and (found := _heading(cell.source)) and found != heading:
+                    heading = found
+                    task.note(heading)
 
-        def ends(cell: Any, cell_index: int, **_: Any) -> None:
-            task.advance(1)
+            def ends(cell: Any, cell_index: int, **_: Any) -> None:
+                task.advance(1)
 
-        try:
             papermill.execute_notebook(
                 str(path),
                 str(executed),
@@ -336,13 +336,14 @@ def _run_one(
                 on_cell_complete=ends,
                 km=kernel,
             )
-        except PapermillExecutionError as error:
-            where = _cell_name(nbformat.read(executed, as_version=4))
-            message = report.last_message(error.ename, error.evalue)
-            return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
-        except Exception as error:  # such as nbclient's DeadKernelError, or a disk that is full
-            message = _unexpected(error, executed)
-            return NotebookRun(path.stem, "failed", time.monotonic() - begun, f'a cell of "{heading}"', message)
+    except PapermillExecutionError as error:
+        where = _cell_name(nbformat.read(executed, as_version=4))
+        message = report.last_message(error.ename, error.evalue)
+        return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
+    except Exception as error:  # such as nbclient's DeadKernelError, or a disk that is full
+        message = _unexpected(error, executed)
+        where = f'a cell of "{heading}"' if heading else "starting"
+        return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
     return NotebookRun(path.stem, "ok", time.monotonic() - begun)
 
 

@@ -36,9 +36,13 @@ _Done = TypeVar("_Done")
 
 
 class Scope:
-    """Work that is stopped as one. What is to be done then is registered with `on_stop`."""
+    """Work that is stopped as one. What is to be done then is registered with `on_stop`.
 
-    def __init__(self) -> None:
+    `once`: it is told so once, as by KeyboardInterrupt, so that it can still put in order what it leaves.
+    """
+
+    def __init__(self, once: bool = False) -> None:
+        self.once = once
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._actions: list[Callable[[], None]] = []
@@ -55,9 +59,17 @@ class Scope:
         for action in actions:
             action()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait, at most until it is stopped; whether it is."""
-        return self._stopped.wait(seconds)
+    def wait(self, seconds: float) -> None:
+        """Wait; raises Interrupted as soon as this is stopped."""
+        self._stopped.wait(seconds)
+        self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted if this is stopped."""
+        if self.stopped:
+            if self.once:
+                self._stopped.clear()
+            raise Interrupted
 
     @contextmanager
     def on_stop(self, action: Callable[[], None]) -> Iterator[None]:
@@ -67,8 +79,7 @@ class Scope:
             Interrupted: it is stopped already.
         """
         with self._lock:
-            if self.stopped:
-                raise Interrupted
+            self.check()
             self._actions.append(action)
         try:
             yield
@@ -86,8 +97,8 @@ def check() -> None:
     Raises:
         Interrupted: it was.
     """
-    if (scope := _current.get()) and scope.stopped:
-        raise Interrupted
+    if scope := _current.get():
+        scope.check()
 
 
 def pause(seconds: float) -> None:
@@ -95,8 +106,8 @@ def pause(seconds: float) -> None:
     scope = _current.get()
     if scope is None:
         time.sleep(seconds)
-    elif scope.wait(seconds):
-        raise Interrupted
+    else:
+        scope.wait(seconds)
 
 
 @contextmanager
@@ -145,6 +156,7 @@ def parallel(work: Callable[[_Item], _Done], items: Sequence[_Item], at_once: in
             for _ in items:
                 number, result, error = results.get()
                 if error is not None:
+                    check()  # if it is because this was stopped, it is told so by that
                     raise error
                 yield number, result  # type: ignore[misc]
         finally:
@@ -221,7 +233,7 @@ def by_interrupt() -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         yield
         return
-    scope = Scope()
+    scope = Scope(once=True)
     token = _current.set(scope)
     _stoppable.append(scope)
     _listen()

@@ -16,13 +16,14 @@ from datetime import UTC, datetime
 from html import escape, unescape
 from typing import TYPE_CHECKING
 
-from . import artifacts, identity, network
+from . import artifacts, identity, network, places
 from .artifacts import InventoryItem
 from .canister import Canister
 from .check import ENDPOINTS, Check
 from .costs import Budget, Costs, usd
 from .create import Mainer
 from .deploy import Deployed
+from .localnet import server
 from .management import CanisterStatusResult
 from .models import Model, variant_text
 from .network import Network
@@ -104,11 +105,13 @@ def trillions(cycles: float, digits: int = 3) -> str:
 def networks(configs: Iterable[network.Config] | None = None) -> Table:
     """The networks that can be chosen (None: all that are known here)."""
     found = network.known() if configs is None else configs
+    running = server.status(places.state())
+    embedded = running.url if running else "127.0.0.1, once it runs"
     rows = [
         {
             "network": config.name,
             "known from": config.source,
-            "address": config.url or "127.0.0.1, any free port",
+            "address": config.url or embedded,
             "cycles": "cost money" if config.mainnet else "free",
         }
         for config in found
@@ -206,7 +209,7 @@ def model(described: Model) -> Table:
         {
             "file": described.file.name,
             "name": described.name,
-            "known to the creator as": variant_text(described.variant),
+            "name at the creator": variant_text(described.variant),
             "architecture": described.architecture,
             "size": amount(described.size, "B"),
             "parameters": f"{described.parameters / 1e6:,.0f} million, {described.quantization}",
@@ -355,8 +358,8 @@ def costs(measured: Costs, usd_per_xdr: float) -> Table:
             "one": entry.unit,
             "instructions": "" if entry.instructions is None else f"{entry.instructions / 1e6:,.0f} M",
             "cycles spent": trillions(entry.cycles, 6),
-            "on mainnet": dollars(usd(entry.cycles, usd_per_xdr)),
             "stays its balance": trillions(entry.kept) if entry.kept else "",
+            "both on mainnet": dollars(usd(entry.cycles + entry.kept, usd_per_xdr)),
             "what": entry.note,
         }
         for entry in measured.entries
@@ -370,7 +373,7 @@ def budget(items: Iterable[Budget], usd_per_xdr: float) -> Table:
             "what": item.what,
             "cycles spent": trillions(item.spent),
             "stays a balance": trillions(item.kept) if item.kept else "",
-            "on mainnet": dollars(usd(item.spent + item.kept, usd_per_xdr)),
+            "both on mainnet": dollars(usd(item.spent + item.kept, usd_per_xdr)),
         }
         for item in items
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_a_picture_tells_its_figures_to_those_who_cannot_see_it() -> None:
         (
             "2.0 MB reached the creator in 2.0 s; a.wasm: 2.0 MB in 2.0 s; b.gguf: 3.0 MB, was there already",
             "game_state_canister: 10.000 T",
-            "Own 2: 2.000 T; ShareAgent 3: 0.200 T; a mAIner pauses below 0.25 T",
+            "Own 2: 2.000 T; ShareAgent 3: 0.200 T; Own 2 pauses below 0.35 T; ShareAgent 3 pauses below 0.45 T",
             "Own 2 has 1 LLM; ShareService 1 has 0 LLMs; ShareAgent 3 asks ShareService 1",
             "ShareAgent 3: 0, then 1",
             "ShareAgent 3 answered 'What is the price?' in 2.5 s",
@@ -91,10 +92,14 @@ def test_a_picture_tells_its_figures_to_those_who_cannot_see_it() -> None:
 
 
 def test_titles_say_what_one_sees() -> None:
-    low = {OWN.controller_id: 10**12, AGENT.controller_id: operate.MINIMUM_BALANCE - 1}
+    low = {OWN.controller_id: 10**12, AGENT.controller_id: operate.NEEDED["ShareAgent"] - 1}
     assert plots.mainer_cycles(low, MAINERS).title == "ShareAgent 3 has too few cycles to work"
-    enough = dict.fromkeys(low, operate.MINIMUM_BALANCE)
-    assert "Every mAIner has cycles to work" in plots.mainer_cycles(enough, MAINERS).title
+    enough = {OWN.controller_id: operate.NEEDED["Own"], AGENT.controller_id: operate.NEEDED["ShareAgent"]}
+    title = plots.mainer_cycles(enough, MAINERS).title
+    assert title == "All 2 mAIners shown have cycles to work; the lowest balance is 0.350 T"
+    assert plots.cycles({"a": 10**12, "b": 2 * 10**12}).title == "a and b together have 3.000 T cycles"
+    many = [replace(answered("?", "yes", 1.0 + number), submission_id=str(number)) for number in range(14)]
+    assert plots.timeline(many, MAINERS).title.startswith("The last 12 of 14 answers, from")
     assert plots.uploads([sent("b.gguf", 3, skipped=True)]).title == "All files were there already"
     assert plots.timeline([], MAINERS).title == "No answer was submitted"
     assert plots.queues({"now": {OWN.controller_id: []}}, MAINERS).title == "No challenge waited"
@@ -104,6 +109,20 @@ def test_the_minimum_is_that_of_the_canister() -> None:
     source = CONTROLLER.read_text(encoding="utf-8")
     (written,) = re.findall(r"let minimumBalance = ([\d_]+);", source)
     assert int(written) == operate.MINIMUM_BALANCE
+    found = re.findall(r"let (submissionCycles|shareServiceCycles) = ([\d_]+);", source)
+    prices = {name: int(price) for name, price in found}
+    assert {
+        "Own": operate.MINIMUM_BALANCE + prices["submissionCycles"],
+        "ShareService": operate.MINIMUM_BALANCE,
+        "ShareAgent": operate.MINIMUM_BALANCE + sum(prices.values()),
+    } == operate.NEEDED
+
+
+def test_the_picture_of_relations_says_who_asks_whom() -> None:
+    assert plots.relations(MAINERS).title == "1 Own and 1 ShareService with 1 LLM; 1 ShareAgent asks a ShareService"
+    assert plots.relations([OWN]).title == "1 Own with 1 LLM"
+    assert plots.relations([OWN, AGENT]).title.endswith("0 ShareAgents ask a ShareService")
+    assert plots.relations([]).title == "No mAIner"
 
 
 def test_nothing_is_cut_off() -> None:

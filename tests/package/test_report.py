@@ -21,6 +21,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         "status": "ok",
         "started": "2026-01-02T03:04:05Z",
         "seconds": 61.5,
+        "parameters": {},
         "notebooks": [{"name": "01_test", "status": "ok", "seconds": 1.0}],
         "network": {"name": "local", "url": "http://127.0.0.1:1"},
         "model": {"file": "tiny.gguf", "size": 2_000_000, "sha256": "0" * 64},
@@ -78,7 +79,7 @@ def test_a_failure_is_said_at_the_head_and_what_could_not_be_asked_is_left_out(t
     not_run = {"name": "02_test", "status": "not run", "seconds": 0.0}
     unknown = {"network": {"name": "local", "url": None}, "model": None, "mainers": None, "submissions": None}
     read = page(tmp_path, status="failed", notebooks=[failed, not_run], problems=["nothing answers"], **unknown)
-    for part in ("Run failed , 1 notebook", "Failures 1 of the notebooks", "local which is not running",
+    for part in ("Run failed , 1 notebook", "Failures 1 of the notebooks", "local which could not be reached",
                  "01_test failed in code cell 1", "E: <no> network", "nothing answers"):  # fmt: skip
         assert part in read.text
     assert not any(word in read.text for word in ("Cost", "Answers", "mAIners", "Model"))

@@ -100,6 +100,28 @@ def test_a_pause_ends_when_it_is_stopped() -> None:
     assert said.endswith("1 of 4 steps done. Run it again: what is done is kept, and it goes on from there.")
 
 
+@pytest.mark.parametrize("at_once", [0, 2])
+def test_what_is_stopped_can_put_in_order_what_it_leaves(at_once: int) -> None:
+    begun, ordered = threading.Event(), []
+
+    def wait(_: int) -> None:
+        begun.set()
+        stopping.pause(600)
+
+    def work() -> None:
+        try:
+            if at_once:
+                stopping.every(wait, range(at_once), at_once)
+            else:
+                wait(0)
+        finally:
+            stopping.check()
+            ordered.extend(stopping.every(lambda number: number, range(3), 2))
+
+    assert isinstance(ends_when_stopped(work, begun.wait), Interrupted)
+    assert ordered == [0, 1, 2]
+
+
 def test_a_process_ends_with_those_that_it_has_started() -> None:
     me, family = psutil.Process(), []
 
