@@ -132,6 +132,8 @@ def test_a_failure_is_reported_without_its_traceback(tmp_path: Path, capsys: pyt
     assert '"Deploy and register"' in shown.err
     assert "use mode install or auto" in shown.err
     assert "Traceback" not in shown.out + shown.err
+    assert "01_deploy: failed after" in shown.out
+    assert "01_deploy: done" not in shown.out
     assert len(shown.err.splitlines()) < 20
     assert not kernels()
 
