@@ -118,13 +118,6 @@ def test_the_minimum_is_that_of_the_canister() -> None:
     } == operate.NEEDED
 
 
-def test_the_picture_of_relations_says_who_asks_whom() -> None:
-    assert plots.relations(MAINERS).title == "1 Own and 1 ShareService with 1 LLM; 1 ShareAgent asks a ShareService"
-    assert plots.relations([OWN]).title == "1 Own with 1 LLM"
-    assert plots.relations([OWN, AGENT]).title.endswith("0 ShareAgents ask a ShareService")
-    assert plots.relations([]).title == "No mAIner"
-
-
 def test_nothing_is_cut_off() -> None:
     for picture in all_pictures():
         picture.svg()  # which lays it out
