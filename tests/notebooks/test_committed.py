@@ -81,6 +81,37 @@ def test_controllers_are_what_the_network_calls_so(notebook: nbformat.NotebookNo
         assert "controller canister" not in cell.source
 
 
+# Words of the field, and of this protocol. 00_start explains those that whoever is new needs; 01 to 05, read in order,
+# explain all of them.
+FIRST_WORDS = ("mAIner", "principal", "canister", "cycles", "T", "mainnet", "controllers", "wasm", "gguf", "LLM")
+WORDS = (
+    *("canister", "Game State", "challenges", "mAIner Creator", "mAIners", "deploys", "mainnet", "principal", "caller"),
+    *("sha256", "controller", "cycles", "stable memory", "LLM canister", "model", "gguf", "tokens", "mAIner canister"),
+    *("Own", "ShareService", "ShareAgent", "submission", "Challenger", "Judge", "timers", "trigger", "queue"),
+)
+
+
+def explained(word: str, prose: list[str]) -> bool:
+    """Whether the first cell that has the word explains it: in bold, or with a link."""
+    first = next(text for text in prose if re.search(rf"\b{word}s?\b", text))
+    return re.search(rf"\*\*{word}s?\*\*|\[{word}\]\(http", first) is not None
+
+
+def prose_of(path: Path) -> list[str]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [re.sub(r"^#.*$", "", cell.source, flags=re.MULTILINE) for cell in cells if cell.cell_type == "markdown"]
+
+
+@pytest.mark.parametrize("word", FIRST_WORDS)
+def test_the_first_notebook_explains_a_word_where_it_is_first_used(word: str) -> None:
+    assert explained(word, prose_of(notebooks()[0]))
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_others_explain_a_word_where_it_is_first_used(word: str) -> None:
+    assert explained(word, [text for path in notebooks()[1:] for text in prose_of(path)])
+
+
 def test_cells_are_short_and_explained(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
