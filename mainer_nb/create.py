@@ -14,18 +14,18 @@ What exists is asked of the creator, the network and the mAIners; nothing about 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
-from . import conditions, differences, stopping, upload
+from . import conditions, deploy, differences, management, stopping, upload
 from .agent import to_principal
 from .canister import Canister, case
 from .conditions import DELETED
 from .differences import UPLOAD_STEP, Difference
-from .errors import ArgumentError, CanisterError, PreconditionError
+from .errors import ArgumentError, CanisterError, PreconditionError, RejectError
 from .models import ModelVariant
 from .network import CREATOR, GAME_STATE, Network, alone
 from .population import (
@@ -166,7 +166,12 @@ def forget(net: Network, canister_id: str) -> str:
     except CanisterError as error:
         if error.variant != "InvalidId":
             raise
-    net.canister(GAME_STATE).removeMainerAgentCanister({"address": canister_id})
+    try:
+        net.canister(GAME_STATE).removeMainerAgentCanister({"address": canister_id})
+    except RejectError as error:
+        if not error.not_offered:
+            raise
+        return f"Canister {canister_id} stays in the list of the Game State, which does not offer to remove it"
     return f"Canister {canister_id} is forgotten by the Game State"
 
 
@@ -272,6 +277,8 @@ def _ensure(
     _wait_for_orders(creator, progress)
     _deal_with_gone(net, gone, progress)
     _deal_with_unknown(net, differing, progress)
+    if differing != "refuse":
+        _register(net)
     existing = _choose(mainers(net), plan)
     found = differences.find(net, existing)
     if differing == "refuse" and found:
@@ -299,12 +306,22 @@ def _wait_for_orders(creator: Canister, progress: Progress | None) -> None:
                 stopping.pause(SECONDS_BETWEEN_LOOKS)
 
 
+def _register(net: Network) -> None:
+    """Register with the Game State all mAIners that it does not know, as after it was installed anew."""
+    try:
+        net.canister(CREATOR).registerMainers()
+    except CanisterError:  # then it does not know the creator either
+        deploy.register(net)
+
+
 def _deal_with_gone(net: Network, gone: Gone, progress: Progress | None) -> None:
     """Forget the canisters that were deleted, or raise PreconditionError, naming them."""
     called = {llm_id: f"{each.name}, LLM {llm_id}" for each in mainers(net) for llm_id in each.llm_ids}
     called |= {mainer.controller_id: f"{mainer.name} {mainer.controller_id}" for mainer in mainers(net)}
-    called |= {entry["address"]: f"mAIner {entry['address']}" for entry in _unknown(net)}
-    deleted = [address for address, condition in conditions.of(net, called).items() if condition.problem == DELETED]
+    unknown = _unknown(net)
+    if unknown and _forgets(net.canister(GAME_STATE)):
+        called |= {entry["address"]: f"mAIner {entry['address']}" for entry in unknown}
+    deleted = _deleted(net, called)
     if deleted and gone == "refuse":
         raise PreconditionError(
             f"{'; '.join(f'{called[address]} {DELETED}' for address in deleted)}. {conditions.FORGET_STEP}"
@@ -318,17 +335,41 @@ def _deal_with_gone(net: Network, gone: Gone, progress: Progress | None) -> None
                     raise
 
 
+def _deleted(net: Network, canister_ids: Iterable[str]) -> list[str]:
+    return [
+        canister_id
+        for canister_id, condition in conditions.of(net, canister_ids).items()
+        if condition.problem == DELETED
+    ]
+
+
+def _forgets(game_state: Canister) -> bool:
+    """Whether this Game State offers to remove mAIners; one of the original interface keeps those that are gone."""
+    try:
+        game_state.removeMainerAgentCanister({"address": management.MANAGEMENT})  # no mAIner's
+    except RejectError as error:
+        return not error.not_offered
+    except CanisterError:
+        pass
+    return True
+
+
 def _unknown(net: Network) -> list[dict[str, Any]]:
-    """The caller's mAIners that the Game State got from the creator, but that the creator does not know (any more)."""
+    """The caller's mAIners that the Game State got from the creator, but that the creator does not know (any more), in
+    the order of their making.
+    """
     known = {mainer.controller_id for mainer in mainers(net)}
     creator = net.canister_id(CREATOR)
     registered = net.canister(GAME_STATE).getMainerAgentCanistersForUser()
-    return [entry for entry in registered if entry["createdBy"] == creator and entry["address"] not in known]
+    found = [entry for entry in registered if entry["createdBy"] == creator and entry["address"] not in known]
+    return sorted(found, key=lambda entry: int(entry["creationTimestamp"]))
 
 
 def _deal_with_unknown(net: Network, differing: Differing, progress: Progress | None) -> None:
     """Make the creator know the mAIners that the Game State alone knows, or raise PreconditionError, naming them."""
-    unknown = [entry["address"] for entry in _unknown(net)]
+    listed = [entry["address"] for entry in _unknown(net)]
+    gone = _deleted(net, listed)
+    unknown = [address for address in listed if address not in gone]
     if unknown and differing == "refuse":
         raise PreconditionError(
             f"the creator does not know the mAIners {', '.join(unknown)}, which it created before it was reinstalled. "

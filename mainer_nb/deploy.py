@@ -95,13 +95,16 @@ def deployed(net: Network) -> list[Deployed]:
 
 
 def register(net: Network) -> None:
-    """Make the Game State the creator's master, and the creator official at the Game State."""
+    """Make the Game State the creator's master, the creator official at the Game State, and the mAIners of the creator
+    known there, as after the Game State was installed anew.
+    """
     game_state, creator = net.canister(GAME_STATE), net.canister(CREATOR)
     creator.setMasterCanisterId(game_state.canister_id)
     game_state.addOfficialCanister({"address": creator.canister_id, "canisterType": "MainerCreator"})
     if not net.mainnet:
         for role in ("Challenger", "Judge"):
             game_state.addOfficialCanister({"address": net.caller, "canisterType": role})
+    creator.registerMainers()
 
 
 def _action(net: Network, role: str, wasm: Artifact, mode: Mode) -> Action:

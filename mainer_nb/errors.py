@@ -111,6 +111,10 @@ REJECT_CODES = {
 }
 
 
+# https://internetcomputer.org/docs/references/execution-errors#method-not-found
+METHOD_NOT_FOUND = "IC0536"
+
+
 class RejectError(CallError):
     """A rejected query or update.
 
@@ -130,6 +134,13 @@ class RejectError(CallError):
         code = f"{reject_code} {name}" + (f", {error_code}" if error_code else "")
         remedy = _remedy_of_code(f"{error_code} {reject_message}")
         super().__init__(f"{canister_id}.{method} was rejected ({code}): {reject_message}{remedy}")
+
+    @property
+    def not_offered(self) -> bool:
+        """Whether the canister has no such method; older networks say so in the text alone."""
+        return self.error_code == METHOD_NOT_FOUND or bool(
+            re.search(r"has no (update|query) method", self.reject_message)
+        )
 
 
 # What helps against an `Err` case, by its name.

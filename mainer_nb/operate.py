@@ -12,7 +12,7 @@ Times are UTC datetimes; ids and principals are text.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -197,15 +197,14 @@ def challenges(net: Network) -> list[Challenge]:
     return _challenges(net.canister(GAME_STATE))
 
 
-def closed_challenges(net: Network) -> list[Challenge]:
+def closed_challenges(net: Network) -> list[Challenge] | None:
     """The challenges that were closed or given up, the oldest first; those that are archived are not among them.
 
-    A Game State of the original interface does not tell them: then there are none.
+    Returns:
+        None if the Game State does not tell them, as one of the original interface.
     """
-    try:
-        return [_challenge(record) for record in net.canister(GAME_STATE).getClosedChallengesAdmin()]
-    except RejectError:
-        return []
+    closed = _if_offered(net.canister(GAME_STATE).getClosedChallengesAdmin)
+    return None if closed is None else [_challenge(record) for record in closed]
 
 
 def submissions(net: Network) -> list[Submission]:
@@ -288,7 +287,7 @@ def team(net: Network, mainers: Sequence[Mainer]) -> Team:
                 return Team(own, service, agents)
     raise PreconditionError(
         f"network {net.name} lacks an Own mAIner with an LLM, or a ShareService with an LLM and a ShareAgent: "
-        f"run {CREATE_STEP} first"
+        f"run {CREATE_STEP} first, and ask there for at least one of each"
     )
 
 
@@ -452,7 +451,7 @@ def _work(net: Network, workers: Sequence[Mainer]) -> CanisterError | None:
 
 def _check_not_given_up(net: Network, challenge: Challenge, workers: Sequence[Mainer]) -> None:
     for worker in workers:
-        for failure in failures(net, worker.controller_id):
+        for failure in failures(net, worker.controller_id) or ():
             refused_for_now = failure.action == "share" and "addChallengeToShareServiceQueue" in failure.reason
             if failure.dropped and failure.challenge_id == challenge.challenge_id and not refused_for_now:
                 raise ExpectationFailed(
@@ -506,15 +505,17 @@ def timers(net: Network, controller_id: str, interval: int = TIMER_INTERVAL) -> 
 
     with operate.timers(net, own.controller_id, interval=10):
         operate.wait_for_submission(net, own.controller_id, known)
+
+    One of the original interface has an interval that cannot be set: it works every `TIMER_INTERVAL` seconds.
     """
     controller = mainer_canister(net, controller_id)
-    controller.setTimerIntervalAdmin(interval)
+    _if_offered(lambda: controller.setTimerIntervalAdmin(interval))
     try:
         start_timers(net, controller_id)
         yield
     finally:
         stop_timers(net, controller_id)
-        controller.setTimerIntervalAdmin(TIMER_INTERVAL)
+        _if_offered(lambda: controller.setTimerIntervalAdmin(TIMER_INTERVAL))
 
 
 def start_timers(net: Network, controller_id: str) -> str:
@@ -542,9 +543,10 @@ def submitted(net: Network, controller_id: str) -> list[Submission]:
     return [_submission(record) for record in mainer_canister(net, controller_id).getSubmittedResponsesAdmin()]
 
 
-def failures(net: Network, controller_id: str) -> list[MainerFailure]:
-    """What went wrong in a mAIner recently, oldest first."""
-    return [_failure(record) for record in mainer_canister(net, controller_id).getRecentFailuresAdmin()]
+def failures(net: Network, controller_id: str) -> list[MainerFailure] | None:
+    """What went wrong in a mAIner recently, oldest first; None if it does not tell (one of the original interface)."""
+    told = _if_offered(mainer_canister(net, controller_id).getRecentFailuresAdmin)
+    return None if told is None else [_failure(record) for record in told]
 
 
 def statistics(net: Network, controller_id: str) -> Statistics:
@@ -611,6 +613,16 @@ def mainer_canister(net: Network, controller_id: str) -> Canister:
     return net.canister_at(controller_id, CONTROLLER)
 
 
+def _if_offered(call: Callable[[], Any]) -> Any:
+    """What a method answers that is not in the original interface; None if the canister lacks it."""
+    try:
+        return call()
+    except RejectError as error:
+        if not error.not_offered:
+            raise
+        return None
+
+
 def _called(net: Network, controller_id: str | None) -> str:
     return "any mAIner" if controller_id is None else name(net, controller_id)
 
@@ -623,7 +635,7 @@ def _nothing_came(net: Network, controller_id: str | None, found: list[Submissio
         parts.append(f"the mAIner has {len(queue(net, controller_id))} queued and {numbers.cycle_balance:,} cycles")
         if numbers.low_cycle_balance:
             parts.append("it paused for lack of cycles: operate.top_up(net, controller_id, cycles)")
-        parts += [f"{failure.action}: {failure.reason}" for failure in failures(net, controller_id)[-3:]]
+        parts += [f"{failure.action}: {failure.reason}" for failure in (failures(net, controller_id) or [])[-3:]]
     return "; ".join(parts)
 
 

@@ -60,11 +60,18 @@ class Markup(str):
         return Markup(re.sub(r'<code[^>]* title="([^"]*)">[^<]*', r"\1", self)).plain()
 
 
-class Table:
-    """Rows that have the same columns, as HTML in a notebook and as text elsewhere. `data`: the same as a DataFrame."""
+NOTHING = "nothing yet"
+NOT_OFFERED = "not offered: the Game State has the original interface"
 
-    def __init__(self, rows: Iterable[Mapping[str, object]], header: bool = True) -> None:
+
+class Table:
+    """Rows that have the same columns, as HTML in a notebook and as text elsewhere. `data`: the same as a DataFrame;
+    `empty`: what is shown if there are no rows.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, object]], header: bool = True, empty: str = NOTHING) -> None:
         self.rows = list(rows)
+        self.empty = empty
         self.header = header
 
     @property
@@ -75,7 +82,7 @@ class Table:
 
     def _repr_html_(self) -> str:
         if not self.rows:
-            return "<em>nothing yet</em>"
+            return f"<em>{escape(self.empty)}</em>"
         lines = [[_cell("td", CELL, value) for value in row.values()] for row in self.rows]
         if self.header:
             lines.insert(0, [_cell("th", HEAD, name) for name in self.rows[0]])
@@ -84,7 +91,7 @@ class Table:
 
     def __repr__(self) -> str:
         if not self.rows:
-            return "nothing yet"
+            return self.empty
         lines = [[str(_plain(value)) for value in row.values()] for row in self.rows]
         if self.header:
             lines.insert(0, list(self.rows[0]))
@@ -291,9 +298,9 @@ def checks(checked: Sequence[Check]) -> Table:
     )
 
 
-def challenges(found: Iterable[Challenge]) -> Table:
-    """Challenges of the Game State."""
-    return Table(
+def challenges(found: Iterable[Challenge] | None) -> Table:
+    """Challenges of the Game State; None: it does not offer them."""
+    rows = (
         {
             "challenge": _number(challenge.challenge_id),
             "topic": challenge.topic,
@@ -302,8 +309,9 @@ def challenges(found: Iterable[Challenge]) -> Table:
             "costs an answer": trillions(challenge.cycles_required),
             "opened": _time(challenge.created),
         }
-        for challenge in found
+        for challenge in found or ()
     )
+    return Table(rows, empty=NOT_OFFERED if found is None else NOTHING)
 
 
 def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> Table:

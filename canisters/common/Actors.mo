@@ -4,6 +4,7 @@ import Types "Types";
 
 module {
   public type GameState = actor {
+    getMainerAgentCanisterInfo : shared query Types.CanisterRetrieveInput -> async Types.MainerAgentCanisterResult;
     addMainerAgentCanister : shared Types.MainerAgentCanisterInput -> async Types.MainerAgentCanisterResult;
     removeMainerAgentCanister : shared Types.CanisterRetrieveInput -> async Types.StatusCodeRecordResult;
     getRandomOpenChallenge : shared () -> async Types.ChallengeResult;
@@ -28,6 +29,7 @@ module {
     reset_llm_canisters : shared () -> async Types.StatusCodeRecordResult;
     remove_llm_canister : shared Types.CanisterIDRecord -> async Types.StatusCodeRecordResult;
     addChallengeToShareServiceQueue : shared Types.ChallengeQueueInput -> async Types.ChallengeQueueInputResult;
+    getChallengesOfShareAgent : shared query () -> async [Text]; // not of the original's
     addChallengeResponseToShareAgent : shared Types.ChallengeResponseSubmissionInput -> async Types.StatusCodeRecordResult;
     addChallengeFailureToShareAgent : shared (Types.ChallengeQueueInput, Text, ?Bool) -> async Types.StatusCodeRecordResult;
   };

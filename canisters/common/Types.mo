@@ -311,6 +311,7 @@ module {
   public type LlmRecord = { canisterId : Text; key : ?Text; content : ?CanisterContent };
   public type MainerInfo = MainerRecord and { key : ?Text; content : ?CanisterContent; llms : ?[LlmRecord] };
 
+  public type RegisteredResult = { #Ok : { registered : [CanisterAddress] }; #Err : ApiError };
   public type ForgottenRecord = { forgotten : Text };
   public type ForgottenResult = { #Ok : ForgottenRecord; #Err : ApiError };
 

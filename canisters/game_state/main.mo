@@ -174,7 +174,7 @@ persistent actor GameState {
     let entry : Types.OfficialProtocolCanister = {
       address = input.address;
       canisterType = input.canisterType;
-      creationTimestamp = Clock.now();
+      creationTimestamp = switch (mainers.get(input.address)) { case (?known) known.creationTimestamp; case null Clock.now() };
       createdBy = caller;
       ownedBy = input.ownedBy;
     };

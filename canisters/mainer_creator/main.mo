@@ -792,6 +792,26 @@ persistent actor MainerCreator {
     };
   };
 
+  /// Registers with the Game State those of the mAIners that it does not know, as after it was installed anew.
+  public shared ({ caller }) func registerMainers() : async Types.RegisteredResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    if (masterId == "") return #Err(#Other("The Game State is not known: give it with setMasterCanisterId"));
+    let gameState : Actors.GameState = actor (masterId);
+    let registered : List.List<Text> = List.empty();
+    try {
+      for ({ controllerId = address; owner; mainerAgentCanisterType } in mainers.toArray().values()) {
+        switch (await gameState.getMainerAgentCanisterInfo({ address })) {
+          case (#Ok(_)) {};
+          case (#Err(_)) {
+            await* Errors.check("addMainerAgentCanister", await gameState.addMainerAgentCanister({ address; canisterType = #MainerAgent; ownedBy = owner; mainerAgentCanisterType }));
+            registered.add(address);
+          };
+        };
+      };
+      #Ok({ registered = registered.toArray() });
+    } catch error #Err(#Other("step register with the Game State: " # error.message()));
+  };
+
   // Forgetting what is gone
 
   /// Takes a canister that was deleted from the lists: here, of the Game State, of its ShareService or mAIner.

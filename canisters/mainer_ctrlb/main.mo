@@ -74,6 +74,7 @@ persistent actor MainerController {
   transient let maxShareAgents = 1_000;
   transient let maxTimerInterval = 31_536_000; // seconds, a year
   transient let maxFailuresKept = 50;
+  transient let maxNanosecondsAtService : Nat64 = 86_400_000_000_000; // a day, at a ShareService that does not say what it has
   transient let minimumBalance = 250_000_000_000;
   transient let submissionCycles = 100_000_000_000;
   transient let shareServiceCycles = 100_000_000_000;
@@ -376,6 +377,7 @@ persistent actor MainerController {
     if (mainerType == #ShareAgent) {
       if (shareServiceId == "") return #failed(#Other("The ShareService is not known: give it with setShareServiceCanisterId"));
       await* deliverAll();
+      await* dropLost();
     };
     if (queue.size() >= maxQueued) return #nothing("The queue is full, nothing is pulled");
     switch (canSpend(spending)) {
@@ -443,6 +445,28 @@ persistent actor MainerController {
     } catch error #Err(#Other(error.message()));
   };
 
+  /// Takes from a ShareAgent's queue what nobody answers any more: what another ShareService has than the one it uses
+  /// now, and what its ShareService does not have (it was installed anew, or could not hand the challenge back).
+  func dropLost() : async* () {
+    if (queue.isEmpty()) return;
+    let service : Actors.MainerController = actor (shareServiceId);
+    let held = try { ?(await service.getChallengesOfShareAgent()) } catch _ null; // one of the original interface does not say
+    func lost(entry : Types.ChallengeQueueInput) : ?Text {
+      if (entry.challengeQueuedTo.toText() != shareServiceId) return ?("it was sent to " # entry.challengeQueuedTo.toText() # ", which is no longer the ShareService");
+      switch held {
+        case (?ids) if (ids.indexOf(entry.challengeQueuedId) == null) ?("the ShareService " # shareServiceId # " does not have it any more") else null;
+        case null if (Clock.now() > entry.challengeQueuedTimestamp + maxNanosecondsAtService) ?("the ShareService " # shareServiceId # " has not answered within a day") else null;
+      };
+    };
+    for (entry in queue.toArray().values()) switch (lost(entry)) {
+      case (?reason) {
+        removeFromQueue(entry.challengeQueuedId);
+        report("share", entry.challengeId, entry.challengeQueuedId, reason, true);
+      };
+      case null {};
+    };
+  };
+
   // A ShareService takes challenges of its ShareAgents
 
   public shared ({ caller }) func addChallengeToShareServiceQueue(entry : Types.ChallengeQueueInput) : async Types.ChallengeQueueInputResult {
@@ -461,6 +485,13 @@ persistent actor MainerController {
     ignore Cycles.accept<system>(shareServiceCycles);
     queue.pushBack(entry);
     #Ok(entry);
+  };
+
+  /// The `challengeQueuedId` of what the calling ShareAgent has sent and not got back yet.
+  public shared query ({ caller }) func getChallengesOfShareAgent() : async [Text] {
+    let waiting = queue.values().filter(func entry = entry.challengeQueuedBy == caller).map(func entry = entry.challengeQueuedId);
+    let answered = answers.values().filter(func answer = answer.challengeQueuedBy == caller).map(func answer = answer.challengeQueuedId);
+    waiting.concat(answered).toArray();
   };
 
   // Second recurring action: the oldest challenge of the queue is answered, the answer delivered

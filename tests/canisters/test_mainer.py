@@ -443,6 +443,56 @@ def test_what_the_service_gives_up_leaves_the_agents_queue(supplied: Protocol, s
     assert "the ShareService gave up" in failure["reason"]
 
 
+def test_what_a_service_lost_is_waited_for_no_more(supplied: Protocol, service: Canister) -> None:
+    agent = supplied.mainer("ShareAgent", service)
+    lost = supplied.open_challenge()
+    for _ in range(MAX_QUEUED):
+        agent.triggerChallengeResponseAdmin()
+    wasm = artifacts.canister_wasm("mainer_ctrlb_canister").data()
+    management.install_code(supplied.owner, service.canister_id, wasm, "reinstall")
+    assert "Unauthorized" in str(error(agent.triggerChallengeResponseAdmin))
+    assert agent.getChallengeQueueAdmin() == []
+    failures = agent.getRecentFailuresAdmin()
+    assert failures[0]["challengeId"] == lost["challengeId"]
+    assert f"the ShareService {service.canister_id} does not have it any more" in failures[0]["reason"]
+
+    service.setMainerCanisterType("ShareService")
+    service.addMainerShareAgentCanisterAdmin(supplied.registration(agent.canister_id, "ShareAgent"))
+    agent.triggerChallengeResponseAdmin()
+    agent.triggerChallengeResponseAdmin()  # it looks at what waits, and leaves it
+    assert len(agent.getChallengeQueueAdmin()) == len(service.getChallengeQueueAdmin()) == 2
+
+
+def test_what_another_service_has_is_waited_for_no_more(supplied: Protocol, service: Canister) -> None:
+    agent = supplied.mainer("ShareAgent", service)
+    supplied.open_challenge()
+    for _ in range(MAX_QUEUED):
+        agent.triggerChallengeResponseAdmin()
+    other = supplied.mainer("ShareService")
+    other.addMainerShareAgentCanisterAdmin(supplied.registration(agent.canister_id, "ShareAgent"))
+    agent.setShareServiceCanisterId(other.canister_id)
+    agent.triggerChallengeResponseAdmin()
+    (waiting,) = agent.getChallengeQueueAdmin()
+    assert other.getChallengeQueueAdmin() == [waiting]
+    assert "which is no longer the ShareService" in agent.getRecentFailuresAdmin()[0]["reason"]
+
+
+def test_an_answer_that_cannot_be_delivered_yet_is_waited_for(supplied: Protocol, service: Canister) -> None:
+    agent = supplied.mainer("ShareAgent", service)
+    supplied.open_challenge()
+    agent.triggerChallengeResponseAdmin()
+    (waiting,) = agent.getChallengeQueueAdmin()
+    management.stop(supplied.owner, agent.canister_id)
+    error(service.triggerChallengeResponseAdmin)
+    management.start(supplied.owner, agent.canister_id)
+    assert service.getChallengeQueueAdmin() == []
+    agent.triggerChallengeResponseAdmin()
+    assert waiting in agent.getChallengeQueueAdmin()
+    service.triggerChallengeResponseAdmin()
+    assert waiting not in agent.getChallengeQueueAdmin()
+    assert agent.getSubmittedResponsesAdmin()
+
+
 def test_the_service_answers_registered_agents_with_enough_cycles_only(supplied: Protocol, service: Canister) -> None:
     agent, unknown = (Forwarder(supplied.owner, 10 * TRILLION) for _ in range(2))
     service.addMainerShareAgentCanisterAdmin(supplied.registration(agent.canister_id, "ShareAgent"))

@@ -1,39 +1,15 @@
 """Counterparts that have the known interface and nothing beyond it: steps that they do not offer are left out, and the
-answer says so. They are the canisters here with every further method renamed, so that the network rejects its call.
+answer says so.
 """
 
 from __future__ import annotations
 
 import pytest
 from mainer_canisters import CONTROLLER_WASM, LLM_WASM, TINY, Protocol, text_of, upload
+from original_interface import original
 
 from mainer_nb import artifacts, management
 from mainer_nb.errors import CanisterError, RejectError
-
-BEYOND = {
-    "mainer_ctrlb_canister": (
-        "addChallengeFailureToShareAgent",
-        "getLlmCanisters",
-        "getPromptFormat",
-        "getRecentFailuresAdmin",
-        "removeMainerShareAgentCanister",
-        "remove_llm_canister",
-        "setPromptFormat",
-        "setTimerIntervalAdmin",
-    ),
-    "game_state_canister": ("removeMainerAgentCanister", "reportChallengeGivenUp"),
-    "llama_cpp": ("measure_token_cost",),
-}
-
-
-def original(wasm: bytes, name: str) -> bytes:
-    """The module without the methods beyond the known interface."""
-    for method in BEYOND[name]:
-        exports = [export for mode in ("update", "query") if (export := f"canister_{mode} {method}".encode()) in wasm]
-        assert exports, method
-        for export in exports:
-            wasm = wasm.replace(export, export[:-1] + b"_")
-    return wasm
 
 
 @pytest.fixture
@@ -127,3 +103,22 @@ def test_what_is_gone_is_forgotten_as_far_as_they_offer_it(old: Protocol) -> Non
     assert "could not remove it from the Game State: it does not offer that" in forgotten
     assert f"could not remove it from ShareService {service.canister_id}: it does not offer that" in forgotten
     assert agent.canister_id not in {mainer["controllerId"] for mainer in old.creator.getMainers()}
+
+
+def test_a_share_agent_of_a_service_that_does_not_say_what_it_has_waits(old: Protocol) -> None:
+    service = old.mainer("ShareService")
+    agent = old.mainer("ShareAgent", service)
+    old.open_challenge()
+    for _ in range(2):
+        agent.triggerChallengeResponseAdmin()
+    assert agent.getChallengeQueueAdmin() == service.getChallengeQueueAdmin()
+    assert len(agent.getChallengeQueueAdmin()) == 2
+
+
+def test_mainers_are_registered_again(old: Protocol) -> None:
+    made = [old.mainer("Own").canister_id for _ in range(2)]
+    wasm = original(artifacts.canister_wasm("game_state_canister").data(), "game_state_canister")
+    management.install_code(old.owner, old.game_state.canister_id, wasm, "reinstall")
+    old.game_state.addOfficialCanister({"address": old.creator.canister_id, "canisterType": "MainerCreator"})
+    assert old.creator.registerMainers() == {"registered": made}
+    assert old.creator.registerMainers() == {"registered": []}

@@ -306,15 +306,22 @@ def test_an_llm_whose_model_was_lost_gets_it_again(net: Network) -> None:
 
 def test_a_game_state_that_forgot_the_mainers_gets_them_again(net: Network) -> None:
     before = create.ensure(net, SMALL)
-    game_state = net.canister_id(GAME_STATE)
-    wasm = artifacts.canister_wasm(GAME_STATE).data()
-    management.install_code(net.agent, game_state, wasm, "reinstall")
-    deploy.register(net)
+    unused = create.create_mainer(net, "Own").controller_id
+    everybody = {one.controller_id for one in before} | {unused}
+    for register in (
+        lambda: deploy.register(net),
+        lambda: create.ensure(net, Plan(own=1, llms_per_own=0, services=0, agents=0)),  # uses one of them
+    ):
+        wasm = artifacts.canister_wasm(GAME_STATE).data()
+        management.install_code(net.agent, net.canister_id(GAME_STATE), wasm, "reinstall")
+        register()
+        known = {one["address"] for one in net.canister(GAME_STATE).getMainerAgentCanistersForUser()}
+        assert everybody <= known
     assert create.ensure(net, SMALL) == [
         replace(one, llms=now.llms) for one, now in zip(before, create.ensure(net, SMALL), strict=True)
     ]
-    known = {one["address"] for one in net.canister(GAME_STATE).getMainerAgentCanistersForUser()}
-    assert {one.controller_id for one in before} <= known
+    management.delete(net.agent, unused)
+    create.forget(net, unused)
 
 
 def test_a_creator_that_forgot_the_mainers_gets_them_again(net: Network) -> None:
