@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import cbor2
-import chromium
 import needed
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from localnet import universal as u
+from localnet.authenticator import page_with_authenticator
 from localnet.outcomes import replied
 from localnet.over_http import SECOND, USER, Request, Served
 from localnet.users import (
@@ -234,13 +234,8 @@ class BrowserUser(User):
 @pytest.fixture(scope="module")
 def page(served: Served) -> Iterator[Any]:
     """A page in Chromium, with a virtual authenticator that asks nobody."""
-    with chromium.browser() as started:
-        page = started.new_page()
+    with page_with_authenticator() as page:
         page.goto(f"{served.url.replace('127.0.0.1', 'localhost')}/")
-        devtools = page.context.new_cdp_session(page)
-        devtools.send("WebAuthn.enable")
-        options = {"protocol": "ctap2", "transport": "internal", "hasUserVerification": True, "isUserVerified": True}
-        devtools.send("WebAuthn.addVirtualAuthenticator", {"options": {**options, "automaticPresenceSimulation": True}})
         yield page
 
 
