@@ -166,5 +166,5 @@ def wrapped(kind: int, content: bytes) -> bytes:
 
 def _der(tag: int, content: bytes) -> bytes:
     size = len(content)
-    digits = size.to_bytes(2, "big").lstrip(b"\0")
+    digits = size.to_bytes(4, "big").lstrip(b"\0")
     return bytes([tag]) + (bytes([size]) if size < 128 else bytes([0x80 + len(digits)]) + digits) + content

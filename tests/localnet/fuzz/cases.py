@@ -11,10 +11,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from localnet.users import Key
+
 #: Numbers at whose neighbours programs err.
 EDGES: tuple[int, ...] = (0, 1, 2, 23, 24, 31, 63, 64, 127, 128, 255, 256, 1000, 65535, 65536)
 EDGES += (2**31 - 1, 2**31, 2**32 - 1, 2**32)
 EDGES += (2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**128 - 1, 2**128)
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user for whom a canister has signed.
+
+    Attributes:
+        user: its public key, DER.
+        session: the key to which the canister has delegated for it, with `delegation`.
+        sender_info: what the canister says of it.
+    """
+
+    user: bytes
+    session: Key
+    delegation: dict[str, Any]
+    sender_info: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,7 @@ class Target:
         puppet: a canister that answers HTTP requests with what their body says, see `world.PUPPET`.
         motoko: a Motoko canister, whose interface is `motoko_methods` (name, argument types, mode).
         victims: canisters that anybody controls.
+        login: a user whose requests are accepted.
         now: the network's time in nanoseconds.
     """
 
@@ -37,6 +56,7 @@ class Target:
     motoko: bytes
     motoko_methods: Sequence[tuple[str, tuple[Any, ...], str]]
     victims: Sequence[bytes]
+    login: Login
     now: Callable[[], int]
 
     def anyone(self, random: random.Random) -> bytes:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import cbor2
-from localnet.fuzz.cases import Request, Target
+from localnet.fuzz.cases import Login, Request, Target
 from localnet.fuzz.wire import Connection
-from localnet.users import Key
+from localnet.users import CanisterUser, Key
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import management
@@ -79,6 +79,23 @@ ECHO = """(module
   (export "canister_query echo" (func $echo))
   (export "canister_composite_query chorus" (func $echo))
   (export "canister_update store" (func $echo)))"""
+
+#: Certifies what it is told to, and shows the certificate.
+SIGNER = """(module
+  (import "ic0" "msg_arg_data_size" (func $size (result i32)))
+  (import "ic0" "msg_arg_data_copy" (func $copy (param i32 i32 i32)))
+  (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "msg_reply" (func $reply))
+  (import "ic0" "data_certificate_size" (func $certificate_size (result i32)))
+  (import "ic0" "data_certificate_copy" (func $certificate_copy (param i32 i32 i32)))
+  (import "ic0" "certified_data_set" (func $certify (param i32 i32)))
+  (memory 1)
+  (func (export "canister_update certify")
+    (call $copy (i32.const 0) (i32.const 0) (call $size)) (call $certify (i32.const 0) (call $size)) (call $reply))
+  (func (export "canister_query certificate")
+    (call $certificate_copy (i32.const 0) (i32.const 0) (call $certificate_size))
+    (call $append (i32.const 0) (call $certificate_size))
+    (call $reply)))"""
 
 #: Answers with what follows the eight bytes MARK in its argument: a length (4 bytes, little-endian), so many bytes.
 MARK = b"PUPPET:>"
@@ -224,6 +241,7 @@ class World:
         self.motoko = self._create(self.owner, (FILES / f"{MOTOKO}.wasm").read_bytes())
         described = did.parse((FILES / f"{MOTOKO}.did").read_text())
         self.motoko_methods = [(m.name, m.args, m.mode) for m in described.methods.values()]
+        self._login = self._signed_in()
         self.victims = [self._victim() for _ in range(8)]
         self.machines = [self._victim() for _ in range(threads)]
         self.price_per_day = int(self._status(self.witnesses[0])["idle_cycles_burned_per_day"])
@@ -233,9 +251,16 @@ class World:
     def target(self) -> Target:
         """What cases are aimed at, as it is now."""
         subnet = principal.self_authenticating(self.owner.root_key)
-        methods = self.motoko_methods
         return Target(
-            subnet, self.witnesses, self.echo, self.puppet, self.motoko, methods, list(self.victims), time.time_ns
+            subnet,
+            self.witnesses,
+            self.echo,
+            self.puppet,
+            self.motoko,
+            self.motoko_methods,
+            list(self.victims),
+            self._login,
+            time.time_ns,
         )
 
     def _create(self, client: Client, module: str | bytes, specified_id: bytes | None = None) -> bytes:
@@ -246,6 +271,16 @@ class World:
         arg = {"mode": {"install": None}, "canister_id": canister_id, "wasm_module": wasm, "arg": candid.encode((), ())}
         client.manage("install_code", arg, canister_id)
         return canister_id
+
+    def _signed_in(self) -> Login:
+        signing = self._create(self.owner, SIGNER)
+
+        def certify(data: bytes) -> bytes:
+            self.owner.update(signing, "certify", data)
+            return self.owner.query(signing, "certificate")
+
+        user, session = CanisterUser(signing, b"anchor", certify), Key.ed25519("session of the login")
+        return Login(user.der, session, user.delegate(session, 2**64 - 1), user.sender_info(b"verified"))
 
     def _victim(self) -> bytes:
         return self._create(self.anybody, ECHO)
