@@ -39,7 +39,7 @@ def damaged_body(chance: random.Random, target: Target) -> Request:
     """A request as it should be, with some bytes of its body changed."""
     message = envelopes.valid(chance, target, signed=False)
     body = cbor.encode({"content": message.content})
-    return Request(b"POST", envelopes.url(chance, message), envelopes.CBOR, damaged(chance, body))
+    return Request(b"POST", envelopes.url(chance, target, message), envelopes.CBOR, damaged(chance, body))
 
 
 def strange_body(chance: random.Random, target: Target) -> Request:
@@ -51,13 +51,13 @@ def strange_body(chance: random.Random, target: Target) -> Request:
         body = cbor.encode({"content": {**message.content, text(chance): cbor.strange(chance)}})
     else:
         body = chance.randbytes(chance.choice((0, 1, 100, 10_000)))
-    return Request(b"POST", envelopes.url(chance, message), envelopes.CBOR, body)
+    return Request(b"POST", envelopes.url(chance, target, message), envelopes.CBOR, body)
 
 
 def strange_request(chance: random.Random, target: Target) -> Request:
     """Another method, another path, other headers."""
     message = envelopes.valid(chance, target, signed=False)
-    where = chance.choice((envelopes.url(chance, message), b"/", b"/api/v2/status", b"/api/", b"/index.html"))
+    where = chance.choice((envelopes.url(chance, target, message), b"/", b"/api/v2/status", b"/api/", b"/index.html"))
     for _ in range(chance.choice((0, 1, 1, 2))):
         at = chance.randrange(len(where) + 1)
         where = where[:at] + chance.choice(PIECES) + where[at:]
@@ -79,7 +79,7 @@ def strange_request(chance: random.Random, target: Target) -> Request:
 def bad_framing(chance: random.Random, target: Target) -> Request:
     """What is not HTTP, or not all of it."""
     message = envelopes.valid(chance, target, signed=False)
-    where, body = envelopes.url(chance, message), cbor.encode({"content": message.content})
+    where, body = envelopes.url(chance, target, message), cbor.encode({"content": message.content})
     whole = Request(b"POST", where, envelopes.CBOR, body)
     match chance.randrange(6):
         case 0:
@@ -114,7 +114,7 @@ def encoded_body(chance: random.Random, target: Target) -> Request:
     if chance.random() < 0.3:
         packed = damaged(chance, packed)
     headers = (*envelopes.CBOR, (b"Content-Encoding", coding))
-    return Request(b"POST", envelopes.url(chance, message), headers, packed[:3_000_000])
+    return Request(b"POST", envelopes.url(chance, target, message), headers, packed[:3_000_000])
 
 
 _HEADER = candid.record([TEXT, TEXT])
