@@ -164,27 +164,25 @@ def _whole(url: str, part: _Part, wanted: str | None, progress: Progress) -> _Or
     """Get what is missing, as often as it is cut short; what the server says of the file."""
     fruitless, most = 0, part.size
     http = connections(url)
-    with progress.task(f"download {part.path.stem}", total=None, unit="B", steady=True, at_once=True) as task:
-        while True:
-            try:
-                return _fetch(http, url, part, wanted, task)
-            except (_Cut, HTTPError) as error:
-                fruitless = 0 if part.size > most else fruitless + 1
-                most = max(most, part.size)
-                if fruitless >= ATTEMPTS:
-                    raise ArtifactError(
-                        f"{url} cannot be downloaded now: {error}. {part.size:,} bytes are in {part.path}; "
-                        "the same command goes on from there, if the server lets it"
-                    ) from error
-                task.note(f"cut short, tries again ({error})")
-                stopping.pause(PAUSE * 2**fruitless)
-            except KeyboardInterrupt as error:
-                raise Interrupted(
-                    f"stopped; {part.size:,} bytes are in {part.path}, and the same command goes on from there"
+    while True:
+        try:
+            return _fetch(http, url, part, wanted, progress)
+        except (_Cut, HTTPError) as error:
+            fruitless = 0 if part.size > most else fruitless + 1
+            most = max(most, part.size)
+            if fruitless >= ATTEMPTS:
+                raise ArtifactError(
+                    f"{url} cannot be downloaded now: {error}. {part.size:,} bytes are in {part.path}; "
+                    "the same command goes on from there, if the server lets it"
                 ) from error
+            stopping.pause(PAUSE * 2**fruitless)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                f"stopped; {part.size:,} bytes are in {part.path}, and the same command goes on from there"
+            ) from error
 
 
-def _fetch(http: urllib3.PoolManager, url: str, part: _Part, wanted: str | None, task: ProgressTask) -> _Origin:
+def _fetch(http: urllib3.PoolManager, url: str, part: _Part, wanted: str | None, progress: Progress) -> _Origin:
     """One request, and what comes of it into `part`.
 
     Raises:
@@ -216,7 +214,9 @@ def _fetch(http: urllib3.PoolManager, url: str, part: _Part, wanted: str | None,
         else:
             raise ArtifactError(f"{url} answered HTTP {answer.status} {answer.reason or ''}: is the address right?")
         _make_room(part, origin, begun)
-        _receive(answer, part, origin, begun, task)
+        name = f"download {part.path.stem}"
+        with progress.task(name, total=origin.size, unit="B", done=begun, steady=True, at_once=True) as task:
+            _receive(answer, part, origin, begun, task)
     return origin
 
 
@@ -280,11 +280,10 @@ def _receive(answer: urllib3.BaseHTTPResponse, part: _Part, origin: _Origin, beg
         part.file.write(block)
         part.file.flush()
         done += len(block)
-        if origin.size is not None:
-            if done > origin.size:
-                part.drop()
-                raise ArtifactCorrupt(f"more bytes came than the {origin.size:,} that the server announced")
-            task.reach(done, origin.size)
+        task.advance(len(block))
+        if origin.size is not None and done > origin.size:
+            part.drop()
+            raise ArtifactCorrupt(f"more bytes came than the {origin.size:,} that the server announced")
     if origin.size is not None and done < origin.size:
         raise _Cut(f"{done:,} of {origin.size:,} bytes came")
 

@@ -22,6 +22,7 @@ import nbformat
 
 from . import places, run
 from .errors import ArgumentError
+from .progress import plain
 from .run import NotebookRun, Result
 
 EVERY_CELL = "every cell runs"
@@ -110,7 +111,7 @@ def _outcome(case: Element, outcome: str, text: str) -> None:
 
 def _xml(text: str) -> str:
     """Text with only such characters as XML has."""
-    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text))
+    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", plain(text))
 
 
 def _cell_names(executed: Path) -> dict[int, str]:

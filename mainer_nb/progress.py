@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import re
 import sys
 import threading
 import time
@@ -26,6 +27,8 @@ SHOWN_AFTER = 0.3  # seconds: what takes less is not shown
 SURE_AFTER = 2.0  # seconds of steady work, after which it is said how long is left
 TICK = 0.2  # seconds between two looks of a bar
 SPINNER = "|/-\\"
+# What tells a terminal colours, places and titles (ECMA-48, "Control sequences", and OSC).
+TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 GOES_ON = "Run it again: what is done is kept, and it goes on from there."
 
 
@@ -109,6 +112,11 @@ def say(line: str, stream: TextIO) -> None:
     _Quiet.since = time.monotonic()
     with suppress(OSError):
         print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def plain(text: str) -> str:
+    """Text of others as a log has it: without colours, and of a line that was written over and over only its end."""
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in TERMINAL.sub("", text).split("\n"))
 
 
 def duration(seconds: float) -> str:

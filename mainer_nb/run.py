@@ -40,7 +40,7 @@ from .expect import Expectation
 from .kernels import PrestartedKernels
 from .network import CREATOR, GAME_STATE
 from .parameters import DECLARED, check
-from .progress import Bars, Progress, Silent, say
+from .progress import Bars, Progress, Silent, plain, say
 
 NOTEBOOKS = "notebooks"
 ON_REQUEST = {"00_start", "05_costs"}  # need no other notebook and none needs them
@@ -360,7 +360,7 @@ class _Lines:
             return
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            self.say(f"  {line}")
+            self.say(f"  {line if isinstance(self.progress, Bars) else plain(line)}")
 
     def say(self, line: str) -> None:
         if isinstance(self.progress, Bars):

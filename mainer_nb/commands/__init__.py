@@ -84,4 +84,4 @@ def say(arguments: argparse.Namespace, text: object) -> None:
 
 def err(text: Any) -> None:
     """Print what went wrong."""
-    progress.say(f"mainer-nb: {text}", sys.stderr)
+    progress.say(f"mainer-nb: {progress.plain(str(text))}", sys.stderr)

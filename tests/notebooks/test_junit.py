@@ -114,6 +114,20 @@ def test_each_expectation_is_a_test_case(write: Write, tmp_path: Path, capfd: py
     assert expect.NOTES not in os.environ
 
 
+def test_a_log_has_no_colours_and_the_last_of_what_is_written_over(
+    write: Write, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(
+        "01_loud",
+        "print('\\x1b[1;31mred\\x1b[0m')\nprint('10 %\\r50 %\\r100 %')\nraise ValueError('\\x1b[31mno\\x1b[0m')",
+    )
+    assert cli.main(["run"]) == 1
+    said = capfd.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert {"  red", "  100 %"} <= set(said.out.splitlines())
+    assert said.err.endswith("ValueError: no\n")
+
+
 def test_an_error_is_one_of_the_whole_notebook(write: Write, tmp_path: Path) -> None:
     write("01_odd", "# Raise", "expect.that(1, '')", "raise ValueError('\\x1b[31mred\\x1b[0m \\x00 & <b>')")
     result = run.run()
