@@ -202,9 +202,6 @@ class Canister:
         heap_size = heap.size if heap is not None else 0
         if execution.entry in (EntryPoint.UPDATE, EntryPoint.INIT) and 0 < settings.wasm_memory_limit < heap_size:
             return rejections.heap_too_large(settings.wasm_memory_limit, heap_size)
-        limit = execution.write_limit
-        if heap_size > limit and execution.machine.written() > limit:
-            return rejections.too_much_written("main", limit)
         grown = heap_size + (execution.stable.pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
         if grown <= 0 or execution.entry is EntryPoint.REPLICATED_QUERY:
             return None
@@ -551,6 +548,7 @@ def _run(execution: Execution, call: Callable[[], None]) -> Outcome:
     trap = None
     try:
         call()
+        execution.check_written()
     except CanisterTrap as error:
         trap = error
     return Outcome(execution, trap, execution.machine.instructions() + execution.charged)

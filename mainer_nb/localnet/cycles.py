@@ -6,6 +6,8 @@ subnet). All amounts are cycles; sizes are bytes; times are nanoseconds.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 MAX_CYCLES = 2**128 - 1
 
 CANISTER_CREATION = 500_000_000_000
@@ -22,6 +24,10 @@ CALL_BYTE = 1_000
 HTTP_REQUEST = 49_140_000
 HTTP_REQUEST_BYTE = 5_200
 HTTP_RESPONSE_BYTE = 10_400
+#: Nodes of the subnet that the prices are those of.
+NODES = 13
+#: A rejection that is delivered instead of the response to an outcall has at most so many bytes.
+MAX_OUTCALL_REJECT = 1_025
 #: Signatures and key derivations, by the name of the key: that of production is held by a subnet of 34 nodes.
 SIGNATURE = {"dfx_test_key": 10_000_000_000, "test_key_1": 10_000_000_000, "key_1": 26_153_846_153}
 
@@ -63,6 +69,64 @@ def response_reserve(instruction_limit: int, memory64: bool = False) -> int:
 def http_request(request_size: int, max_response_bytes: int) -> int:
     """An HTTPS outcall: `request_size` bytes of url, headers, body, transformation; the response may have so many."""
     return HTTP_REQUEST + request_size * HTTP_REQUEST_BYTE + max_response_bytes * HTTP_RESPONSE_BYTE
+
+
+@dataclass(frozen=True)
+class Outcall:
+    """What an outcall takes, as each node that makes the request sees it.
+
+    Attributes:
+        request: bytes of url, headers, body, transformation.
+        milliseconds: until the response was there.
+        response: its bytes.
+        transformed: bytes after the transformation.
+        instructions: of the transformation.
+    """
+
+    request: int
+    milliseconds: int
+    response: int
+    transformed: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Flexible:
+    """How many nodes make the request of an outcall, and how many of their responses are delivered."""
+
+    min_responses: int
+    max_responses: int
+    total_requests: int
+
+
+def http_request_v2(outcall: Outcall, flexible: Flexible | None, delivered_once: bool) -> int:
+    """What to attach to an outcall of pricing version 2: its base fee, and a reserve for usage and delivery.
+
+    Sources: page "Cycles costs", section "HTTPS outcalls"; the reserve for the delivery, which is more than what is
+    charged: dfinity/ic, rs/https_outcalls/pricing (`total_fee`).
+
+    Args:
+        flexible: None if all nodes make the request and agree on one response.
+        delivered_once: the request is made by one node (not replicated).
+    """
+    base, usage = 1_000_000 + 50 * outcall.request, 50 * outcall.response + 300 * outcall.milliseconds
+    usage += outcall.instructions // 13
+    delivered = max(outcall.transformed, MAX_OUTCALL_REJECT)
+    byte, response = NODES * (10 * NODES + 600), 2_000 * NODES + 100_000
+    if flexible is None:
+        base += 140_000 * NODES + 800 * NODES**2
+        requests, agreeing = NODES, NODES - (NODES - 1) // 3
+        delivery = -(-byte * delivered // agreeing) * NODES
+    else:
+        base += 90_000 * NODES + response * flexible.min_responses
+        usage += 50 * NODES * delivered
+        requests = flexible.total_requests
+        overhead = 0 if delivered_once else 181
+        more = max(0, requests - flexible.min_responses)
+        delivery = byte * requests * (overhead + delivered) + response * NODES * more
+        delivery = delivery if flexible.max_responses else 0
+    share = -(-delivery // requests) if requests else 0
+    return base * NODES + (usage + share) * requests
 
 
 def storage(size: int, duration: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import NamedTuple, Protocol
 from . import limits, memory
 from .errors import Response
 from .memory import WASM_PAGE
-from .rejections import too_much_accessed, violation
+from .rejections import too_much_accessed, too_much_written, too_slow, violation
 from .state import CallerInfo
 
 #: Limit of a canister's stable memory (mainnet: 500 GiB).
@@ -27,6 +28,8 @@ MAX_CALLS_TO_ONE = 500
 MAX_OPEN_CALLS = 10_000
 #: Bytes and calls of the System API count as instructions; so many are taken from the limit at once.
 _SETTLE = 1024 * 1024
+#: Seconds of processor time between two looks at how much of the heap was written to.
+LOOK_SECONDS = 0.25
 #: Instructions that a page counts as when a message writes to it first: of stable memory, or of the heap.
 DIRTY_PAGE = 1_000
 #: So many times as much is a page of a 64-bit heap.
@@ -41,6 +44,7 @@ class EntryPoint(StrEnum):
     UPDATE = "U"
     REPLICATED_QUERY = "RQ"  # a query method that is called as an update method
     QUERY = "NRQ"
+    TRANSFORM = "TQ"  # a query method that transforms the response to an outcall
     COMPOSITE_QUERY = "CQ"
     REPLY = "Ry"
     REJECT = "Rt"
@@ -250,6 +254,13 @@ class Execution:
         self.charged = 0
         self.error: BaseException | None = None
         self.write_limit = write_limit(entry)
+        self._settled = 0  # of what was charged, what the machine was told of
+        self._began: float | None = None
+        self._looked = 0.0
+
+    def enter(self, entry: EntryPoint) -> None:
+        """What is executed next is entry point `entry`, whose instructions count from 0."""
+        self.entry, self._settled = entry, 0
 
     @property
     def replicated(self) -> bool:
@@ -274,24 +285,52 @@ class Execution:
         if self.charged > _SETTLE:
             self.charged, due = 0, self.charged
             self.machine.spend(due)
+            self._settled += due
+            self._check_time()
+
+    def _check_time(self) -> None:
+        """Traps if system calls have taken the thread too long; looks at what was written meanwhile."""
+        now = time.thread_time()
+        if self._began is None:
+            self._began = now
+        spent = now - self._began
+        executed = self.machine.instructions() - self._settled
+        if spent > limits.SYSTEM_CALL_SECONDS and executed < spent * limits.INSTRUCTIONS_PER_SECOND:
+            raise too_slow(limits.SYSTEM_CALL_SECONDS)
+        self.look(now)
+
+    def look(self, now: float) -> None:
+        """What `check_written` does, but not all the time: `now` is the processor time of the thread in seconds."""
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self.check_written()
+
+    def check_written(self) -> None:
+        """Traps if the message has written to more of the heap than it may."""
+        heap = self.machine.heap
+        if heap is not None and heap.size > self.write_limit and self.machine.written() > self.write_limit:
+            raise too_much_written("main", self.write_limit)
 
     def cycles_available(self) -> int:
         """Cycles of the call that can still be accepted: none once it is answered."""
         return 0 if self.input.responded or self.effects.answer is not None else self.available
 
-    def read(self, address: int, size: int, price: int = 1) -> bytes:
-        """`size` bytes of the heap at `address`, each counted as `price` instructions; traps beyond its end."""
+    def check(self, address: int, size: int) -> memory.CowMemory:
+        """The heap, which has `size` bytes at `address`; traps if it has not."""
         heap = self.machine.heap
         if heap is None or address + size > heap.size:
             raise violation(f"heap access out of bounds: {size} bytes at {address}")
+        return heap
+
+    def read(self, address: int, size: int, price: int = 1) -> bytes:
+        """`size` bytes of the heap at `address`, each counted as `price` instructions; traps beyond its end."""
+        heap = self.check(address, size)
         self.charge(size * price)
         return ctypes.string_at(heap.address + address, size)
 
     def write(self, address: int, data: bytes | bytearray) -> None:
         """Writes `data` to the heap at `address`; traps beyond its end."""
-        heap = self.machine.heap
-        if heap is None or address + len(data) > heap.size:
-            raise violation(f"heap access out of bounds: {len(data)} bytes at {address}")
+        heap = self.check(address, len(data))
         self.charge(len(data))
         ctypes.memmove(heap.address + address, bytes(data), len(data))
 

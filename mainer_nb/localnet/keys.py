@@ -3,7 +3,8 @@
 Every network has its own keys, made from one secret seed. From a master key the key of a canister is
 derived, then keys along a derivation path, as the IC interface specification says:
 
-* secp256k1, for ECDSA and BIP340: a generalisation of BIP32 (``ecdsa_public_key``);
+* secp256k1, for ECDSA and BIP340: a generalisation of BIP32 (``ecdsa_public_key``); secp256r1, for ECDSA: the same,
+  which for this curve is SLIP-10;
 * Ed25519: section "Ed25519 hierarchical key derivation";
 * BLS12-381, for vetKD: ``vetkd_public_key``, ``vetkd_derive_key``.
 """
@@ -14,6 +15,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Sequence
+from typing import Self
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +29,7 @@ SEED_LENGTH = 32
 NAMES = ("dfx_test_key", "test_key_1", "key_1")
 
 _SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_SECP256R1_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 _MASTER_CHAIN_CODE = bytes(32)
 _AUGMENTED = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_AUG_"
@@ -38,46 +41,63 @@ def _master(seed: bytes, purpose: str, order: int) -> int:
     return int.from_bytes(material, "big") % (order - 1) + 1
 
 
-class Secp256k1Key:
-    """An extended private key: the number and the chain code.
+class EcdsaKey:
+    """An extended private key of a curve: the number and the chain code.
 
     Attributes:
         public_key: SEC1, compressed.
         chain_code: 32 bytes.
     """
 
+    _curve: ec.EllipticCurve
+    _order: int
+
     def __init__(self, secret: int, chain_code: bytes = _MASTER_CHAIN_CODE) -> None:
         self._secret = secret
-        self._key = ec.derive_private_key(secret, ec.SECP256K1())
+        self._key = ec.derive_private_key(secret, self._curve)
         self.public_key = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
         self.chain_code = chain_code
 
     @classmethod
-    def master(cls, seed: bytes, purpose: str) -> Secp256k1Key:
+    def master(cls, seed: bytes, purpose: str) -> Self:
         """The master key for `purpose`, such as ``ecdsa/key_1``."""
-        return cls(_master(seed, purpose, _SECP256K1_ORDER))
+        return cls(_master(seed, purpose, cls._order))
 
-    def derive(self, path: Sequence[bytes]) -> Secp256k1Key:
+    def derive(self, path: Sequence[bytes]) -> Self:
         """The key at the end of `path`, each element of which is any bytes (BIP32 has 4, big-endian)."""
         key = self
         for index in path:
             key = key._child(index)
         return key
 
-    def _child(self, index: bytes) -> Secp256k1Key:
+    def _child(self, index: bytes) -> Self:
         data = self.public_key
         while True:
             output = hmac.digest(self.chain_code, data + index, "sha512")
             offset, chain_code = int.from_bytes(output[:32], "big"), output[32:]
-            secret = (self._secret + offset) % _SECP256K1_ORDER
-            if offset < _SECP256K1_ORDER and secret:
-                return Secp256k1Key(secret, chain_code)
-            data = b"\1" + chain_code  # as SLIP-10 says; happens once in 2**127 times
+            secret = (self._secret + offset) % self._order
+            if offset < self._order and secret:
+                return type(self)(secret, chain_code)
+            data = b"\1" + chain_code  # as SLIP-10 says; happens once in 2**127 times, with secp256r1 in 2**32
 
     def sign_ecdsa(self, message_hash: bytes) -> bytes:
         """r and s, 32 bytes each, of the ECDSA signature with the smaller s."""
         r, s = decode_dss_signature(self._key.sign(message_hash, ec.ECDSA(Prehashed(hashes.SHA256()))))
-        return r.to_bytes(32, "big") + min(s, _SECP256K1_ORDER - s).to_bytes(32, "big")
+        return r.to_bytes(32, "big") + min(s, self._order - s).to_bytes(32, "big")
+
+
+class Secp256r1Key(EcdsaKey):
+    """A key of the curve NIST P-256."""
+
+    _curve = ec.SECP256R1()
+    _order = _SECP256R1_ORDER
+
+
+class Secp256k1Key(EcdsaKey):
+    """A key of the curve of Bitcoin."""
+
+    _curve = ec.SECP256K1()
+    _order = _SECP256K1_ORDER
 
     def sign_bip340(self, message: bytes, merkle_root: bytes | None = None) -> bytes:
         """The Schnorr signature of BIP340; with a `merkle_root` (may be empty) by the output key of BIP341."""

@@ -15,3 +15,7 @@ QUERY_ACCESS_LIMIT = 1024**3
 WRITE_LIMIT = 2 * 1024**3
 INSTALL_WRITE_LIMIT = 8 * 1024**3
 QUERY_WRITE_LIMIT = 1024**3
+#: Limit of this network, since here a system call takes longer than what it counts as: seconds of a thread's processor
+#: time, unless wasm instructions explain it, of which the slowest machine executes so many a second.
+SYSTEM_CALL_SECONDS = 60.0
+INSTRUCTIONS_PER_SECOND = 250_000_000

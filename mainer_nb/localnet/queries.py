@@ -39,7 +39,9 @@ def is_composite(subnet: Subnet, canister_id: bytes, method: str) -> bool:
     return compiled is not None and compiled.info.method_kind(method) is MethodKind.COMPOSITE_QUERY
 
 
-def execute(subnet: Subnet, canister_id: bytes, method: str, given: Input) -> tuple[Response, Outcome | None]:
+def execute(
+    subnet: Subnet, canister_id: bytes, method: str, given: Input, entry: EntryPoint = EntryPoint.QUERY
+) -> tuple[Response, Outcome | None]:
     """Executes a query method, not a composite one, and forgets what it changed.
 
     Returns:
@@ -50,7 +52,7 @@ def execute(subnet: Subnet, canister_id: bytes, method: str, given: Input) -> tu
         return refused or rejections.not_found(principal.to_text(canister_id)), None
     export = MethodKind.QUERY.export(method)
     try:
-        outcome = canister.query(EntryPoint.QUERY, export, given, subnet.info, subnet.clock.now(), limits.QUERY_LIMIT)
+        outcome = canister.query(entry, export, given, subnet.info, subnet.clock.now(), limits.QUERY_LIMIT)
     except Failure as failure:
         return failure.reject, None
     if outcome.trap is not None:

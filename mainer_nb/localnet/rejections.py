@@ -313,6 +313,12 @@ def too_many_instructions(limit: int) -> CanisterTrap:
     return CanisterTrap("IC0522", text, advice("instruction-limit-exceeded"))
 
 
+def too_slow(seconds: float) -> CanisterTrap:
+    """This network's own: on mainnet system calls do not take longer than the instructions that they count as."""
+    text = f"Canister exceeded the limit of {seconds:g} seconds of processor time for system calls."
+    return CanisterTrap("IC0522", text, advice("instruction-limit-exceeded"))
+
+
 def out_of_memory() -> CanisterTrap:
     return CanisterTrap("IC0507", "Canister cannot grow its memory usage.", advice("out-of-memory"))
 

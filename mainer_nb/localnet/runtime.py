@@ -19,6 +19,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -225,7 +226,8 @@ class Instance:
     def __init__(self, runtime: Runtime, compiled: Compiled, base: Path, pages: int | None) -> None:
         self.compiled = compiled
         self.heap: memory.CowMemory | None = None
-        self._dirty: list[memory.Range] | None = None
+        self._dirty: list[memory.Range] | None = None  # known as long as nothing is executed
+        self._entered = False
         self._fuel = 0
         info = compiled.info
         self._store = wasmtime.Store(runtime.engine)
@@ -291,10 +293,13 @@ class Instance:
         return self.heap.size // memory.WASM_PAGE if self.heap else 0
 
     def dirty(self) -> list[memory.Range]:
-        """The ranges of the heap that differ from the committed state, as they were after the latest call."""
-        if self._dirty is None:
-            self._dirty = self.heap.dirty() if self.heap else []
-        return self._dirty
+        """The ranges of the heap that differ from the committed state."""
+        if self._dirty is not None:
+            return self._dirty
+        found = self.heap.dirty() if self.heap else []
+        if not self._entered:
+            self._dirty = found
+        return found
 
     def written(self) -> int:
         """Bytes, in whole pages, that the heap was written to; of a new instance, without its data segments."""
@@ -399,12 +404,14 @@ class Instance:
             slot.i64 = arg if arg < 2**63 else arg - 2**64
         trap = ctypes.POINTER(ffi.wasm_trap_t)()
         _active.execution = execution
+        self._entered = True
         try:
             error = ffi.wasmtime_func_call_unchecked(
                 self._context, ctypes.byref(function), raw, len(args), ctypes.byref(trap)
             )
         finally:
             _active.execution = None
+            self._entered = False
         if execution.error is not None:
             failure, execution.error = execution.error, None
             if trap:
@@ -560,7 +567,12 @@ class _MemoryCreator:
         if size > heap.limit:
             return self._fail(f"a memory of {size} bytes is beyond the limit of {heap.limit}")
         try:
+            execution = getattr(_active, "execution", None)
+            if execution is not None:
+                execution.look(time.thread_time())
             heap.grow(size)
+        except CanisterTrap as trap:
+            return self._fail(str(trap))
         except (OSError, MemoryError) as error:
             return self._fail(str(error))
         return 0

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, cast
 
-from ..protocol import principal
-from . import cycles, memory
+from ..protocol import candid, principal
+from . import cycles, limits, memory
 from .errors import Reject, RejectCode, Reply
 from .execution import DIRTY_PAGE, EntryPoint, Execution, OutgoingCall
 from .memory import WASM_PAGE
@@ -26,10 +26,11 @@ from .state import CallerInfo
 
 MAX_CERTIFIED_DATA = 32
 MAX_CALL_PAYLOAD = 10 * 1024 * 1024
+#: Bytes of a response in replicated execution, and of one of a query.
 MAX_REPLY = 2 * 1024 * 1024
+MAX_QUERY_REPLY = 3 * 1024 * 1024
 MAX_METHOD_NAME = 20_000
 MAX_VARIABLE_NAME = 128
-MAX_KEY_NAME = 128
 #: How much is kept of a line that a canister prints, of all lines of one message, and of the text of a trap.
 MAX_LOG_LINE = 32 * 1024
 MAX_LOG = 1024 * 1024
@@ -59,6 +60,7 @@ _TRANSMITTED_BYTE = 50
 #: A byte that a log keeps counts as this many more: for itself, and for the one that it pushes out.
 _LOGGED_BYTE = 2
 _MASK64 = 2**64 - 1
+_AMOUNT = 16  # bytes of an amount of cycles
 
 
 #: What entry points are called in error messages.
@@ -68,6 +70,7 @@ _MODES = {
     EntryPoint.UPDATE: "update",
     EntryPoint.REPLICATED_QUERY: "replicated query",
     EntryPoint.QUERY: "non replicated query",
+    EntryPoint.TRANSFORM: "transform",
     EntryPoint.COMPOSITE_QUERY: "composite query",
     EntryPoint.REPLY: "reply callback",
     EntryPoint.REJECT: "reject callback",
@@ -123,9 +126,9 @@ _ONLY_32_BIT = {
     "stable_write",
     "stable_read",
 }
-_EVERYWHERE = "I G U RQ NRQ CQ Ry Rt CRy CRt C CC F T"
+_EVERYWHERE = "I G U RQ NRQ TQ CQ Ry Rt CRy CRt C CC F T"
 _CALLS = "U CQ Ry Rt CRy CRt T"
-_REPLIES = "U RQ NRQ CQ Ry Rt CRy CRt"
+_REPLIES = "U RQ NRQ TQ CQ Ry Rt CRy CRt"
 
 
 def _api(entries: str, params: str = "", results: str = "", name: str = "") -> Callable[[Function], Function]:
@@ -164,7 +167,7 @@ def _reject_message(x: Execution) -> bytes:
 
 # Section "Entry points": what was called, by whom, with what.
 
-_blob("msg_arg_data", "I U RQ NRQ CQ Ry CRy F", _argument)
+_blob("msg_arg_data", "I U RQ NRQ TQ CQ Ry CRy F", _argument)
 _blob("msg_caller", "*", lambda x: x.input.caller)
 # Only users for whom a canister signs have such information.
 _blob("msg_caller_info_data", "U RQ NRQ CQ Ry Rt CRy CRt C CC F", lambda x: _caller_info(x).data)
@@ -192,13 +195,17 @@ def _must_not_have_responded(x: Execution, function: str) -> None:
         raise violation(f"ic0.{function}: the call is already replied")
 
 
+def _max_reply(x: Execution) -> int:
+    return MAX_REPLY if x.replicated else MAX_QUERY_REPLY
+
+
 @_api(_REPLIES, "I I")
 def msg_reply_data_append(x: Execution, src: int, size: int) -> None:
     _must_not_have_responded(x, "msg_reply_data_append")
-    if len(x.reply_data) + size > MAX_REPLY:
+    if len(x.reply_data) + size > _max_reply(x):
         raise violation(
             f"ic0.msg_reply_data_append: application payload size ({len(x.reply_data) + size})"
-            f" cannot be larger than {MAX_REPLY}.",
+            f" cannot be larger than {_max_reply(x)}.",
             "msg_reply_data_append-payload-too-large",
         )
     x.reply_data += x.read(src, size, _TRANSMITTED_BYTE)
@@ -213,8 +220,8 @@ def msg_reply(x: Execution) -> None:
 @_api(_REPLIES, "I I")
 def msg_reject(x: Execution, src: int, size: int) -> None:
     _must_not_have_responded(x, "msg_reject")
-    if size > MAX_REPLY:
-        raise violation(f"ic0.msg_reject: application payload size ({size}) cannot be larger than {MAX_REPLY}.", "")
+    if size > _max_reply(x):
+        raise violation(f"ic0.msg_reject: application payload size ({size}) cannot be larger than {_max_reply(x)}.", "")
     x.effects.answer = Reject(
         RejectCode.CANISTER_REJECT, _text(x.read(src, size, _TRANSMITTED_BYTE), "msg_reject", "the message")
     )
@@ -420,9 +427,12 @@ def call_perform(x: Execution) -> int:
 
 def call_price(x: Execution, size: int) -> int:
     """What sending a call costs at once, the reserve for its response included. Queries do not pay."""
-    if not x.replicated:
-        return 0
-    return cycles.call(size) + cycles.response_reserve(x.view.instruction_limit, x.view.memory64)
+    return call_cost(x, size) if x.replicated else 0
+
+
+def call_cost(x: Execution, size: int) -> int:
+    """What an update call of the canister has to have for sending a call of `size` bytes."""
+    return cycles.call(size) + cycles.response_reserve(limits.UPDATE_LIMIT, x.view.memory64)
 
 
 # Stable memory.
@@ -574,8 +584,7 @@ def in_replicated_execution(x: Execution) -> int:
 
 @_api("* s", "i64 i64 I")
 def cost_call(x: Execution, name_size: int, payload_size: int, dst: int) -> None:
-    price = cycles.call(name_size + payload_size) + cycles.response_reserve(x.view.instruction_limit, x.view.memory64)
-    x.write_amount(dst, price)
+    x.write_amount(dst, call_cost(x, name_size + payload_size))
 
 
 @_api("* s", "I")
@@ -588,13 +597,47 @@ def cost_http_request(x: Execution, request_size: int, max_response_bytes: int, 
     x.write_amount(dst, cycles.http_request(request_size, max_response_bytes))
 
 
+_COUNTS = candid.record(dict.fromkeys(("min_responses", "max_responses", "total_requests"), candid.NAT32))
+_OUTCALL_TYPE = candid.variant(
+    {"fully_replicated": candid.RESERVED, "non_replicated": candid.RESERVED, "flexible": candid.Opt(_COUNTS)}
+)
+_OUTCALL_NUMBERS = (
+    "request_bytes",
+    "http_roundtrip_time_ms",
+    "raw_response_bytes",
+    "transformed_response_bytes",
+    "transform_instructions",
+)
+_OUTCALL = candid.record({**dict.fromkeys(_OUTCALL_NUMBERS, candid.NAT64), "outcall_type": candid.Opt(_OUTCALL_TYPE)})
+_MAX_OUTCALL_PARAMETERS = 1024
+#: What all nodes are asked for that answer a flexible outcall, if it does not say.
+_ALL_NODES = cycles.Flexible(2 * cycles.NODES // 3 + 1, cycles.NODES, cycles.NODES)
+
+
+@_api("* s", "I I I")
+def cost_http_request_v2(x: Execution, src: int, size: int, dst: int) -> None:
+    if size > _MAX_OUTCALL_PARAMETERS:
+        raise violation(f"ic0.cost_http_request_v2: parameters have at most {_MAX_OUTCALL_PARAMETERS} bytes")
+    try:
+        (given,) = candid.decode([_OUTCALL], x.read(src, size))
+    except candid.CandidError as error:
+        raise violation(f"ic0.cost_http_request_v2: parameters cannot be decoded: {error}") from error
+    kind = given["outcall_type"] or {"fully_replicated": None}
+    outcall = cycles.Outcall(*(given[name] for name in _OUTCALL_NUMBERS))
+    flexible = None
+    if "non_replicated" in kind:
+        flexible = cycles.Flexible(1, 1, 1)
+    elif "flexible" in kind:
+        flexible = cycles.Flexible(**kind["flexible"]) if kind["flexible"] is not None else _ALL_NODES
+    x.write_amount(dst, cycles.http_request_v2(outcall, flexible, "non_replicated" in kind))
+
+
 def _signing_cost(name: str, algorithms: int) -> None:
     """A function that gives the price of a signature with a key, for algorithms numbered from 0."""
 
     def cost(x: Execution, src: int, size: int, algorithm: int, dst: int) -> int:
-        if size > MAX_KEY_NAME:
-            raise violation(f"ic0.{name}: a key name has at most {MAX_KEY_NAME} bytes, not {size}")
         price = cycles.SIGNATURE.get(x.read(src, size).decode(errors="replace"))
+        x.check(dst, _AMOUNT)
         if algorithm >= algorithms:
             return 1
         if price is None:
@@ -605,7 +648,7 @@ def _signing_cost(name: str, algorithms: int) -> None:
     _api("* s", "I I i32 I", "i32", name)(cost)
 
 
-_signing_cost("cost_sign_with_ecdsa", 1)
+_signing_cost("cost_sign_with_ecdsa", 2)
 _signing_cost("cost_sign_with_schnorr", 2)
 _signing_cost("cost_vetkd_derive_key", 1)
 

@@ -25,7 +25,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 #: Limit on the size of an uncompressed module (mainnet: 100 MiB).
 MAX_MODULE = 100 * 1024 * 1024
 #: Further limits of the IC ("Canister resource limits").
-MAX_CODE = 12 * 1024 * 1024
+MAX_CODE = 10 * 1024 * 1024
 MAX_FUNCTIONS = 50_000
 MAX_GLOBALS = 1_000
 MAX_METHODS = 1_000

@@ -78,6 +78,7 @@ in_replicated_execution : -> i32 // * s
 cost_call : i64 i64 I -> // * s
 cost_create_canister : I -> // * s
 cost_http_request : i64 i64 I -> // * s
+cost_http_request_v2 : I I I -> // * s
 cost_sign_with_ecdsa : I I i32 I -> i32 // * s
 cost_sign_with_schnorr : I I i32 I -> i32 // * s
 cost_vetkd_derive_key : I I i32 I -> i32 // * s
@@ -103,8 +104,8 @@ stable_write : i32 i32 i32 -> // * s
 stable_read : i32 i32 i32 -> // * s
 """
 _ANYWHERE = "I G U RQ NRQ TQ CQ Ry Rt CRy CRt C CC F T"
-#: The entry points that a network without HTTP outcalls has.
-ENTRIES = frozenset([*_ANYWHERE.split(), "s"]) - {"TQ"}
+#: All entry points.
+ENTRIES = frozenset([*_ANYWHERE.split(), "s"])
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ HOOKS = {
     "canister_global_timer": 24,
     "canister_inspect_message": 32,
     "canister_on_low_wasm_memory": 40,
+    "canister_query transform": 48,
 }
 _BASIC = {
     "end": "(return)",

@@ -208,7 +208,7 @@ class _Installation:
         def call() -> None:
             if instance.compiled.info.start is not None:
                 instance.call_export(wasm.EXPORT_START, execution)
-            execution.entry = EntryPoint.INIT
+            execution.enter(EntryPoint.INIT)
             if instance.has(hook):
                 instance.call_export(hook, execution)
 

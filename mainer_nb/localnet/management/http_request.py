@@ -12,7 +12,7 @@ from typing import Any
 from ...protocol import candid, principal
 from .. import cycles, queries, rejections
 from ..errors import Reject, RejectCode, Reply, Response
-from ..execution import Input
+from ..execution import EntryPoint, Input
 from ..outcalls import MAX_SIZE, MAX_URL, Headers, HttpRequest, HttpResponse, oversize
 from ..rejections import caller_fault
 from ..state import CallMessage
@@ -57,7 +57,7 @@ def _wrong(caller: bytes, args: Any) -> str | None:
         return too_much
     if limit > MAX_SIZE:
         return f"max_response_bytes expected to be in the range [0..{MAX_SIZE}], got {limit}"
-    if next(iter(args["method"])) in ("put", "delete") and args["is_replicated"] is not False:
+    if next(iter(args["method"])) in ("put", "delete", "patch") and args["is_replicated"] is not False:
         return "The requested HTTP method is only allowed for non-replicated requests."
     return None
 
@@ -105,5 +105,7 @@ def _transformed(subnet: Subnet, canister_id: bytes, name: str, arg: bytes) -> R
     """What the query method `name` of the canister makes of a response; the management canister calls it."""
     if queries.is_composite(subnet, canister_id, name):
         return queries.refusal(subnet, canister_id, name) or rejections.composite_as_transform()
-    response, _ = queries.execute(subnet, canister_id, name, Input(principal.MANAGEMENT, name, arg))
+    response, _ = queries.execute(
+        subnet, canister_id, name, Input(principal.MANAGEMENT, name, arg), EntryPoint.TRANSFORM
+    )
     return response

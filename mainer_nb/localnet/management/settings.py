@@ -19,9 +19,9 @@ MAX_VIEWERS = 10
 MAX_VARIABLES = 20
 MAX_VARIABLE_SIZE = 128
 
-#: Percent of a processor that a subnet allocates in all: it executes four canisters at a time, keeps one processor for
-#: those without an allocation, and gives away half of the rest, of which one percent must remain.
-SUBNET_COMPUTE_CAPACITY = 150
+#: Percent of a processor that a subnet allocates in all: of four processors it keeps one for those without an
+#: allocation, and one percent.
+SUBNET_COMPUTE_CAPACITY = 299
 
 #: The largest value of each numeric setting.
 BOUNDS = {
@@ -30,7 +30,7 @@ BOUNDS = {
     "freezing_threshold": 2**64 - 1,
     "reserved_cycles_limit": 2**128 - 1,
     "wasm_memory_limit": 2**48,
-    "wasm_memory_threshold": 2**64 - 1,
+    "wasm_memory_threshold": 2**48,
     "minimum_incoming_canister_call_cycles": 2**128 - 1,
     "log_memory_limit": 2 * 1024**2,
 }
@@ -159,7 +159,7 @@ def check_compute(step: Step, before: int, wanted: int) -> None:
         Failure: the allocations of all canisters would be more than the subnet gives away.
     """
     others = sum(canister.state.settings.compute_allocation for canister in step.subnet.canisters.values()) - before
-    available = max(0, SUBNET_COMPUTE_CAPACITY - others - 1)
+    available = max(0, SUBNET_COMPUTE_CAPACITY - others)
     if wanted > max(before, available):
         raise caller_fault(
             "IC0101",

@@ -68,7 +68,10 @@ def vetkd_derive_key(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
     return reply(message, {"encrypted_key": encrypted}, refund=left)
 
 
-def _ecdsa_key(subnet: Subnet, args: Any, canister_id: bytes) -> keys.Secp256k1Key:
+def _ecdsa_key(subnet: Subnet, args: Any, canister_id: bytes) -> keys.EcdsaKey:
+    if "secp256r1" in args["key_id"]["curve"]:
+        name = _name(args, "ecdsa:Secp256r1")
+        return keys.Secp256r1Key.master(_seed(subnet), f"ecdsa/secp256r1/{name}").derive(_path(args, canister_id))
     name = _name(args, "ecdsa:Secp256k1")
     return keys.Secp256k1Key.master(_seed(subnet), f"ecdsa/{name}").derive(_path(args, canister_id))
 

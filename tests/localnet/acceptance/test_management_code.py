@@ -398,7 +398,7 @@ def test_signature_of_entry_points(ic: Driver) -> None:
 
 
 def test_code_size(ic: Driver) -> None:
-    """a module whose code section is larger than 12 MiB is rejected"""
+    """a module whose code section is larger than 10 MiB is rejected"""
     body = b"\0" + b"\x01" * wasm.MAX_CODE + b"\x0b"
     code = wasm.MAGIC + b"\x01\x04\x01\x60\x00\x00" + b"\x03\x02\x01\x00"
     section = b"\x01" + _uleb(len(body)) + body

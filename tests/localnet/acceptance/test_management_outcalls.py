@@ -98,7 +98,7 @@ class Site(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -303,15 +303,21 @@ def test_user_agent(caller: Proxy, site: Server) -> None:
     assert [value for name, value in site.seen[0][2] if name.lower() == "user-agent"] == ["me"]
 
 
-@pytest.mark.parametrize("verb", ["put", "delete"])
+@pytest.mark.parametrize("verb", ["put", "delete", "patch"])
 def test_not_replicated(caller: Proxy, site: Server, verb: str) -> None:
-    """PUT and DELETE are for outcalls by one node (is_replicated = false)"""
+    """PUT, DELETE and PATCH are for outcalls by one node (is_replicated = false)"""
     for replicated in (None, True):
         refused = ask(caller, site.url, method={verb: None}, is_replicated=replicated)
         rejected(refused, 4, "The requested HTTP method is only allowed for non-replicated requests.")
         assert caller.refunded == PLENTY
     assert ask(caller, site.url, method={verb: None}, is_replicated=False)["status"] == 200
     assert [seen[0] for seen in site.seen] == [verb.upper()]
+
+
+def test_url_beyond_ascii(caller: Proxy, site: Server) -> None:
+    """a URL may have characters that are not ASCII; they are sent as UTF-8 with percent signs"""
+    assert ask(caller, f"{site.url}/Zürich?q=東京")["status"] == 200
+    assert [path for _, path, _, _ in site.seen] == ["/Z%C3%BCrich?q=%E6%9D%B1%E4%BA%AC"]
 
 
 def test_status(caller: Proxy, site: Server) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from ecdsa import SECP256k1
+from ecdsa import NIST256p, SECP256k1
 from ecdsa.ellipticcurve import PointJacobi
 from localnet.acceptance.proxy import Proxy, rejected
 from localnet.driver import Driver
@@ -21,6 +21,7 @@ from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 from mainer_nb.localnet import keys
 
 ECDSA = {"curve": {"secp256k1": None}, "name": "dfx_test_key"}
+P256 = {"curve": {"secp256r1": None}, "name": "dfx_test_key"}
 BIP340 = {"algorithm": {"bip340secp256k1": None}, "name": "dfx_test_key"}
 ED25519 = {"algorithm": {"ed25519": None}, "name": "dfx_test_key"}
 VETKD = {"curve": {"bls12_381_g2": None}, "name": "dfx_test_key"}
@@ -88,6 +89,46 @@ def test_ecdsa_derivation(ic: Driver, proxy: Proxy) -> None:
     for index in PATH:
         public, chain_code = bip32_child(public, chain_code, index)
     assert ecdsa_key(proxy, PATH) == {"public_key": public, "chain_code": chain_code}
+
+
+def test_p256_signature(proxy: Proxy) -> None:
+    """on the curve secp256r1 an ECDSA signature verifies under the public key, and costs as on secp256k1"""
+    public = ecdsa_key(proxy, PATH, key_id=P256)["public_key"]
+    signature = sign_ecdsa(proxy, key_id=P256)["signature"]
+    assert proxy.refunded == 0
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)
+    key.verify(encode_dss_signature(r, s), HASH, ec.ECDSA(Prehashed(hashes.SHA256())))
+    unknown = sign_ecdsa(proxy, key_id={**P256, "name": "nobody's"})
+    rejected(unknown, 4, "Requested unknown threshold key: ecdsa:Secp256r1:nobody's, existing keys: [ecdsa:Secp256r1:")
+
+
+def test_p256_derivation(proxy: Proxy) -> None:
+    """on the curve secp256r1 keys along a path are derived from the canister's as in SLIP-10"""
+    key = ecdsa_key(proxy, [], key_id=P256)
+    public, chain_code = key["public_key"], key["chain_code"]
+    for index in PATH:
+        output = hmac.digest(chain_code, public + index, "sha512")
+        parent = PointJacobi.from_bytes(NIST256p.curve, public)
+        child = parent + NIST256p.generator * int.from_bytes(output[:32], "big")
+        public, chain_code = child.to_bytes("compressed"), output[32:]
+    assert ecdsa_key(proxy, PATH, key_id=P256) == {"public_key": public, "chain_code": chain_code}
+
+
+def test_slip10_vectors() -> None:
+    """derivation on secp256r1 is SLIP-10's, as in that of SLIP-10: its vectors m/0 and m/28578'/33941 (whose first number is too large)"""
+    secret = int("eaa31c2e46ca2962227cf21d73a7ef0ce8b31c756897521eb6c7b39796633357", 16)
+    chain_code = bytes.fromhex("96cd4465a9644e31528eda3592aa35eb39a9527769ce1855beafc1b81055e75d")
+    derived = keys.Secp256r1Key(secret, chain_code).derive([bytes(4)])
+    assert derived.chain_code.hex() == "84e9c258bb8557a40e0d041115b376dd55eda99c0042ce29e81ebe4efed9b86a"
+    child = int("d7d065f63a62624888500cdb4f88b6d59c2927fee9e6d0cdff9cad555884df6e", 16)
+    assert derived.public_key == keys.Secp256r1Key(child).public_key
+    secret = int("06f0db126f023755d0b8d86d4591718a5210dd8d024e3e14b6159d63f53aa669", 16)
+    chain_code = bytes.fromhex("e94c8ebe30c2250a14713212f6449b20f3329105ea15b652ca5bdfc68f6c65c2")
+    derived = keys.Secp256r1Key(secret, chain_code).derive([(33941).to_bytes(4, "big")])
+    assert derived.chain_code.hex() == "9e87fe95031f14736774cd82f25fd885065cb7c358c1edf813c72af535e83071"
+    child = int("092154eed4af83e078ff9b84322015aefe5769e31270f62c3f66c33888335f3a", 16)
+    assert derived.public_key == keys.Secp256r1Key(child).public_key
 
 
 def test_bip32_vector() -> None:

@@ -7,23 +7,32 @@ from pathlib import Path
 
 import pytest
 from localnet import universal as u
+from localnet.acceptance.test_management_outcalls import Server
 from localnet.driver import INSTALL, REINSTALL, UPGRADE, Driver, module
 from localnet.outcomes import rejected, replied
 
 from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.execution import Execution
+from mainer_nb.protocol import principal
 
 DOES_NOT_HOLD = {
-    "ic0.cost_http_request_v2 can be imported": "the prices that it gives are not public",
     "ic0.msg_caller_info_* give what a canister that signed for the caller says": "canister signatures are refused",
 }
 
 
 @pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The address of a server whose answers are transformed."""
+    server = Server()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Iterator[Driver]:
     """One network for all functions."""
-    driver = Driver(tmp_path_factory.mktemp("shared") / "network", module_cache)
+    driver = Driver(tmp_path_factory.mktemp("shared") / "network", module_cache, outcalls=True)
     yield driver
     driver.close()
 
@@ -40,7 +49,14 @@ def _callback(on_reply: bytes | None, on_reject: bytes | None, on_cleanup: bytes
     return program
 
 
-def _run(ic: Driver, canister: bytes, entry: str, program: bytes) -> None:
+def _outcall(ic: Driver, canister: bytes, url: str) -> bytes:
+    """A call of ``http_request`` whose response `canister` transforms."""
+    transform = {"function": (canister, "transform"), "context": b""}
+    arg = {"url": url, "method": {"get": None}, "headers": [], "transform": transform}
+    return u.call(principal.MANAGEMENT, "http_request", ic.encoded("http_request", arg), cycles=10**12)
+
+
+def _run(ic: Driver, canister: bytes, entry: str, program: bytes, url: str) -> None:
     """Lets `canister` execute `program` in entry point `entry`."""
     calls = {
         "y": lambda: _callback(program, None, None)(canister),
@@ -59,6 +75,9 @@ def _run(ic: Driver, canister: bytes, entry: str, program: bytes) -> None:
             ic.update(canister, "query", program)
         case "NRQ":
             ic.query(canister, "query", program)
+        case "TQ":
+            _update(ic, canister, u.hook("canister_query transform", program))
+            _update(ic, canister, _outcall(ic, canister, url))
         case "CQ":
             ic.query(canister, "composite_query", program)
         case "Ry" | "Rt" | "C":
@@ -86,8 +105,8 @@ def _call_of(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", u.SIGNATURES)
-def test_can_be_called_from_the_specified_entry_points_only(
-    shared: Driver, name: str, monkeypatch: pytest.MonkeyPatch
+def test_functions_can_be_called_from_the_specified_entry_points_only(
+    shared: Driver, site: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = set()
 
@@ -99,7 +118,7 @@ def test_can_be_called_from_the_specified_entry_points_only(
     monkeypatch.setattr(system_api.Import, "refuse", watch)
     canister = shared.create(u.universal(), arg=b"")
     for entry in u.ENTRIES:
-        _run(shared, canister, entry, _call_of(name))
+        _run(shared, canister, entry, _call_of(name), site)
     assert refused == u.ENTRIES - u.SIGNATURES[name].entries
 
 
@@ -120,7 +139,7 @@ def test_there_are_no_other_functions() -> None:
 
 
 @pytest.mark.parametrize("name", u.ONLY_32_BIT)
-def test_is_missing_for_64_bit_memories(ic: Driver, name: str) -> None:
+def test_functions_of_32_bits_are_missing_for_modules_with_64_bit_memories(ic: Driver, name: str) -> None:
     wat = u.signature_text(name, "i64")
     refusal = ic.install(ic.create(), module(wat, "(memory i64 1)", imports=""), INSTALL)
     rejected(refusal, "IC0505", f"it imports ic0.{name}, which modules with 64-bit memories do not have")
@@ -150,7 +169,7 @@ def test_multiple_values_may_be_returned_by_functions_of_a_module(ic: Driver) ->
 
 
 @pytest.mark.parametrize("memory64", [False, True], ids=["32-bit", "64-bit"])
-def test_memories_of_both_widths(ic: Driver, memory64: bool) -> None:
+def test_modules_have_memories_of_32_or_of_64_bits(ic: Driver, memory64: bool) -> None:
     canister = ic.create(u.universal(memory64), arg=b"")
     assert replied(ic.update(canister, "update", u.reply(u.blob(b"wide or narrow")))) == b"wide or narrow"
     other = ic.create(u.universal(not memory64), arg=b"")

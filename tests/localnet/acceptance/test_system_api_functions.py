@@ -11,7 +11,7 @@ from localnet.outcomes import number, rejected, replied
 
 from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reply
-from mainer_nb.protocol import principal
+from mainer_nb.protocol import candid, principal
 
 BEYOND = 2**31 - 8
 
@@ -108,6 +108,16 @@ def test_a_reply_of_2_mib_is_the_largest(ic: Driver, canister: bytes) -> None:
     assert len(replied(ic.update(canister, "update", enough + u.reply()))) == system_api.MAX_REPLY
     too_much = enough + u.append(u.number(0) + u.number(1))
     rejected(ic.update(canister, "update", too_much + u.reply()), "IC0504", "cannot be larger than 2097152")
+
+
+def test_the_reply_of_a_query_has_3_mib_at_most(ic: Driver, canister: bytes) -> None:
+    """a reply of a query, composite ones too, has at most 3 MiB; of a query method that is called as an update 2 MiB"""
+    enough = u.ignore(u.basic("grow", 60)) + u.append(u.number(0) + u.number(system_api.MAX_QUERY_REPLY))
+    beyond = enough + u.append(u.number(0) + u.number(1))
+    for method in ("query", "composite_query"):
+        assert len(replied(ic.query(canister, method, enough + u.reply()))) == 3 * 2**20
+        rejected(ic.query(canister, method, beyond + u.reply()), "IC0504", "cannot be larger than 3145728")
+    rejected(ic.update(canister, "query", enough + u.reply()), "IC0504", "cannot be larger than 2097152")
 
 
 def test_replying_from_outside_of_the_memory_traps(ic: Driver, canister: bytes) -> None:
@@ -399,6 +409,27 @@ def test_the_cost_of_a_call_covers_the_call(ic: Driver, canister: bytes) -> None
     assert 0 < before - ic.cycles(canister) < price
 
 
+def test_the_cost_of_a_call_is_the_same_from_everywhere(ic: Driver, canister: bytes) -> None:
+    """the cost of a call is the same in updates, queries, installations, inspections, timers and callbacks"""
+    kept = u.store(1024, u.basic("load", u.amount("cost_call", 6, 100) + u.basic("drop")))
+    told = u.reply(u.i64(u.stored(1024)))
+    expected = (260_000 + 106 * 1_000 + 2 * 2**20 * 1_000 + 5_000_000 + 40_000_000_000).to_bytes(8, "little")
+    assert replied(ic.query(canister, "query", kept + told)) == expected
+    assert replied(ic.update(canister, "update", kept + told)) == expected
+    assert replied(ic.update(canister, "query", kept + told)) == expected
+    assert replied(ic.query(canister, "composite_query", kept + told)) == expected
+    callback = u.call(canister, "query", u.reply(), on_reply=kept + told)
+    assert replied(ic.update(canister, "update", callback)) == expected
+    assert replied(ic.query(canister, "composite_query", callback)) == expected
+    for code, arg in ((u.universal(), kept), (u.universal(start=kept), b"")):
+        assert replied(ic.query(ic.create(code, arg=arg), "query", told)) == expected
+    ic.update(canister, "update", u.hook("canister_global_timer", kept) + u.ignore(u.api("global_timer_set", 1)))
+    ic.tick()
+    assert replied(ic.query(canister, "query", told)) == expected
+    wide = (260_000 + 106 * 1_000 + 2 * 2**20 * 1_000 + 5_000_000 + 80_000_000_000).to_bytes(8, "little")
+    assert replied(ic.query(ic.create(u.universal(memory64=True), arg=b""), "query", kept + told)) == wide
+
+
 def test_the_cost_of_a_creation_is_500_billion(ic: Driver, canister: bytes) -> None:
     assert int.from_bytes(_query(ic, canister, u.amount("cost_create_canister")), "little") == 500_000_000_000
 
@@ -406,6 +437,51 @@ def test_the_cost_of_a_creation_is_500_billion(ic: Driver, canister: bytes) -> N
 def test_the_cost_of_an_outcall_is_that_of_the_price_table(ic: Driver, canister: bytes) -> None:
     expected = (3_000_000 + 60_000 * 13) * 13 + 100 * 400 * 13 + 2_000 * 800 * 13
     assert int.from_bytes(_query(ic, canister, u.amount("cost_http_request", 100, 2_000)), "little") == expected
+
+
+COUNTS = candid.record(dict.fromkeys(("min_responses", "max_responses", "total_requests"), candid.NAT32))
+KIND = candid.variant({"fully_replicated": candid.NULL, "non_replicated": candid.NULL, "flexible": candid.Opt(COUNTS)})
+OUTCALL = {
+    "request_bytes": 1_000,
+    "http_roundtrip_time_ms": 2_000,
+    "raw_response_bytes": 30_000,
+    "transformed_response_bytes": 20_000,
+    "transform_instructions": 1_300_000,
+}
+
+
+def _outcall(kind: object, **more: int) -> bytes:
+    type_ = candid.record({**dict.fromkeys(OUTCALL, candid.NAT64), "outcall_type": candid.Opt(KIND)})
+    return candid.encode([type_], [{**OUTCALL, **more, "outcall_type": kind}])
+
+
+def test_the_cost_of_an_outcall_of_version_2_is_base_usage_and_a_reserve_for_the_delivery(
+    ic: Driver, canister: bytes
+) -> None:
+    def cost(arg: bytes) -> int:
+        return int.from_bytes(_query(ic, canister, u.amount("cost_http_request_v2", u.blob(arg))), "little")
+
+    usage = 50 * 30_000 + 300 * 2_000 + 100_000
+    replicated = 13 * (1_000_000 + 50_000 + 140_000 * 13 + 800 * 169) + 13 * usage + -(-9_490 * 20_000 // 9) * 13
+    assert cost(_outcall({"fully_replicated": None})) == cost(_outcall(None)) == replicated
+    one = 13 * (1_000_000 + 50_000 + 90_000 * 13 + 126_000) + usage + 50 * 13 * 20_000 + 9_490 * 20_000
+    assert cost(_outcall({"non_replicated": None})) == one
+    base = 13 * (1_000_000 + 50_000 + 90_000 * 13 + 126_000 * 9)
+    flexible = base + 13 * (usage + 50 * 13 * 20_000 + 9_490 * 20_181 + 126_000 * 4)
+    assert cost(_outcall({"flexible": None})) == flexible
+    counts = {"min_responses": 9, "max_responses": 13, "total_requests": 13}
+    assert cost(_outcall({"flexible": counts})) == flexible
+    unanswered = {"min_responses": 0, "max_responses": 0, "total_requests": 2}
+    nothing = 13 * (1_000_000 + 50_000 + 90_000 * 13) + 2 * (usage + 50 * 13 * 20_000)
+    assert cost(_outcall({"flexible": unanswered})) == nothing
+    small = _outcall(None, transformed_response_bytes=0)
+    assert replicated - cost(small) == (-(-9_490 * 20_000 // 9) - -(-9_490 * 1_025 // 9)) * 13
+
+
+@pytest.mark.parametrize("arg", [b"", b"DIDL", _outcall(None) + b"x", bytes(2_000)])
+def test_wrong_parameters_of_an_outcalls_cost_trap(ic: Driver, canister: bytes, arg: bytes) -> None:
+    outcome = ic.query(canister, "query", u.amount("cost_http_request_v2", u.blob(arg)))
+    rejected(outcome, "IC0504", "ic0.cost_http_request_v2: parameters")
 
 
 @pytest.mark.parametrize("name", ["cost_sign_with_ecdsa", "cost_sign_with_schnorr", "cost_vetkd_derive_key"])
@@ -416,6 +492,13 @@ def test_the_cost_of_a_signature_depends_on_algorithm_and_key(ic: Driver, canist
     assert cost(b"test_key_1", 0) == bytes(8) + (10_000_000_000).to_bytes(8, "little")
     assert cost(b"test_key_1", 9) == (1).to_bytes(8, "little") + bytes(8)
     assert cost(b"nobody's key", 0) == (2).to_bytes(8, "little") + bytes(8)
+    assert cost(b"k" * 200, 0) == (2).to_bytes(8, "little") + bytes(8)
+    curves = {"cost_sign_with_ecdsa": 2, "cost_sign_with_schnorr": 2, "cost_vetkd_derive_key": 1}[name]
+    for algorithm in range(3):
+        price = 26_153_846_153 if algorithm < curves else 0
+        assert cost(b"key_1", algorithm)[8:] == price.to_bytes(8, "little")
+    outside = u.reply(u.i64(u.api(name, u.blob(b"nobody's key"), 0, BEYOND)))
+    rejected(ic.query(canister, "query", outside), "IC0504", "heap access out of bounds")
 
 
 def test_environment_variables_are_listed_and_looked_up(ic: Driver) -> None:

@@ -13,17 +13,14 @@ from localnet.driver import ALICE, INSTALL, Driver, eventually, module
 from localnet.outcomes import number, rejected, replied
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import http, limits, subnet, ticks
+from mainer_nb.localnet import execution, http, limits, memory, subnet, ticks
 from mainer_nb.localnet.envelope import Call, Query
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.state import CallMessage
 
 DOES_NOT_HOLD = {
-    "many calls of cheap functions end as soon as on mainnet": "they end at the same number of calls, but a call"
-    " takes some microseconds, so that 40 billion instructions of nothing else take minutes, or half an hour if it is"
-    " stable64_size or debug_print; other canisters go on meanwhile, and stopping the network waits",
-    "a heap that a message fills is bounded before the message ends": "a canister may write to all of its heap, 4 or"
-    " 6 GiB, until it is told that this was too much",
+    "a heap of more than 2 GiB that a message fills with instructions alone is bounded before the message ends": "what"
+    " was written is looked at when the message calls the system or grows the memory, and at its end",
 }
 LIMIT = 100_000_000
 GROWN = u.ignore(u.basic("grow", 1000))
@@ -252,6 +249,88 @@ def test_a_full_queue_refuses_calls(ic: Driver, canister: bytes, monkeypatch: py
     ic.tick()
     counted = [ic.query(caller, "query", u.reply(u.i64(u.stored(1024)))) for caller in callers]
     assert sum(map(number, counted)) == 900 - accepted
+
+
+@pytest.mark.parametrize("call", ["asking for the size", "printing nothing", "asking the time"])
+def test_system_calls_take_at_most_60_seconds_of_a_threads_time(
+    ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """a loop of cheap calls of the system ends after 60 s of its thread's processor time, in updates and queries"""
+    assert limits.SYSTEM_CALL_SECONDS == 60
+    monkeypatch.setattr(limits, "SYSTEM_CALL_SECONDS", 0.1)
+    for name in ("UPDATE_LIMIT", "QUERY_LIMIT"):
+        monkeypatch.setattr(limits, name, 400 * LIMIT)
+    loop = ENDLESS.get(call, u.forever(u.api("debug_print", 0, 0)))
+    text = "exceeded the limit of 0.1 seconds of processor time for system calls"
+    rejected(ic.update(canister, "update", loop), "IC0522", text)
+    rejected(ic.query(canister, "query", loop), "IC0522", text)
+    assert replied(ic.update(canister, "update", u.reply())) == b""
+
+
+def test_time_that_the_instructions_explain_is_no_reason_to_end(
+    ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a message that executes many instructions may take longer than system calls may, up to its instructions' limit"""
+    monkeypatch.setattr(limits, "SYSTEM_CALL_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "INSTRUCTIONS_PER_SECOND", 0)
+    loop = ENDLESS["asking the time"]
+    rejected(ic.update(canister, "update", loop), "IC0522", f"exceeded the limit of {LIMIT} instructions")
+
+
+WRITING = """
+  (func $write (param $page i32)
+    (i32.store (i32.shl (local.get $page) (i32.const 16)) (i32.const 7))
+    (memory.fill (i32.shl (local.get $page) (i32.const 16)) (i32.const 7) (i32.const 65536)))
+  (func $forever (param $calls i32) (local $page i32)
+    (loop $again
+      (local.set $page (i32.add (local.get $page) (i32.const 1)))
+      (call $write (i32.and (local.get $page) (i32.const 1023)))
+      (if (local.get $calls) (then
+        (call $stable_write (i64.const 0) (i64.const 0) (i64.const 65536))))
+      (br $again)))
+  (func (export "canister_update calling")
+    (drop (call $stable_grow (i64.const 1))) (call $forever (i32.const 1)))
+  (func (export "canister_query calling_in_a_query")
+    (drop (call $stable_grow (i64.const 1))) (call $forever (i32.const 1)))
+  (func (export "canister_update growing") (local $page i32)
+    (loop $again
+      (local.set $page (memory.grow (i32.const 1)))
+      (if (i32.ge_s (local.get $page) (i32.const 0)) (then (call $write (local.get $page)) (br $again))))
+    (call $print (i32.const 0) (memory.size))
+    (call $reply))
+"""
+
+
+@pytest.fixture
+def writing(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A canister with a heap of 64 MiB, of which a message may write to one MiB."""
+    for name in ("WRITE_LIMIT", "QUERY_WRITE_LIMIT"):
+        monkeypatch.setattr(limits, name, 1024**2)
+    monkeypatch.setattr(execution, "LOOK_SECONDS", 0.0)
+    return ic.create(module(WRITING, "(memory 1024 4096)"))
+
+
+def test_a_message_that_writes_too_much_ends_at_its_next_system_call(ic: Driver, writing: bytes) -> None:
+    """a message that fills its heap ends at the first system call after it has crossed the limit"""
+    text = "Exceeded the limit for the number of modified pages in the main memory"
+    rejected(ic.update(writing, "calling"), "IC0524", text)
+    rejected(ic.query(writing, "calling_in_a_query"), "IC0524", text)
+
+
+def test_a_memory_does_not_grow_once_too_much_was_written(
+    ic: Driver, writing: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a message that has written to more of its heap than it may cannot grow it: growing gives -1"""
+    most = []
+    grow = memory.CowMemory.grow
+
+    def watch(heap: memory.CowMemory, size: int) -> None:
+        most.append(size)
+        grow(heap, size)
+
+    monkeypatch.setattr(memory.CowMemory, "grow", watch)
+    rejected(ic.update(writing, "growing"), "IC0524", "modified pages in the main memory")
+    assert max(most) < 1024 * 65536 + 2 * limits.WRITE_LIMIT
 
 
 def test_a_memory_grows_to_its_limit_only(ic: Driver) -> None:
