@@ -116,7 +116,7 @@ def test_p256_derivation(proxy: Proxy) -> None:
 
 
 def test_slip10_vectors() -> None:
-    """derivation on secp256r1 is SLIP-10's, as in that of SLIP-10: its vectors m/0 and m/28578'/33941 (whose first number is too large)"""
+    """derivation on secp256r1 is that of SLIP-10: its vectors m/0, and m/28578'/33941, whose first number is too big"""
     secret = int("eaa31c2e46ca2962227cf21d73a7ef0ce8b31c756897521eb6c7b39796633357", 16)
     chain_code = bytes.fromhex("96cd4465a9644e31528eda3592aa35eb39a9527769ce1855beafc1b81055e75d")
     derived = keys.Secp256r1Key(secret, chain_code).derive([bytes(4)])

@@ -16,10 +16,6 @@ from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.execution import Execution
 from mainer_nb.protocol import principal
 
-DOES_NOT_HOLD = {
-    "ic0.msg_caller_info_* give what a canister that signed for the caller says": "canister signatures are refused",
-}
-
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
