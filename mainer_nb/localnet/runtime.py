@@ -169,6 +169,7 @@ class Runtime:
                 caches.used(path)
                 return wasmtime.Module.deserialize_file(self.engine, str(path))
         try:
+            module = wasm.without_long_names(module)
             wasmtime.Module.validate(self.engine, module)  # as a whole: its start function is not what is compiled
             weighed = metering.weigh(wasm.code_section(module), info.memory64)
             native = wasmtime.Module(self.engine, wasm.instrument(module, info, weighed.code))

@@ -32,6 +32,9 @@ MAX_METHODS = 1_000
 MAX_METHOD_NAMES = 20_000
 MAX_CUSTOM_SECTIONS = 16
 MAX_CUSTOM_SIZE = 1024 * 1024
+MAX_NAME = 1024 * 1024
+#: Names that are longer are too long for the engine.
+_MAX_ENGINE_NAME = 100_000
 #: Limits of this network, since each costs time: sections of a module, and its data segments.
 MAX_SECTIONS = 10_000
 MAX_DATA_SEGMENTS = 10_000
@@ -185,6 +188,27 @@ def code_section(module: bytes) -> bytes:
     return next((module[start:end] for section, start, end in _sections(module) if section == _CODE), leb128(0))
 
 
+def without_long_names(module: bytes) -> bytes:
+    """`module` without exports whose names are too long for the engine: nobody can call them."""
+    out = [MAGIC]
+    for section, start, end in _sections(module):
+        content = module[start:end]
+        out.append(_section(section, _short_exports(content) if section == _EXPORT else content))
+    return b"".join(out)
+
+
+def _short_exports(content: bytes) -> bytes:
+    count, offset = read_uleb(content, 0)
+    kept = []
+    for _ in range(count):
+        start = offset
+        name, offset = _read_name(content, start)
+        _, offset = read_uleb(content, offset + 1)
+        if len(name.encode()) <= _MAX_ENGINE_NAME:
+            kept.append(content[start:offset])
+    return leb128(len(kept)) + b"".join(kept)
+
+
 def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:
     """`module` with `code` as its code, its state exported under ``ic:`` names and without its start section."""
     added = []
@@ -294,7 +318,15 @@ def _check_custom(custom: dict[str, bytes]) -> None:
         raise InvalidModule(
             f"Wasm module has an invalid custom section. The number of custom sections exceeds {MAX_CUSTOM_SECTIONS}"
         )
-    if sum(map(len, visible.values())) > MAX_CUSTOM_SIZE:
+    names = [name.removeprefix("icp:public ").removeprefix("icp:private ") for name in visible]
+    for name, full in zip(names, visible, strict=True):
+        if name == full:
+            raise InvalidModule(
+                f"Wasm module has an invalid custom section. Section {full!r} is neither icp:public nor icp:private"
+            )
+    if len(set(names)) < len(names):
+        raise InvalidModule("Wasm module has an invalid custom section. A section is both icp:public and icp:private")
+    if sum(len(name.encode()) for name in names) + sum(map(len, visible.values())) > MAX_CUSTOM_SIZE:
         raise InvalidModule(
             f"Wasm module has an invalid custom section. The size of custom sections exceeds {MAX_CUSTOM_SIZE} bytes"
         )
@@ -352,6 +384,8 @@ def _exports(module: bytes, offset: int) -> tuple[list[str], set[int]]:
         name, offset = _read_name(module, offset)
         if name.startswith(EXPORT_PREFIX):
             raise InvalidModule(f"export name {name!r} is reserved")
+        if len(name.encode()) > MAX_NAME:
+            raise InvalidModule(f"the name of an export has more than {MAX_NAME} bytes")
         kind = module[offset]
         index, offset = read_uleb(module, offset + 1)
         if kind == _FUNC_KIND:

@@ -31,6 +31,9 @@ from .methods import (
     reply,
 )
 
+#: Bytes of the custom sections of all canisters of a subnet.
+MAX_CUSTOM_OF_ALL = 2 * 1024**3
+
 
 class InstallMode(StrEnum):
     """What ``install_code`` does to the canister (``canister_install_mode``)."""
@@ -95,6 +98,7 @@ def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dic
         text = f"Canister installation failed with `{refusal.message}`."
         raise caller_fault(refusal.error_code, text, "install-code-not-enough-cycles")
     compiled = compile_module(subnet, module)
+    _check_custom(subnet, canister, compiled)
     check_growth(canister, len(module) - canister.state.module_size)
     compiling = _compilation(subnet, compiled, module)
     installation = _Installation(subnet, canister, message, args, kind, compiled, module, compiling)
@@ -102,6 +106,23 @@ def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dic
         installation.upgrade(options or {})
     else:
         installation.install()
+
+
+def _check_custom(subnet: Subnet, canister: Canister, compiled: Compiled) -> None:
+    """Whether the subnet has room for the custom sections of a module that becomes the canister's.
+
+    Raises:
+        Failure: it has not.
+    """
+    wanted = compiled.info.custom_size()
+    others = (other.compiled for other in subnet.canisters.values() if other is not canister)
+    left = MAX_CUSTOM_OF_ALL - sum(other.info.custom_size() for other in others if other is not None)
+    if wanted > left:
+        raise caller_fault(
+            "IC0101",
+            f"Canister requested {wanted} B of Wasm custom sections memory but only {max(0, left)} B are available in"
+            " the subnet.",
+        )
 
 
 def _compilation(subnet: Subnet, compiled: Compiled, module: bytes) -> int:

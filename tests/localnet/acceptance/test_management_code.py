@@ -11,7 +11,7 @@ from localnet.acceptance.proxy import PROXY, Proxy, rejected
 from localnet.driver import ALICE, BOB, EMPTY, INSTALL, REINSTALL, UPGRADE, Driver, eventually, module
 from wasmtime import wat2wasm
 
-from mainer_nb.localnet import wasm
+from mainer_nb.localnet import management, wasm
 from mainer_nb.localnet.errors import Reject, Reply
 
 #: Remembers its installation argument's size in heap, stable memory and a global; upgrades count up.
@@ -388,6 +388,38 @@ def test_custom_sections(ic: Driver) -> None:
     sections = "".join(f'(@custom "icp:public s{i}" "x")' for i in range(17))
     invalid(ic, wat(sections), "The number of custom sections exceeds 16")
     invalid(ic, wat(f'(@custom "icp:public s" "{"x" * (2**20 + 1)}")'), "The size of custom sections exceeds 1048576")
+
+
+def test_names_of_custom_sections(ic: Driver) -> None:
+    """a custom section is icp:public or icp:private, not both, and its name counts among its bytes"""
+    invalid(ic, wat('(@custom "icp:secret s" "x")'), "neither icp:public nor icp:private")
+    invalid(ic, wat('(@custom "icp:public s" "x") (@custom "icp:private s" "y")'), "both icp:public and icp:private")
+    assert ic.install(ic.create(), wat(f'(@custom "icp:public s" "{"x" * (2**20 - 1)}")'), INSTALL) is None
+    invalid(ic, wat(f'(@custom "icp:public s" "{"x" * 2**20}")'), "The size of custom sections exceeds 1048576")
+
+
+def test_custom_sections_of_all(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """the custom sections of all canisters have a limit; those of the module that is replaced do not count"""
+    monkeypatch.setattr(management.code, "MAX_CUSTOM_OF_ALL", 1_000)
+    canister, other = ic.create(), ic.create()
+    large = wat(f'(@custom "icp:public s" "{"x" * 900}")')
+    assert ic.install(canister, large, INSTALL) is None
+    outcome = ic.install(other, large, INSTALL)
+    rejected(outcome, 1, "requested 900 B of Wasm custom sections memory but only 100 B are available", "IC0101")
+    assert ic.install(canister, large, REINSTALL) is None
+    assert ic.install(other, wat('(@custom "icp:public s" "x")'), INSTALL) is None
+
+
+def test_long_names(ic: Driver) -> None:
+    """a name of an exported function has at most 1 MiB"""
+
+    def named(size: int) -> bytes:
+        return wat(f'(func (export "{"n" * size}")) (func (export "canister_query f"))')
+
+    canister = ic.create()
+    assert ic.install(canister, named(2**20), INSTALL) is None
+    rejected(ic.query(canister, "f"), 5, "did not produce a response", "IC0506")
+    invalid(ic, named(2**20 + 1), "the name of an export has more than 1048576 bytes")
 
 
 def test_signature_of_entry_points(ic: Driver) -> None:
