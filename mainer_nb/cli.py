@@ -69,7 +69,7 @@ def _let_go() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = commands.Parser(
         prog="mainer-nb",
         description="The mAIner workbench.",
         epilog=f"examples:\n{EXAMPLES}",

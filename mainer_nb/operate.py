@@ -361,7 +361,8 @@ def ask(
         The submission to that very challenge.
 
     Raises:
-        ArgumentError: the question or topic is empty, or the mAIner cannot answer. Nothing is opened then.
+        ArgumentError: question or topic are empty, the timeout is not above 0, or the mAIner cannot answer. Nothing is
+            opened then.
         PreconditionError: there is no mAIner to ask.
         CanisterError: the mAIner or the Game State refuses.
         ExpectationFailed: the mAIner gave the question up; the text says why.
@@ -370,6 +371,8 @@ def ask(
     for what, text in (("question", question), ("topic", topic)):
         if not text.strip():
             raise ArgumentError(f"the {what} is empty: write one")
+    if not timeout > 0:
+        raise ArgumentError(f"the timeout is {timeout:g} s: give more than 0")
     workers = _workers(net, controller_id)
     mainer = workers[0]
     fund(net, workers)

@@ -23,8 +23,30 @@ from .. import network, progress
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of a command line, in which options may stand between arguments if it is `mixed`."""
+
+    def __init__(self, *, mixed: bool = False, **how: Any) -> None:
+        super().__init__(**how)
+        self._mixed = mixed
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if not self._mixed:
+            return super().parse_known_args(args, namespace)
+        self._mixed = False  # since the following calls this
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixed = True
+
+
 def command(
-    to: Subparsers, name: str, does: str, examples: str = "", of: tuple[argparse.ArgumentParser, ...] = ()
+    to: Subparsers,
+    name: str,
+    does: str,
+    examples: str = "",
+    of: tuple[argparse.ArgumentParser, ...] = (),
+    mixed: bool = False,
 ) -> argparse.ArgumentParser:
     """Add a command.
 
@@ -32,6 +54,7 @@ def command(
         does: what it does, a phrase for the list of commands.
         examples: lines for its help.
         of: parsers of options that it shares with others.
+        mixed: whether options may stand between its arguments.
     """
     epilog = f"examples:\n{examples.rstrip()}" if examples else None
     return to.add_parser(
@@ -41,6 +64,7 @@ def command(
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[quiet(), *of],
+        mixed=mixed,
     )
 
 

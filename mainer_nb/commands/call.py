@@ -21,7 +21,8 @@ EXAMPLES = """\
 
 
 def add(commands: Subparsers) -> None:
-    call = command(commands, "call", "call a method of a canister, and print its results", EXAMPLES, (connection(),))
+    does = "call a method of a canister, and print its results"
+    call = command(commands, "call", does, EXAMPLES, (connection(),), mixed=True)
     call.add_argument(
         "canister", metavar="CANISTER", help="an id, a role such as game_state_canister, or a mAIner such as 'Own 1'"
     )

@@ -22,7 +22,7 @@ EXAMPLES = """\
 
 
 def add(commands: Subparsers) -> None:
-    run = command(commands, "run", "run the notebooks and leave a report", EXAMPLES)
+    run = command(commands, "run", "run the notebooks and leave a report", EXAMPLES, mixed=True)
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_create or 03 (default: 01 to 04)")
     run.add_argument("--network", help="network to use (default: local, the embedded one)")
     run.add_argument("--identity", help="identity of icp-cli or dfx, or a PEM file")

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,29 @@ def test_the_installed_command_explains_itself(project: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for action in ("start", "status", "stop", "reset"):
         assert action in done.stdout
+
+
+def test_every_command_has_help_and_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [["init"], ["lab"], ["net"], ["net", "start"], ["run"], ["model"], ["model", "get"], ["status"]]
+    for words in [[], *commands, ["call"], ["ask"]]:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([*words, "--help"])
+        said = capsys.readouterr().out
+        assert caught.value.code == 0
+        assert "--quiet" in said
+        if len(words) == 1 and words != ["lab"]:
+            assert f"examples:\n  mainer-nb {words[0]}" in said
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"mainer-nb {metadata.version('mainer-nb')}\n"
+
+
+def test_quiet_leaves_out_all_but_results_and_errors(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--quiet", "net", "stop"], ["net", "stop", "--quiet"], ["net", "reset", "-q"]):
+        assert cli.main(words) == 0
+        assert capsys.readouterr() == ("", "")
+    assert cli.main(["status", "-q"]) == 1
+    assert "not running" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", ["removed", "moved"])

@@ -160,6 +160,30 @@ def test_a_canister_of_others_tells_its_interface_or_is_given_one(run: Run, uplo
     assert f"there is no canister {missing}" in run("call", missing, "health")[2]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("call", "--output", "json", GAME_STATE, "addChallengeTopic", '{"challengeTopic": "bees"}'),
+        ("call", GAME_STATE, "addChallengeTopic", "--output", "json", '{"challengeTopic": "bees"}'),
+        ("--quiet", "call", GAME_STATE, "--network", "local", "addChallengeTopic", '["bees"]'),
+        ("call", "--quiet", GAME_STATE, "addChallengeTopic", "-5"),
+    ],
+)
+def test_options_may_stand_anywhere(run: Run, words: tuple[str, ...]) -> None:
+    status, out, err = run(*words)
+    if "json" in words:
+        assert (status, '"challengeTopic": "bees"' in out) == (0, True)
+    else:
+        assert "argument 1: expected record { challengeTopic : text }, got" in err
+
+
+def test_what_is_too_much_or_too_little_is_misuse(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    for words in (["call", GAME_STATE], ["call", GAME_STATE, "health", "()", "()"], ["call", "--output", "xml"]):
+        with pytest.raises(SystemExit) as caught:
+            run(*words)
+        assert caught.value.code == 2
+
+
 def test_an_unknown_method_lists_those_there_are(run: Run) -> None:
     status, _, err = run("call", CREATOR, "helth")
     assert (status, "has no method 'helth'; it has " in err, "health" in err) == (1, True, True)
@@ -206,4 +230,5 @@ def test_ask_prints_the_answer_and_nothing_else(run: Run, uploaded: Network, age
     }
     assert answers[out.removesuffix("\n")].submitted_by == agents[0].controller_id
     assert "the question is empty" in run("ask", "")[2]
+    assert "the timeout is 0 s: give more than 0" in run("ask", "What?", "--timeout", "0")[2]
     assert "no mAIner 'Nobody' on network local; there are: Own 1" in run("ask", "What?", "--mainer", "Nobody")[2]
