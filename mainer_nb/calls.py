@@ -74,7 +74,7 @@ def _found(net: Network, who: str) -> tuple[str, Path | None]:
 
 
 def mainer_id(net: Network, who: str) -> str:
-    """The controller of the mAIner with this name or id.
+    """The id of the canister of the mAIner with this name or id.
 
     Raises:
         ArgumentError: there is none.

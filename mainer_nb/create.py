@@ -223,7 +223,7 @@ def create_one(
 
     Args:
         llms: how many, of an Own or a ShareService.
-        share_service: of a ShareAgent, the controller id of its ShareService.
+        share_service: of a ShareAgent, the id of its ShareService.
 
     Raises:
         ArgumentError: what was asked for would not work.

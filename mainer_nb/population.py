@@ -20,7 +20,7 @@ from .network import CREATOR, Network
 
 Kind = Literal["Own", "ShareService", "ShareAgent"]
 KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
-MOST_LLMS = 100  # of a mAIner: as many as its controller takes
+MOST_LLMS = 100  # of a mAIner: as many as it takes
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, Plan()))"
 
 

@@ -16,7 +16,7 @@ def add(commands: Subparsers) -> None:
     ask = command(commands, "ask", "ask a mAIner a question, and print its answer", EXAMPLES, (connection(),))
     ask.add_argument("question", metavar="QUESTION", help="the question")
     ask.add_argument(
-        "--mainer", metavar="NAME", help="a name such as 'ShareAgent 2', or a controller's id (default: the first Own)"
+        "--mainer", metavar="NAME", help="a name such as 'ShareAgent 2', or an id (default: the first Own)"
     )
     ask.add_argument("--topic", default="general", help="the challenge's topic (default: general)")
     ask.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="(default: 600)")

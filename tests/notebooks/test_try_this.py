@@ -15,13 +15,13 @@ from mainer_nb import places, run
 
 from .conftest import PARAMETERS
 
-# What is seen of each exercise that is not seen without it; {refused} where the exercise says so.
+# What is seen of each exercise that is not seen without it.
 SEEN = {
     "00_start": (r"balance +[45]\.\d+ T", r"testCreateMainerLlmCanister +update"),
     "01_deploy": (r"upgraded", r"use mode upgrade"),
     "02_upload": (r"no model 'my-model'.*tiny", r"Unauthorized.*is a controller"),
-    "03_create": (r"ShareAgent 3", r"ShareService 2"),
-    "04_test": (r"capital of Italy", r"Own 1"),
+    "03_create": (r"ShareAgent 3", r"ShareAgent 4 asks ShareService 2"),
+    "04_test": (r"capital of Italy", r"What do bees make"),
     "05_costs": (r"40 tokens of prompt, 200 generated", r"400 tokens of prompt, 20 generated"),
 }
 
