@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import localnet, management, places, population
+from . import localnet, management, overview, places, population
 from .canister import Canister, CanisterMethod
 from .errors import ArgumentError, CallError, MainerError, TransportError
 from .network import CREATOR, GAME_STATE, Network
+from .operate import TRIGGER_TIMEOUT
 from .protocol import candid, principal
 from .protocol.candid import json_form, printing, values
 from .upload import CONTROLLER
@@ -35,7 +36,7 @@ def find(net: Network, who: str, interface: Path | None = None) -> Canister:
 
     Args:
         who: its id; a role, such as "game_state_canister", or another name that icp-cli or dfx knows an id of on this
-            network; a mAIner's name as the tables show it, such as "ShareAgent 2".
+            network; a mAIner's or an LLM's name as the tables show it: "ShareAgent 2", "Own 1, LLM 2".
         interface: a .did; None: that in files/ for the project's canisters, else the one in the canister itself.
 
     Raises:
@@ -67,6 +68,9 @@ def _found(net: Network, who: str) -> tuple[str, Path | None]:
     for mainer in known:
         if _plain(mainer.name) == _plain(who):
             return mainer.controller_id, places.files() / f"{CONTROLLER}.did"
+        for number, llm_id in enumerate(mainer.llm_ids, 1):
+            if _plain(overview.llm_name(mainer, number)) == _plain(who):
+                return llm_id, places.files() / f"{LLM}.did"
     if known_id := net.ids.get(who):
         return known_id, None
     names = ", ".join([GAME_STATE, CREATOR, *(repr(mainer.name) for mainer in known)])
@@ -89,7 +93,7 @@ def mainer_id(net: Network, who: str) -> str:
 
 def _plain(name: str) -> str:
     """A name as people may type it: "ShareAgent 2" is "shareagent2" too."""
-    return re.sub(r"[\s_-]", "", name).lower()
+    return re.sub(r"[\s,_-]", "", name).lower()
 
 
 def _is_id(text: str) -> bool:
@@ -144,13 +148,13 @@ def arguments(method: CanisterMethod, text: str) -> list[Any]:
         if re.match(CANDID_BEGINNINGS, text.strip()) or not text.strip():
             in_parentheses = text if re.match(r"\(|/", text.strip()) else f"({text})"
             return values.parse(declared.args, in_parentheses, "what is given", declared.arg_names)
-        return json_form.arguments_from_json(declared.args, json.loads(text))
+        return json_form.arguments_from_json(declared.args, json.loads(text, object_pairs_hook=_object))
     except json.JSONDecodeError as error:
         what = f"{error.msg} at line {error.lineno}, column {error.colno}"
         problem = f"the arguments are no JSON ({what}), and Candid text stands in parentheses: '({text[:40]})'"
     except RecursionError:
         problem = "the arguments are nested too deeply"
-    except candid.CandidError as error:
+    except ValueError as error:  # Candid's, and Python's of a number with too many digits
         problem = str(error)
     signature = ", ".join(
         f"{name} : {type_}" if name else str(type_)
@@ -159,16 +163,29 @@ def arguments(method: CanisterMethod, text: str) -> list[Any]:
     raise ArgumentError(f"{method.canister.name}.{declared.name}: {problem}. Its arguments: ({signature})")
 
 
-def call(method: CanisterMethod, values: Sequence[Any]) -> list[Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose names are distinct."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise candid.CandidError(f"the field {name!r} is given twice in one object")
+        fields[name] = value
+    return fields
+
+
+def call(method: CanisterMethod, values: Sequence[Any], timeout: float = TRIGGER_TIMEOUT) -> list[Any]:
     """Call a method; its results as they are, an Err among them. A method of the management canister is routed to the
     canister that it is about. Errors as of `canister.CanisterMethod`.
+
+    Args:
+        timeout: how long to wait for the answer of an update, in seconds.
     """
     if method.canister.canister_id != management.MANAGEMENT:
-        return method.results(values)
+        return method.results(values, timeout)
     about = values[0] if values and isinstance(values[0], dict) else {}
     target = about.get("canister_id") or about.get("target_canister")
     agent = method.canister.agent
-    return method.results(values, effective_canister_id=target or agent.client.default_effective_canister_id())
+    return method.results(values, timeout, target or agent.client.default_effective_canister_id())
 
 
 def failure(method: CanisterMethod, values: Sequence[Any]) -> CallError | None:

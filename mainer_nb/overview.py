@@ -32,6 +32,11 @@ class Standing:
     cycles: int | None
 
 
+def llm_name(mainer: population.Mainer, number: int) -> str:
+    """What to call an LLM of a mAIner, by its number from 1 on."""
+    return f"{mainer.name}, LLM {number}"
+
+
 def canisters(net: Network) -> list[Standing]:
     """Game State and creator, then each mAIner with its LLMs.
 
@@ -56,5 +61,5 @@ def canisters(net: Network) -> list[Standing]:
         rows.append(standing(mainer.name, mainer.controller_id, names.get(service, service)))
         models = {llm.canister_id: llm.model for llm in mainer.llms}
         for number, llm_id in enumerate(mainer.llm_ids, 1):
-            rows.append(standing(f"{mainer.name}, LLM {number}", llm_id, models.get(llm_id, "")))
+            rows.append(standing(llm_name(mainer, number), llm_id, models.get(llm_id, "")))
     return rows

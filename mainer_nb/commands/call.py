@@ -36,6 +36,7 @@ def add(commands: Subparsers) -> None:
         "--output", choices=("idl", "json"), default="idl", help="results as Candid text (default) or JSON"
     )
     call.add_argument("--did", type=Path, metavar="FILE", help="the canister's interface, if it does not tell it")
+    call.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS", help="(default: 900)")
     call.set_defaults(do=_call)
 
 
@@ -45,7 +46,7 @@ def _call(arguments: argparse.Namespace) -> int:
     text = _text(arguments)
     net = connect(arguments)
     method = calls.method(calls.find(net, arguments.canister, arguments.did), arguments.method)
-    results = calls.call(method, calls.arguments(method, text))
+    results = calls.call(method, calls.arguments(method, text), arguments.timeout)
     out(calls.as_json(method, results) if arguments.output == "json" else calls.text(method, results))
     failure = calls.failure(method, results)
     if failure:

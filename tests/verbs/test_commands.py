@@ -13,10 +13,11 @@ import pytest
 import wasmtime
 from probe_canister import PROBE_DID, PROBE_WAT
 
-from mainer_nb import cli, management, network, operate, places
+from mainer_nb import cli, management, network, operate, overview, places, tables
 from mainer_nb.create import Mainer
 from mainer_nb.errors import NetworkNotRunning
 from mainer_nb.network import CREATOR, GAME_STATE, Network
+from mainer_nb.protocol.leb128 import leb128
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -90,7 +91,8 @@ def test_canisters_are_named_by_id_role_and_name(
         status, out, _ = run("call", who, "getMainerCanisterType")
         assert (status, out) == (0, "(variant { Ok = variant { Own } })\n")
     assert "ShareAgent" in run("call", agents[1].name, "getMainerCanisterType")[1]
-    assert run("call", own.llm_ids[0], "health")[0] == 0
+    for who in (own.llm_ids[1], f"{own.name}, LLM 2", "own1llm2"):
+        assert run("call", who, "health")[0] == 0
     assert run("call", uploaded.canister_id(GAME_STATE), "getGameStateThresholdsAdmin")[0] == 0
     status, _, err = run("call", "Own 99", "health")
     assert status == 1
@@ -110,6 +112,11 @@ def test_canisters_are_named_by_id_role_and_name(
         (["(bees)"], 1, 'column 2: .*A text is written in quotes: "bees"'),
         (["(record { topic = 1 })"], 1, r"argument 1 \(input\): .*unknown field topic; the fields are challengeTopic"),
         (['{"topic": 1}'], 1, "unknown field 'topic'"),
+        (['{"challengeTopic": "a", "challengeTopic": "b"}'], 1, "the field 'challengeTopic' is given twice"),
+        (["9" * 5000], 1, "5000"),
+        (["[" * 100_000], 1, "nested too deeply"),
+        (["(\udcff)"], 1, "unexpected"),
+        (['("\udcff")'], 1, "no character of Unicode"),
         (["(1, 2)"], 1, "1 arguments are expected .*, 2 are given"),
     ],
 )
@@ -141,7 +148,17 @@ def test_arguments_come_from_files_and_standard_input(
     )
 
 
-def test_a_canister_of_others_tells_its_interface_or_is_given_one(run: Run, uploaded: Network, tmp_path: Path) -> None:
+def _with_private_interface() -> bytes:
+    """A module whose interface only controllers may read."""
+    name, content = b"icp:private candid:service", PROBE_DID.encode()
+    section = leb128(len(name)) + name + content
+    return bytes(wasmtime.wat2wasm(PROBE_WAT)) + b"\0" + leb128(len(section)) + section
+
+
+def test_a_canister_of_others_tells_its_interface_or_is_given_one(
+    run: Run, uploaded: Network, as_stranger: Callable[[Network], Network], tmp_path: Path
+) -> None:
+    stranger = as_stranger(uploaded)
     creator_wasm = (places.files() / f"{CREATOR}.wasm").read_bytes()
     telling, silent, empty = (management.create_canister(uploaded.agent, 10 * management.TRILLION) for _ in range(3))
     management.install_code(uploaded.agent, telling, creator_wasm, "install")
@@ -157,6 +174,11 @@ def test_a_canister_of_others_tells_its_interface_or_is_given_one(run: Run, uplo
     assert run("call", silent, method[1], "--did", str(interface))[0] == 0
     assert "--did FILE" in run("call", empty, "health")[2]
     missing = "n2m2m-wyaaa-aaaaa-p777a-cai"
+    secret = management.create_canister(stranger.agent, 10 * management.TRILLION)
+    management.install_code(stranger.agent, secret, _with_private_interface(), "install")
+    status, _, err = run("call", secret, "value")
+    assert status == 1
+    assert re.search(f"{secret} does not tell its interface to {uploaded.caller} .*--did FILE", err)
     assert f"there is no canister {missing}" in run("call", missing, "health")[2]
 
 
@@ -203,6 +225,12 @@ def test_status_has_all_canisters_with_their_balances(
     by_name = {canister["name"]: canister for canister in found["canisters"]}
     assert by_name[own.name]["canister_id"] == own.controller_id
     assert all(canister["cycles"] > 0 for canister in found["canisters"])
+
+
+def test_balances_are_told_to_controllers_only(uploaded: Network, as_stranger: Callable[[Network], Network]) -> None:
+    found = overview.canisters(as_stranger(uploaded))
+    assert {standing.cycles for standing in found} == {None}
+    assert {row["balance"] for row in tables.overview(found).rows} == {"not told"}
 
 
 def test_status_says_what_is_not_there(
