@@ -94,16 +94,20 @@ def test_an_odd_list_of_identities_is_named(tmp_path: Path, monkeypatch: pytest.
         identity.known()
 
 
+def _pem(body: bytes, label: bytes = b"PRIVATE KEY") -> bytes:
+    return b"-----BEGIN %s-----\n%s\n-----END %s-----" % (label, body, label)
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"\xff\xfe",
-        b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----",
-        b"-----BEGIN PRIVATE KEY-----\n====\n-----END PRIVATE KEY-----",
-        b"-----BEGIN PRIVATE KEY-----\nMIICdQ==\n-----END PRIVATE KEY-----",
-        b"-----BEGIN EC PRIVATE KEY-----\n" + b"A" * 10_000 + b"\n-----END EC PRIVATE KEY-----",
-        b"-----BEGIN PRIVATE KEY-----\n" + "ü".encode() * 20 + b"\n-----END PRIVATE KEY-----",
+        _pem(b""),
+        _pem(b"===="),
+        _pem(b"MIICdQ=="),
+        _pem(b"A" * 10_000, label=b"EC PRIVATE KEY"),
+        _pem("ü".encode() * 20),
     ],
     ids=range(7),
 )
