@@ -8,6 +8,7 @@ written.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import threading
 from collections import deque
@@ -22,7 +23,7 @@ from .errors import CanisterTrap, Failure, Reject, RejectCode, StateError
 from .execution import MAX_STABLE_PAGES, EntryPoint, Execution, Input, Stable, SubnetInfo, View
 from .memory import WASM_PAGE, CowMemory, Pages, copy_file
 from .runtime import Compiled, Instance, Runtime
-from .state import CallMessage, CanisterState, CanisterStatus, Message
+from .state import LOG_RECORD_SIZE, CallMessage, CanisterState, CanisterStatus, Message
 from .store import LogRecord, check_file
 
 _STATUS_CODES = {CanisterStatus.RUNNING: 1, CanisterStatus.STOPPING: 2, CanisterStatus.STOPPED: 3}
@@ -441,19 +442,15 @@ class Canister:
 
     def log(self, entries: Sequence[tuple[int, bytes]]) -> None:
         """Keeps lines that the canister printed, and of all lines the newest that the settings let it keep."""
-        number, limit = self.state.next_log, self.state.settings.log_memory_limit
-        self.logs += [(number + i, time, text[:limit]) for i, (time, text) in enumerate(entries)]
-        self.state.next_log = number + len(entries)
-        size = self.log_size()
-        dropped = 0
-        while size > limit:
-            size -= len(self.logs[dropped][2])
-            dropped += 1
-        del self.logs[:dropped]
+        number, room = self.state.next_log, self.state.settings.log_memory_limit - LOG_RECORD_SIZE
+        if room > 0:
+            self.logs += [(number + i, time, text[:room]) for i, (time, text) in enumerate(entries)]
+            self.state.next_log = number + len(entries)
+        self.purge_log()
 
-    def log_size(self) -> int:
-        """Bytes of the lines that are kept."""
-        return sum(len(text) for _, _, text in self.logs)
+    def purge_log(self) -> None:
+        """Drops the oldest lines that the settings do not let the log keep."""
+        self.logs = newest(self.logs, self.state.settings.log_memory_limit)
 
 
 @dataclass(frozen=True)
@@ -542,6 +539,17 @@ class QuerySession:
         self.instance.close()
         if self._stable is not None:
             self._stable.close()
+
+
+def newest(records: Sequence[LogRecord], room: int) -> list[LogRecord]:
+    """As many of the last `records` of a log as take at most `room` bytes."""
+    return oldest(records[::-1], room)[::-1]
+
+
+def oldest(records: Sequence[LogRecord], room: int) -> list[LogRecord]:
+    """As many of the first `records` of a log as take at most `room` bytes."""
+    sizes = itertools.accumulate(LOG_RECORD_SIZE + len(text) for _, _, text in records)
+    return list(records[: sum(1 for _ in itertools.takewhile(lambda size: size <= room, sizes))])
 
 
 def _run(execution: Execution, call: Callable[[], None]) -> Outcome:

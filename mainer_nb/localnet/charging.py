@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import cycles, rejections
 from .canister import Canister
 from .errors import Reject
+from .state import CanisterState, Use
 from .subnet import Step
 
 
@@ -30,18 +31,24 @@ def charge_storage(step: Step, canister: Canister) -> None:
     if duration < cycles.SECOND:
         return
     size = max(state.memory_size(), state.settings.memory_allocation)
-    price = cycles.storage(size, duration) + cycles.compute(state.settings.compute_allocation, duration)
     state.charged_until = now
+    _pay_idle(state, cycles.storage(size, duration), Use.MEMORY)
+    _pay_idle(state, cycles.compute(state.settings.compute_allocation, duration), Use.COMPUTE)
+
+
+def _pay_idle(state: CanisterState, price: int, use: Use) -> None:
+    """Takes `price`, or all there is, of the reserved cycles and then of the balance."""
     from_reserved = min(price, state.reserved)
+    from_balance = min(price - from_reserved, state.cycles)
     state.reserved -= from_reserved
-    state.burned += from_reserved + min(price - from_reserved, state.cycles)
-    state.cycles = max(0, state.cycles - (price - from_reserved))
+    state.cycles -= from_balance
+    state.consume(from_reserved + from_balance, use)
 
 
-def burn(step: Step, canister: Canister, price: int) -> None:
+def burn(step: Step, canister: Canister, price: int, use: Use) -> None:
     """Takes `price` cycles, or all there are."""
     state = canister.state
     price = min(price, state.cycles)
     state.cycles -= price
-    state.burned += price
+    state.consume(price, use)
     step.touch(canister)

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable
 
 from ..protocol import principal
-from . import limits, queries, rejections
+from . import limits, management, queries, rejections
 from .canister import Canister, Outcome, QuerySession
 from .envelope import Query
 from .errors import Failure, Reject, Reply, Response, shortened
 from .execution import EntryPoint, Execution, Input, OutgoingCall
-from .state import CallerInfo
+from .state import CallerInfo, CallMessage, FromCanister
 from .subnet import Subnet
 from .wasm import MethodKind
 
@@ -85,7 +85,13 @@ class Evaluation:
 
         Other than of an update call, mainnet does not tell a calling canister the error code.
         """
-        response = self._evaluate(call.callee, call.method, bytes(call.payload), caller, depth + 1)
+        if call.callee == principal.MANAGEMENT:
+            self._check_limits(depth + 1)
+            origin = FromCanister(caller, 0)  # nobody awaits it by number
+            message = CallMessage(origin, caller, call.callee, call.method, bytes(call.payload))
+            response = management.query(self._subnet, message)
+        else:
+            response = self._evaluate(call.callee, call.method, bytes(call.payload), caller, depth + 1)
         return response if isinstance(response, Reply) else Reject(response.code, shortened(response.message))
 
     def enter(

@@ -8,6 +8,7 @@ from . import cycles, system_api
 from .canister import Canister, Outcome
 from .execution import Execution
 from .runtime import Instance
+from .state import Use
 from .subnet import Step
 
 
@@ -15,13 +16,14 @@ def pay(step: Step, canister: Canister, outcome: Outcome) -> None:
     """Takes the price of an execution, and what it spent and accepted unless it trapped; keeps what it printed."""
     state, execution = canister.state, outcome.execution
     price = cycles.execution(outcome.instructions, execution.view.memory64)
-    state.burned += price
+    state.consume(price, Use.INSTRUCTIONS)
     state.cycles = max(0, state.cycles - price)
     if outcome.trap is None:
         effects = execution.effects
         sent = sum(call.cycles + system_api.call_price(execution, call.size()) for call in effects.calls)
         state.cycles += effects.accepted - effects.burned - sent
-        state.burned += effects.burned
+        state.consume(effects.burned, Use.BURNED)
+        state.consume(sum(cycles.call(call.size()) for call in effects.calls), Use.TRANSMISSION)
     _log(step, canister, execution)
     step.touch(canister)
 

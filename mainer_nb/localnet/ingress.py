@@ -13,7 +13,7 @@ from .envelope import Call
 from .errors import Failure, Reject
 from .execution import EntryPoint, Input
 from .messages import send
-from .state import CallMessage, CanisterStatus, FromUser, Request
+from .state import CallMessage, CanisterStatus, FromUser, Request, Use
 from .subnet import Subnet
 
 #: Arguments of more bytes are not read by the thread that serves everybody.
@@ -78,7 +78,7 @@ def accept(subnet: Subnet, call: Call) -> None:
             return
         payer = _payer(subnet, call)
         if payer is not None:
-            burn(step, payer, _price(call))
+            burn(step, payer, _price(call), Use.INGRESS)
         request = Request(call.sender, call.canister_id, call.ingress_expiry, effective=effective_canister(call))
         step.add_request(call.request_id, request)
         origin = FromUser(call.request_id)

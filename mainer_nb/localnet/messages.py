@@ -13,7 +13,7 @@ from ..protocol import principal
 from . import cycles, effects, limits, management, rejections
 from .canister import Canister, Outcome
 from .charging import charge_storage, out_of_cycles
-from .errors import Failure, Reject, Reply
+from .errors import Failure, Reject, Reply, Response
 from .execution import EntryPoint, Input, OutgoingCall, View
 from .outcalls import HttpRequest, HttpResponse
 from .runtime import Instance
@@ -30,6 +30,7 @@ from .state import (
     ResponseMessage,
     Task,
     TaskMessage,
+    Use,
 )
 from .subnet import Step, Subnet, is_for_management
 from .wasm import MethodKind
@@ -374,9 +375,12 @@ def _refusal(canister: Canister, message: CallMessage) -> Reject | None:
 
 def _credit(callback: Callback, message: ResponseMessage) -> int:
     """The cycles that come back with a response: the refund, and what is left of the reserve."""
-    response = message.response
-    size = len(response.data) if isinstance(response, Reply) else len(response.message)
-    return message.refund + callback.reserve - cycles.CALL_BYTE * size
+    return message.refund + callback.reserve - _transmission(message.response)
+
+
+def _transmission(response: Response) -> int:
+    """The price of the bytes of a response, for whoever made the call."""
+    return cycles.CALL_BYTE * (len(response.data) if isinstance(response, Reply) else len(response.message))
 
 
 def _take_response(step: Step, canister: Canister, message: ResponseMessage) -> None:
@@ -386,6 +390,7 @@ def _take_response(step: Step, canister: Canister, message: ResponseMessage) -> 
     if callback is None:
         return
     state.cycles += _credit(callback, message)
+    state.consume(_transmission(message.response), Use.TRANSMISSION)
     context = state.contexts.get(callback.context)
     if context is not None:
         context.outstanding -= 1

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..protocol import bls, certificate, principal
 from ..protocol.hash_tree import Node
 from . import cache as caches
-from . import ingress, management, queries, rejections
+from . import ingress, management, queries
 from .composite import Evaluation
 from .envelope import Call, Query
 from .errors import Failure, Reject, Response, StateError
@@ -239,16 +239,8 @@ class EmbeddedNetwork:
         return response
 
     def _query_management(self, query: Query) -> Response:
-        described = management.INTERFACE.methods.get(query.method)
-        if described is None or described.mode != "query":
-            return rejections.no_method(principal.to_text(principal.MANAGEMENT), "query", query.method)
         message = CallMessage(FromUser(query.request_id), query.sender, query.canister_id, query.method, query.arg)
-        try:
-            answer = management.handle(self.subnet, message)
-        except Failure as failure:
-            return failure.reject
-        assert isinstance(answer, management.Answer)
-        return answer.response
+        return management.query(self.subnet, message)
 
     # Certificates.
 

@@ -185,7 +185,7 @@ class Sandbox:
             CallRejected: the call was rejected.
         """
         described = management.INTERFACE.methods[method]
-        send = self.query if described.mode == "query" else self.update
+        send = self.query if management.is_only_query(method) else self.update
         args = () if arg is None else (arg,)
         return _call(described, partial(send, principal.MANAGEMENT), *args, sender=sender)
 

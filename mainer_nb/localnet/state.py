@@ -23,6 +23,10 @@ DAY = 24 * 60 * 60
 GLOBAL_SIZE = 8
 HISTORY_ENTRY_SIZE = 200
 CHUNK_SIZE = 1024 * 1024
+#: Bytes of a log besides its lines: a page about it, and one that tells where to find what.
+LOG_STORE_OVERHEAD = 2 * 4096
+#: Bytes that a line of a log takes besides its text: number, time, length.
+LOG_RECORD_SIZE = 8 + 8 + 4
 
 
 class CanisterStatus(StrEnum):
@@ -51,6 +55,20 @@ class LowMemoryHook(StrEnum):
     EXECUTED = "executed"
 
 
+class Use(StrEnum):
+    """What cycles are spent on, as ``canister_metrics`` names it."""
+
+    MEMORY = "memory"
+    COMPUTE = "compute_allocation"
+    INGRESS = "ingress_induction"
+    INSTRUCTIONS = "instructions"
+    TRANSMISSION = "request_and_response_transmission"
+    UNINSTALL = "uninstall"
+    CREATION = "canister_creation"
+    OUTCALLS = "http_outcalls"
+    BURNED = "burned_cycles"
+
+
 class Task(StrEnum):
     """A system task: the name of the exported function to run."""
 
@@ -76,6 +94,10 @@ class Settings:
     log_memory_limit: int = 4096
     snapshot_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
     status_visibility: dict[str, Any] = field(default_factory=lambda: {"controllers": None})
+
+    def log_store_size(self) -> int:
+        """Bytes of memory that the log takes, however much is in it."""
+        return LOG_STORE_OVERHEAD + self.log_memory_limit if self.log_memory_limit else 0
 
     def leave_little(self, heap: int, most: int) -> bool:
         """Whether of a heap of `heap` bytes, at most `most`, less is left than ``wasm_memory_threshold``."""
@@ -239,6 +261,8 @@ class CanisterState:
         chunks: how many chunks its chunk store holds.
         snapshots_size: bytes of its snapshots.
         next_snapshot, next_log: numbers of the next snapshot and the next line of its log.
+        burned: cycles that it has spent in all.
+        consumed: of these, by use, what it has spent since a version of this program that counts them so.
     """
 
     id: bytes
@@ -274,6 +298,12 @@ class CanisterState:
     next_log: int = 0
     low_memory_hook: LowMemoryHook = LowMemoryHook.NOT_SATISFIED
     installed: int = 0
+    consumed: dict[str, int] = field(default_factory=dict)
+
+    def consume(self, amount: int, use: Use) -> None:
+        """Counts cycles that were spent."""
+        self.burned += amount
+        self.consumed[use] = self.consumed.get(use, 0) + amount
 
     def memory_metrics(self) -> dict[str, int]:
         """Bytes of everything the canister keeps on the network, by kind (``canister_status``)."""
@@ -286,6 +316,7 @@ class CanisterState:
             "canister_history_size": HISTORY_ENTRY_SIZE * len(self.history),
             "wasm_chunk_store_size": CHUNK_SIZE * self.chunks,
             "snapshots_size": self.snapshots_size,
+            "log_memory_store_size": self.settings.log_store_size(),
         }
 
     def take_id(self) -> int:
@@ -307,6 +338,7 @@ class CanisterState:
             + HISTORY_ENTRY_SIZE * len(self.history)
             + CHUNK_SIZE * self.chunks
             + self.snapshots_size
+            + self.settings.log_store_size()
         )
 
 

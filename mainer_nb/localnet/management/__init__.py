@@ -9,7 +9,8 @@ One module a concern; each adds its methods to the table in `methods`, which kno
 | code         | install_code, install_chunked_code, uninstall_code                                   |
 | chunks       | upload_chunk, stored_chunks, clear_chunk_store                                       |
 | lifecycle    | start_canister, stop_canister                                                        |
-| info         | canister_status, canister_info, canister_metadata, fetch_canister_logs, subnet_info  |
+| info         | canister_status, canister_metrics, canister_info, canister_metadata, subnet_info,     |
+|              | fetch_canister_logs                                                                  |
 | snapshots    | take, load, list, delete, read and upload canister snapshots                         |
 | signing      | ECDSA, Schnorr and vetKD with development keys                                       |
 | http_request | HTTPS outcalls, if the network makes them                                            |
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from . import chunks, code, creation, http_request, info, lifecycle, settings, signing, snapshots, system
 from .code import uninstall, uninstallation
-from .methods import INTERFACE, METHODS, Answer, check_ingress, handle, named_canister, target
+from .methods import INTERFACE, METHODS, Answer, check_ingress, handle, is_only_query, named_canister, query, target
 from .system import FREE_FOR_USERS
 
 __all__ = [
@@ -35,8 +36,10 @@ __all__ = [
     "handle",
     "http_request",
     "info",
+    "is_only_query",
     "lifecycle",
     "named_canister",
+    "query",
     "settings",
     "signing",
     "snapshots",

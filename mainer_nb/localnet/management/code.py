@@ -17,7 +17,7 @@ from ..execution import EntryPoint, Execution, Input
 from ..memory import Pages
 from ..rejections import caller_fault
 from ..runtime import Compiled, Instance
-from ..state import CallMessage, FromSystem, LowMemoryHook
+from ..state import CallMessage, FromSystem, LowMemoryHook, Settings
 from ..subnet import Step, Subnet
 from .chunks import chunk_error
 from .methods import (
@@ -332,6 +332,7 @@ def _forget_everything(step: Step, canister: Canister) -> None:
     state = canister.state
     state.history.clear()
     state.settings.compute_allocation = state.settings.memory_allocation = 0
+    state.settings.log_memory_limit = Settings().log_memory_limit
     state.snapshots_size = 0
     for snapshot in step.subnet.store.snapshots(state.id):
         step.changes.snapshots[snapshot.id] = None

@@ -9,7 +9,7 @@ from ...protocol import principal
 from .. import cycles, rejections
 from ..canister import Canister
 from ..rejections import caller_fault
-from ..state import CallMessage, CanisterState, CanisterStatus, Settings
+from ..state import CallMessage, CanisterState, CanisterStatus, Settings, Use
 from ..store import being_deleted
 from ..subnet import Step, Subnet
 from .methods import Answer, Callers, canister_method, record, reply, subnet_method
@@ -30,7 +30,7 @@ def create_canister(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
             "create-canister-not-enough-cycles",
         )
     balance = message.cycles - cycles.CANISTER_CREATION
-    canister_id = _create(subnet, message, args, balance, None)
+    canister_id = _create(subnet, message, args, balance, None, cycles.CANISTER_CREATION)
     return reply(message, {"canister_id": canister_id}, refund=0)
 
 
@@ -41,7 +41,9 @@ def provisional_create_canister_with_cycles(subnet: Subnet, message: CallMessage
     return reply(message, {"canister_id": canister_id})
 
 
-def _create(subnet: Subnet, message: CallMessage, args: Any, balance: int, wanted: bytes | None) -> bytes:
+def _create(
+    subnet: Subnet, message: CallMessage, args: Any, balance: int, wanted: bytes | None, price: int = 0
+) -> bytes:
     settings = changed(Settings(controllers=[message.caller]), args["settings"])
     with subnet.step() as step:
         if wanted is not None:
@@ -50,6 +52,7 @@ def _create(subnet: Subnet, message: CallMessage, args: Any, balance: int, wante
         now = subnet.clock.now()
         state = CanisterState(canister_id, now, settings, balance, charged_until=now)
         canister = Canister(subnet.runtime, subnet.store.canister_folder(canister_id), state, None)
+        state.consume(price, Use.CREATION)
         _afford_allocations(step, canister)
         subnet.canisters[canister_id] = canister
         variables = variables_hash(settings) if settings.environment_variables else None

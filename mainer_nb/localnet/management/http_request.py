@@ -15,7 +15,7 @@ from ..errors import Reject, RejectCode, Reply, Response
 from ..execution import EntryPoint, Input
 from ..outcalls import MAX_SIZE, MAX_URL, Headers, HttpRequest, HttpResponse, oversize
 from ..rejections import caller_fault
-from ..state import CallMessage
+from ..state import CallMessage, Use
 from ..subnet import Subnet
 from .methods import INTERFACE, Answer, Callers, decode, subnet_method
 
@@ -82,7 +82,12 @@ def _price(args: Any) -> int:
 def conclude(subnet: Subnet, message: CallMessage, fetched: HttpResponse | Reject) -> Answer:
     """The answer to a call whose request is answered."""
     args = decode(message.method, message.arg)
-    return Answer(_response(subnet, message.caller, args, fetched), message.cycles - _price(args))
+    price, caller = _price(args), subnet.canisters.get(message.caller)
+    if caller is not None:
+        with subnet.step(write=False) as step:
+            caller.state.consume(price, Use.OUTCALLS)
+            step.touch(caller)
+    return Answer(_response(subnet, message.caller, args, fetched), message.cycles - price)
 
 
 def _response(subnet: Subnet, caller: bytes, args: Any, fetched: HttpResponse | Reject) -> Response:

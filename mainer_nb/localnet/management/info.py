@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ...protocol import principal
-from ..canister import Canister
+from ..canister import Canister, newest, oldest
 from ..rejections import caller_fault
-from ..state import CallMessage, CanisterStatus
+from ..state import CallMessage, CanisterStatus, Use
+from ..store import LogRecord
 from ..subnet import Subnet
-from .methods import Answer, Callers, canister_method, only_controllers, reply, subnet_method
+from .methods import Answer, Callers, canister_method, reply, subnet_method
 from .settings import BOUNDS, VISIBILITIES
+
+#: Bytes of the lines of a log that one response tells.
+MAX_LOGS = 2_000_000
 
 
 @canister_method(Callers.CONTROLLERS_OR_ITSELF, visibility="status_visibility")
@@ -29,7 +33,7 @@ def canister_status(subnet: Subnet, canister: Canister, message: CallMessage, ar
         },
         "module_hash": state.module,
         "memory_size": state.memory_size(),
-        "memory_metrics": {**state.memory_metrics(), "log_memory_store_size": canister.log_size()},
+        "memory_metrics": state.memory_metrics(),
         "cycles": state.cycles,
         "reserved_cycles": state.reserved,
         "idle_cycles_burned_per_day": canister.idle_cycles_per_day(),
@@ -41,6 +45,12 @@ def canister_status(subnet: Subnet, canister: Canister, message: CallMessage, ar
         },
     }
     return reply(message, result)
+
+
+@canister_method(Callers.CONTROLLERS)
+def canister_metrics(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+    consumed = canister.state.consumed
+    return reply(message, {"cycles_consumed": {use: consumed.get(use, 0) for use in Use}})
 
 
 @canister_method(Callers.CANISTERS)
@@ -66,19 +76,30 @@ def canister_metadata(subnet: Subnet, canister: Canister, message: CallMessage, 
     if found is None:
         raise caller_fault("IC0406", f"The canister {text} has no metadata section with the name {name}.")
     public, content = found
-    if not public and message.caller not in (*canister.state.settings.controllers, canister.state.id):
+    if not public and message.caller not in canister.state.settings.controllers:
         raise caller_fault("IC0406", "The caller is not authorized to call this method.")
     return reply(message, {"value": content})
 
 
-@canister_method(Callers.USERS_BY_QUERY)
+@canister_method(Callers.CANISTERS)
 def fetch_canister_logs(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
-    if not canister.state.settings.shows("log_visibility", message.caller):
-        only_controllers(canister, message.caller)
+    settings = canister.state.settings
+    if message.caller not in settings.controllers and not settings.shows("log_visibility", message.caller):
+        text = f"Caller {principal.to_text(message.caller)} is not allowed to access canister logs"
+        raise caller_fault("IC0406", text)
     with subnet.lock:
-        logs = list(canister.logs)
+        logs = _selected(canister.logs, args["filter"])
     records = [{"idx": number, "timestamp_nanos": time, "content": text} for number, time, text in logs]
     return reply(message, {"canister_log_records": records})
+
+
+def _selected(logs: list[LogRecord], filter_: dict[str, dict[str, int]] | None) -> list[LogRecord]:
+    """The lines of a log that `filter_` wants: the first that fit into a response, without a filter the last."""
+    if filter_ is None:
+        return newest(logs, MAX_LOGS)
+    (kind, wanted), *_ = filter_.items()
+    chosen = range(wanted["start"], wanted["end"])
+    return oldest([record for record in logs if record[kind != "by_idx"] in chosen], MAX_LOGS)
 
 
 @subnet_method(Callers.CANISTERS)

@@ -20,7 +20,7 @@ from ..charging import burn, out_of_cycles
 from ..errors import Failure, Reply, Response
 from ..outcalls import HttpRequest
 from ..rejections import caller_fault
-from ..state import CallMessage, FromSystem, FromUser
+from ..state import CallMessage, FromSystem, FromUser, Use
 from ..subnet import Step, Subnet
 
 INTERFACE = did.parse((Path(__file__).parent / "management.did").read_text(encoding="utf-8"), "management.did")
@@ -33,7 +33,6 @@ class Callers(Enum):
     CONTROLLERS_OR_ITSELF = auto()
     CANISTERS = auto()
     ANYONE = auto()
-    USERS_BY_QUERY = auto()
 
 
 @dataclass(frozen=True)
@@ -169,9 +168,7 @@ def check_ingress(subnet: Subnet, sender: bytes, name: str, arg: bytes) -> Canis
     """
     args, found = decode(name, arg), METHODS[name]
     if found.callers is Callers.CANISTERS:
-        raise _only_canisters(name)
-    if found.callers is Callers.USERS_BY_QUERY:
-        raise _only_users_by_query(name)
+        raise _not_by_ingress(name)
     if isinstance(found, UntargetedMethod):
         return None
     canister = _canister(subnet, args[found.target])
@@ -188,8 +185,37 @@ def handle(subnet: Subnet, message: CallMessage) -> Result:
     Raises:
         Failure: the call is rejected; its cycles go back to the caller.
     """
+    found = METHODS.get(message.method)
+    if found is not None and found.callers is Callers.CANISTERS and isinstance(message.origin, FromUser):
+        raise _not_by_ingress(message.method)
+    return _handle(subnet, message)
+
+
+def is_query(name: str) -> bool:
+    """Whether a method can be called as a query."""
+    described = INTERFACE.methods.get(name)
+    return described is not None and described.mode == "query"
+
+
+def is_only_query(name: str) -> bool:
+    """Whether users can call a method as a query only."""
+    return is_query(name) and METHODS[name].callers is Callers.CANISTERS
+
+
+def query(subnet: Subnet, message: CallMessage) -> Response:
+    """The response to a call as a query, by a user or in a composite query, to a method that can be called so."""
+    if not is_query(message.method):
+        return rejections.no_method(principal.to_text(principal.MANAGEMENT), "query", message.method)
+    try:
+        answer = _handle(subnet, message)
+    except Failure as failure:
+        return failure.reject
+    assert isinstance(answer, Answer)
+    return answer.response
+
+
+def _handle(subnet: Subnet, message: CallMessage) -> Result:
     args, found = decode(message.method, message.arg), METHODS[message.method]
-    _check_kind_of_caller(found.callers, message)
     if isinstance(found, UntargetedMethod):
         return found.handler(subnet, message, args)
     canister = _canister(subnet, args[found.target])
@@ -200,20 +226,10 @@ def handle(subnet: Subnet, message: CallMessage) -> Result:
     return found.handler(subnet, canister, message, args)
 
 
-def _check_kind_of_caller(callers: Callers, message: CallMessage) -> None:
-    by_user = isinstance(message.origin, FromUser)
-    if callers is Callers.CANISTERS and by_user:
-        raise _only_canisters(message.method)
-    if callers is Callers.USERS_BY_QUERY and not by_user:
-        raise _only_users_by_query(message.method)
-
-
-def _only_canisters(name: str) -> Failure:
+def _not_by_ingress(name: str) -> Failure:
+    if is_query(name):
+        return caller_fault("IC0406", f"{name} API is only accessible to end users in non-replicated mode")
     return caller_fault("IC0406", f"Only canisters can call ic00 method {name}")
-
-
-def _only_users_by_query(name: str) -> Failure:
-    return caller_fault("IC0406", f"{name} API is only accessible to end users in non-replicated mode")
 
 
 def only_controllers(canister: Canister, caller: bytes) -> None:
@@ -268,7 +284,7 @@ def charge_work(step: Step, canister: Canister, instructions: int) -> None:
     refusal = out_of_cycles(canister, cycles.execution(instructions))
     if refusal is not None:
         raise Failure(refusal)
-    burn(step, canister, cycles.execution(instructions))
+    burn(step, canister, cycles.execution(instructions), Use.INSTRUCTIONS)
 
 
 def check_growth(canister: Canister, more: int) -> None:

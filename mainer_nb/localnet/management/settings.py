@@ -12,7 +12,7 @@ from ..canister import Canister
 from ..rejections import caller_fault
 from ..state import CallMessage, Settings
 from ..subnet import Step, Subnet
-from .methods import Answer, Callers, canister_method, record, reply
+from .methods import Answer, Callers, canister_method, charge_work, record, reply
 
 MAX_CONTROLLERS = 10
 MAX_VIEWERS = 10
@@ -26,7 +26,7 @@ SUBNET_COMPUTE_CAPACITY = 299
 #: The largest value of each numeric setting.
 BOUNDS = {
     "compute_allocation": 100,
-    "memory_allocation": 2**48,
+    "memory_allocation": 2**64 - 1,
     "freezing_threshold": 2**64 - 1,
     "reserved_cycles_limit": 2**128 - 1,
     "wasm_memory_limit": 2**48,
@@ -34,6 +34,8 @@ BOUNDS = {
     "minimum_incoming_canister_call_cycles": 2**128 - 1,
     "log_memory_limit": 2 * 1024**2,
 }
+#: Bytes that a log has at least, unless it has none.
+MIN_LOG = 4096
 #: The settings that say who may see something of a canister besides its controllers.
 VISIBILITIES = ("log_visibility", "snapshot_visibility", "status_visibility")
 
@@ -42,9 +44,15 @@ VISIBILITIES = ("log_visibility", "snapshot_visibility", "status_visibility")
 def update_settings(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     state, changes = canister.state, args["settings"]
     wanted = changed(state.settings, changes)
+    log_sizes = state.settings.log_store_size(), wanted.log_store_size()
     with subnet.step() as step:
         reserved = _afford(step, canister, wanted)
+        if log_sizes[0] != log_sizes[1]:  # what is in the log is copied from one store into the other
+            charge_work(step, canister, sum(log_sizes))
         state.settings = wanted
+        if log_sizes[1] < log_sizes[0]:
+            canister.purge_log()
+            step.changes.logs[state.id] = canister.logs
         state.reserved += reserved
         state.cycles -= reserved
         state.version += 1
@@ -75,6 +83,8 @@ def changed(settings: Settings, changes: dict[str, Any] | None) -> Settings:
             raise _invalid(f"Invalid settings: 'allowed_viewers' length exceeds maximum size allowed of {MAX_VIEWERS}.")
     if "environment_variables" in given:
         given["environment_variables"] = _variables(given["environment_variables"])
+    if 0 < given.get("log_memory_limit", 0) < MIN_LOG:
+        raise _invalid(f"Invalid settings: log_memory_limit must be 0 or at least {MIN_LOG}")
     result = copy.copy(settings)
     for name, value in given.items():
         setattr(result, name, value)

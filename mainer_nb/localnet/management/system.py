@@ -56,4 +56,5 @@ for _name in (
 ):
     _refuse(_name, "it is not connected to a Bitcoin network")
 _refuse("flexible_http_request", "it has a single node, so use http_request")
+_refuse("list_canisters", "only subnet admins can call it, and it has none")
 _refuse("node_metrics_history", "its only node does not propose blocks")

@@ -6,9 +6,11 @@ import hashlib
 from typing import Any
 
 import pytest
-from localnet.acceptance.proxy import PROXY, Proxy, rejected
+from localnet.acceptance.proxy import PROXY, PROXY_BODY, Proxy, rejected, request
 from localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver, module
 
+from mainer_nb.localnet import cycles, management
+from mainer_nb.localnet.errors import Reject, Reply
 from mainer_nb.protocol import candid, principal
 from mainer_nb.protocol.request_id import hash_of_map
 
@@ -202,11 +204,12 @@ def test_history_bounded(ic: Driver) -> None:
 
 
 def test_history_of_anybody(ic: Driver) -> None:
-    """every canister may ask for the history of every other and its own; users may not"""
+    """every canister may ask for the history of every other and its own, every user in a query for that of all"""
     proxy = Proxy(ic)
     assert history(proxy, proxy.id)["module_hash"] == hashlib.sha256(PROXY).digest()
-    outcome = ic.manage("canister_info", {"canister_id": proxy.id})
-    rejected(outcome, 4, "Only canisters can call ic00 method canister_info", "IC0406")
+    for sender in (BOB, principal.ANONYMOUS):
+        outcome = ic.manage("canister_info", {"canister_id": proxy.id}, sender)
+        assert outcome["module_hash"] == hashlib.sha256(PROXY).digest()
 
 
 def test_history_failed(ic: Driver) -> None:
@@ -288,13 +291,13 @@ def test_logs_of_replicated_queries(ic: Driver) -> None:
 
 
 def test_logs_size(ic: Driver) -> None:
-    """logs keep at most 4 KiB: the oldest lines go, the numbers count on"""
+    """by default the log keeps at most 4 KiB: the oldest lines go, the numbers count on"""
     canister = ic.create(TALKER)
     for number in range(10):
         ic.update(canister, "say", bytes([48 + number]) * 1000)
     found = logs(ic, canister)
     assert [number for number, _ in found] == [6, 7, 8, 9]
-    assert sum(len(text) for _, text in found) <= 4096
+    assert sum(20 + len(text) for _, text in found) <= 4096
 
 
 def test_logs_over_upgrade(ic: Driver) -> None:
@@ -324,26 +327,226 @@ def test_logs_visibility(ic: Driver, visibility: dict[str, Any], readable: bool)
     if readable:
         assert logs(ic, canister, BOB) == [(0, b"one")]
     else:
-        rejected(logs(ic, canister, BOB), 5, "Only the controllers of the canister", "IC0512")
+        rejected(logs(ic, canister, BOB), 4, "is not allowed to access canister logs", "IC0406")
 
 
-def test_logs_by_query_only(ic: Driver) -> None:
-    """fetch_canister_logs can be called by users as a query only"""
-    proxy, canister = Proxy(ic), ic.create(TALKER)
-    outcome = proxy.manage("fetch_canister_logs", {"canister_id": canister})
-    rejected(outcome, 4, "only accessible to end users in non-replicated mode")
-    refused = ic.update(principal.MANAGEMENT, "fetch_canister_logs", _canister_id(canister))
+@pytest.mark.parametrize("method", ["fetch_canister_logs", "canister_info"])
+def test_by_ingress_not(ic: Driver, method: str) -> None:
+    """fetch_canister_logs and canister_info can be called by users as queries only"""
+    asked = ic.encoded(method, {"canister_id": ic.create(TALKER)})
+    refused = ic.update(principal.MANAGEMENT, method, asked)
     rejected(refused, 4, "only accessible to end users in non-replicated mode", "IC0406")
+    assert isinstance(ic.query(principal.MANAGEMENT, method, asked), Reply)
 
 
-def test_other_methods_are_no_queries(ic: Driver) -> None:
-    """methods other than fetch_canister_logs cannot be called as queries"""
-    outcome = ic.query(principal.MANAGEMENT, "canister_status", _canister_id(ic.create()))
-    rejected(outcome, 5, "no query method 'canister_status'", "IC0536")
+def test_logs_by_canisters(ic: Driver) -> None:
+    """a canister that may see the logs of another fetches them in an update call, which costs as any other call"""
+    proxy = Proxy(ic)
+    canister = ic.create(TALKER, log_visibility={"allowed_viewers": [proxy.id]})
+    for number in range(5):
+        ic.update(canister, "say", b"%d" % number)
+    found = proxy.manage("fetch_canister_logs", {"canister_id": canister}, cycles=10**9)
+    assert found == ic.manage("fetch_canister_logs", {"canister_id": canister})
+    assert len(found["canister_log_records"]) == 5
+    assert proxy.refunded == 10**9
+    some = {"canister_id": canister, "filter": {"by_idx": {"start": 1, "end": 3}}}
+    assert [item["idx"] for item in proxy.manage("fetch_canister_logs", some)["canister_log_records"]] == [1, 2]
+    rejected(Proxy(ic).manage("fetch_canister_logs", some), 4, "is not allowed to access canister logs")
 
 
-def _canister_id(canister: bytes) -> bytes:
-    return candid.encode([candid.record({"canister_id": candid.PRINCIPAL})], [{"canister_id": canister}])
+def test_logs_filtered(ic: Driver) -> None:
+    """fetch_canister_logs tells only lines whose numbers, or times, are those of the filter; the end is excluded"""
+    canister = ic.create(TALKER)
+    for number in range(5):
+        ic.update(canister, "say", b"%d" % number)
+    all_ = ic.manage("fetch_canister_logs", {"canister_id": canister})["canister_log_records"]
+    times = [record["timestamp_nanos"] for record in all_]
+
+    def chosen(kind: str, start: int, end: int) -> list[int]:
+        asked = {"canister_id": canister, "filter": {kind: {"start": start, "end": end}}}
+        return [record["idx"] for record in ic.manage("fetch_canister_logs", asked)["canister_log_records"]]
+
+    assert chosen("by_idx", 1, 3) == [1, 2]
+    assert chosen("by_idx", 0, 2**64 - 1) == [0, 1, 2, 3, 4]
+    assert chosen("by_idx", 5, 9) == chosen("by_idx", 3, 3) == chosen("by_idx", 4, 1) == []
+    assert chosen("by_timestamp_nanos", times[1], times[3]) == [1, 2]
+    assert chosen("by_timestamp_nanos", times[1] + 1, times[3] + 1) == [2, 3]
+    assert chosen("by_timestamp_nanos", 0, 2**64 - 1) == [0, 1, 2, 3, 4]
+
+
+def test_logs_of_one_response(ic: Driver) -> None:
+    """a response tells at most 2 MB of logs: without a filter the newest lines, with one the oldest of those wanted"""
+    canister = ic.create(TALKER, log_memory_limit=2 * 2**20, cycles=10**15)
+    for _ in range(63):
+        assert ic.update(canister, "say", b"x" * 32_768) == Reply(b"")
+    newest = [number for number, _ in logs(ic, canister)]
+    assert newest == list(range(newest[0], 63))
+    assert 1_900_000 < len(newest) * (32_768 + 20) <= 2_000_000
+    asked = {"canister_id": canister, "filter": {"by_idx": {"start": 0, "end": 63}}}
+    found = [record["idx"] for record in ic.manage("fetch_canister_logs", asked)["canister_log_records"]]
+    assert found == list(range(len(newest)))
+
+
+def test_empty_lines(ic: Driver) -> None:
+    """an empty line takes 20 bytes of the log too, so that empty lines do not pile up"""
+    canister = ic.create(TALKER)
+    for _ in range(300):
+        ic.update(canister, "say", b"")
+    assert [number for number, _ in logs(ic, canister)] == list(range(300 - 4096 // 20, 300))
+
+
+def test_log_memory(ic: Driver) -> None:
+    """the log takes as much memory as it may become long, and two pages, however much is in it; without a log none"""
+    canister = ic.create(TALKER)
+
+    def sizes() -> tuple[int, int]:
+        status = ic.manage("canister_status", {"canister_id": canister})
+        return status["memory_metrics"]["log_memory_store_size"], status["memory_size"]
+
+    before, memory = sizes()
+    assert before == 4096 + 2 * 4096
+    ic.update(canister, "say", b"line")
+    assert sizes() == (before, memory)
+    for limit, size in ((0, 0), (2**20, 2**20 + 8192)):
+        ic.manage("update_settings", {"canister_id": canister, "settings": {"log_memory_limit": limit}})
+        assert sizes() == (size, memory - before + size)
+
+
+@pytest.mark.parametrize("limit", [1, 4095, 2 * 2**20 + 1])
+def test_log_limit_bounds(ic: Driver, limit: int) -> None:
+    """log_memory_limit is 0, or from 4096 to 2097152; another value is rejected"""
+    settings = {"canister_id": ic.create(), "settings": {"log_memory_limit": limit}}
+    rejected(ic.manage("update_settings", settings), 5, "log_memory_limit", "IC0504")
+    creation = {"settings": {"log_memory_limit": limit}}
+    rejected(ic.manage("provisional_create_canister_with_cycles", creation), 5, "log_memory_limit", "IC0504")
+
+
+def test_log_limit_lowered(ic: Driver) -> None:
+    """lowering log_memory_limit purges the oldest lines at once, 0 all of them, and nothing is logged then"""
+    canister = ic.create(TALKER, log_memory_limit=20_000)
+    for _ in range(10):
+        ic.update(canister, "say", b"x" * 1000)
+    assert len(logs(ic, canister)) == 10
+    for limit, kept in ((5000, [6, 7, 8, 9]), (0, [])):
+        ic.manage("update_settings", {"canister_id": canister, "settings": {"log_memory_limit": limit}})
+        ic.restart()
+        assert [number for number, _ in logs(ic, canister)] == kept
+    ic.update(canister, "say", b"unheard")
+    ic.manage("update_settings", {"canister_id": canister, "settings": {"log_memory_limit": 4096}})
+    ic.update(canister, "say", b"heard")
+    assert logs(ic, canister) == [(10, b"heard")]
+
+
+def test_log_limit_costs(ic: Driver) -> None:
+    """another log_memory_limit costs an instruction for each byte of the log's memory before and after; others none"""
+    canister = ic.create(TALKER)
+
+    def price(**settings: int) -> int:
+        before = ic.cycles(canister)
+        ic.manage("update_settings", {"canister_id": canister, "settings": settings})
+        return before - ic.cycles(canister)
+
+    usual = price(freezing_threshold=9)
+    assert price(log_memory_limit=2**21) - usual in range(cycles.execution(2**21 + 4096 + 4 * 4096), 6_500_000 + 2**22)
+    assert price(log_memory_limit=2**21) - usual < 10**6
+
+
+def test_metadata_of_itself(ic: Driver) -> None:
+    """a canister that does not control itself does not read its own private metadata"""
+    custom = '(@custom "icp:private secret" "hidden") (@custom "icp:public known" "open")'
+    proxy = Proxy(ic, wasm=module(PROXY_BODY + custom, "(memory 64)"))
+    asked = {"canister_id": proxy.id, "name": "secret"}
+    assert proxy.manage("canister_metadata", asked) == {"value": b"hidden"}
+    ic.manage("update_settings", {"canister_id": proxy.id, "settings": {"controllers": [ALICE]}})
+    rejected(proxy.manage("canister_metadata", asked), 4, "not authorized")
+    assert proxy.manage("canister_metadata", {**asked, "name": "known"}) == {"value": b"open"}
+
+
+# Queries
+
+
+@pytest.mark.parametrize("method", ["canister_status", "canister_metrics", "canister_info"])
+def test_queries(ic: Driver, method: str) -> None:
+    """canister_status, canister_metrics and canister_info tell the same as queries of users as in update calls"""
+    proxy = Proxy(ic)
+    canister = ic.create(TALKER, controllers=[ALICE, proxy.id])
+    ic.manage("stop_canister", {"canister_id": canister})
+    asked = ic.encoded(method, {"canister_id": canister})
+    replied = ic.query(principal.MANAGEMENT, method, asked)
+    assert isinstance(replied, Reply), replied
+    (found,) = candid.decode(management.INTERFACE.methods[method].results, replied.data)
+    told = proxy.manage(method, {"canister_id": canister})
+    assert _without_cycles(found) == _without_cycles(told)
+    anybody = ic.query(principal.MANAGEMENT, method, asked, principal.ANONYMOUS)
+    assert isinstance(anybody, Reply) is (method == "canister_info")
+
+
+def _without_cycles(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if "cycles" not in name}
+
+
+def test_status_by_query_is_visible(ic: Driver) -> None:
+    """status_visibility decides who sees the status in a query call"""
+    canister = ic.create(status_visibility={"allowed_viewers": [BOB]})
+    asked = ic.encoded("canister_status", {"canister_id": canister})
+    for sender, seen in ((ALICE, True), (BOB, True), (principal.ANONYMOUS, False)):
+        outcome = ic.query(principal.MANAGEMENT, "canister_status", asked, sender)
+        assert isinstance(outcome, Reply) is seen
+    rejected(outcome, 5, "Only the controllers of the canister", "IC0512")
+
+
+@pytest.mark.parametrize(
+    "method", ["start_canister", "stored_chunks", "raw_rand", "list_canister_snapshots", "deposit_cycles", "nothing"]
+)
+def test_other_methods_are_no_queries(ic: Driver, method: str) -> None:
+    """methods that are no queries of the management canister cannot be called as queries"""
+    known = management.INTERFACE.methods.get(method)
+    arg = candid.encode(known.args, [{"canister_id": ic.create()}]) if known and known.args else b""
+    rejected(ic.query(principal.MANAGEMENT, method, arg), 5, f"no query method '{method}'", "IC0536")
+
+
+def test_list_canisters(ic: Driver) -> None:
+    """list_canisters is for subnet admins, and this subnet has none"""
+    empty = candid.encode((), ())
+    for outcome in (
+        ic.query(principal.MANAGEMENT, "list_canisters", empty),
+        ic.update(principal.MANAGEMENT, "list_canisters", empty),
+    ):
+        assert isinstance(outcome, Reject)
+        assert outcome.error_code == "IC0406"
+    rejected(ic.query(principal.MANAGEMENT, "list_canisters", empty), 4, "subnet admins")
+
+
+def test_metrics(ic: Driver) -> None:
+    """canister_metrics counts the cycles that a canister has spent, by use; only controllers ask for it"""
+    proxy = Proxy(ic)
+    made = proxy.manage("create_canister", {"settings": {"controllers": [ALICE, proxy.id]}}, cycles=10**13)
+    canister = made["canister_id"]
+
+    def consumed() -> dict[str, int]:
+        found: dict[str, int] = ic.manage("canister_metrics", {"canister_id": canister})["cycles_consumed"]
+        return found
+
+    first = consumed()
+    assert first["canister_creation"] == cycles.CANISTER_CREATION
+    assert first["uninstall"] == first["http_outcalls"] == first["burned_cycles"] == 0
+    assert ic.install(canister, PROXY, INSTALL) is None
+    ic.advance_time(3600)
+    ic.tick()
+    balance = ic.cycles(canister)
+    assert consumed()["memory"] > first["memory"]
+    before = consumed()
+    empty = candid.encode((), ())
+    ic.update(canister, "call", request(principal.MANAGEMENT, "raw_rand", empty))
+    after = consumed()
+    spent = {name: after[name] - before[name] for name in after}
+    assert spent["request_and_response_transmission"] > cycles.call(8)
+    assert spent["instructions"] > 2 * 5_000_000
+    assert spent["ingress_induction"] > 1_200_000
+    assert sum(spent.values()) == pytest.approx(balance - ic.cycles(canister), abs=5_000_000)
+    ic.restart()
+    assert consumed()["canister_creation"] == cycles.CANISTER_CREATION
+    rejected(ic.manage("canister_metrics", {"canister_id": canister}, BOB), 5, "Only controllers", "IC0512")
 
 
 def test_subnet_info(ic: Driver) -> None:

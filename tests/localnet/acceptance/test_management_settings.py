@@ -55,7 +55,7 @@ def change(ic: Driver, canister: bytes, sender: bytes = ALICE, **values: Any) ->
     ("name", "largest"),
     [
         ("compute_allocation", 100),
-        ("memory_allocation", 2**48),
+        ("memory_allocation", 2**64 - 1),
         ("freezing_threshold", 2**64 - 1),
         ("reserved_cycles_limit", 2**128 - 1),
         ("wasm_memory_limit", 2**48),

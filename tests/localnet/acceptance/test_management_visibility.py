@@ -45,17 +45,6 @@ def test_at_most_ten_viewers_are_allowed(ic: Driver, canister: bytes, setting: s
     rejected(_set(ic, canister, **{setting: {"allowed_viewers": [BOB] * 11}}), "", "allowed_viewers")
 
 
-def test_the_log_is_as_long_as_the_settings_let_it_be(ic: Driver, canister: bytes) -> None:
-    assert _set(ic, canister, log_memory_limit=25) is None
-    for i in range(5):
-        ic.update(canister, "update", u.api("debug_print", u.blob(b"%010d" % i)) + u.reply())
-    records = ic.manage("fetch_canister_logs", {"canister_id": canister})["canister_log_records"]
-    assert [record["content"] for record in records] == [b"%010d" % 3, b"%010d" % 4]
-    status = ic.manage("canister_status", {"canister_id": canister})
-    assert status["memory_metrics"]["log_memory_store_size"] == 20
-    rejected(_set(ic, canister, log_memory_limit=2**30), "", "log_memory_limit")
-
-
 def test_calls_of_other_canisters_bring_the_minimum_of_cycles(ic: Driver, canister: bytes) -> None:
     assert _set(ic, canister, minimum_incoming_canister_call_cycles=1000) is None
     other = ic.create(u.universal(), arg=b"")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from localnet import universal as u
-from localnet.driver import BOB, Driver
+from localnet.driver import ALICE, BOB, Driver
 from localnet.outcomes import number, rejected, replied
 
-from mainer_nb.localnet import composite
-from mainer_nb.protocol import principal
+from mainer_nb.localnet import composite, management
+from mainer_nb.protocol import candid, principal
 
 
 @pytest.fixture
@@ -160,8 +160,41 @@ def test_a_missing_canister_reaches_the_reject_callback(ic: Driver, pair: tuple[
     assert u.rejected(_composite(ic, pair[0], missing))[0] == 3
 
 
-def test_the_management_canister_cannot_be_called_by_a_composite_query(ic: Driver, pair: tuple[bytes, bytes]) -> None:
-    assert u.rejected(_composite(ic, pair[0], u.call(b"", "raw_rand")))[0] == 3
+@pytest.mark.parametrize("method", ["canister_status", "canister_metrics", "canister_info", "fetch_canister_logs"])
+def test_composite_management(ic: Driver, pair: tuple[bytes, bytes], method: str) -> None:
+    """a composite query calls the management canister's queries, with the calling canister as their caller"""
+    caller, other = pair
+    ic.manage("update_settings", {"canister_id": other, "settings": {"controllers": [ALICE, caller]}})
+    asked = ic.encoded(method, {"canister_id": other})
+    results = management.INTERFACE.methods[method].results
+    (found,) = candid.decode(results, _composite(ic, caller, u.call(principal.MANAGEMENT, method, asked)))
+    (expected,) = candid.decode(results, replied(ic.query(principal.MANAGEMENT, method, asked)))
+    assert found.keys() == expected.keys()
+    for name in ("version", "controllers", "module_hash", "canister_log_records"):
+        assert found.get(name) == expected.get(name)
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("canister_status", 5), ("canister_metrics", 5), ("fetch_canister_logs", 4), ("canister_info", None)],
+)
+def test_composite_management_access(ic: Driver, pair: tuple[bytes, bytes], method: str, code: int | None) -> None:
+    """what a composite query may ask the management canister is decided by the rights of the calling canister"""
+    program = u.call(principal.MANAGEMENT, method, ic.encoded(method, {"canister_id": pair[1]}))
+    data = _composite(ic, pair[0], program)
+    if code is not None:
+        assert u.rejected(data)[0] == code
+    else:
+        (found,) = candid.decode(management.INTERFACE.methods[method].results, data)
+        assert found["controllers"] == [ALICE]
+
+
+@pytest.mark.parametrize("method", ["raw_rand", "stored_chunks", "start_canister", "no_such_method"])
+def test_composite_management_others(ic: Driver, pair: tuple[bytes, bytes], method: str) -> None:
+    """calls of composite queries to the management canister's methods that are no queries are rejected"""
+    code, text = u.rejected(_composite(ic, pair[0], u.call(principal.MANAGEMENT, method)))
+    assert code == 5
+    assert f"no query method '{method}'" in text
 
 
 def test_a_composite_query_that_does_not_respond_is_rejected(ic: Driver, pair: tuple[bytes, bytes]) -> None:

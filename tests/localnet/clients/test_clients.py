@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -143,36 +144,56 @@ def test_the_javascript_agent(served: Served, module_file: Path) -> None:
     assert "not found" in found["deleted"]
 
 
-@needed.ICP_COMMAND
-def test_the_icp_command(served: Served, module_file: Path, tmp_path: Path) -> None:
+class Icp:
+    """The icp command with an identity of its own, which works in `folder`."""
+
+    def __init__(self, served: Served, folder: Path) -> None:
+        self._folder, self._interface = folder, folder / "management.did"
+        self._interface.write_text(
+            "service : { provisional_create_canister_with_cycles :"
+            " (record { amount : opt nat }) -> (record { canister_id : principal }) }"
+        )
+        self.environment = {**os.environ, "ICP_HOME": str(folder / "icp"), "HOME": str(folder), "DO_NOT_TRACK": "1"}
+        self._where: tuple[str, ...] = ()
+        self("identity", "new", "tester", "--storage", "plaintext")
+        self._where = ("--network", served.url, "--root-key", served.network.root_key.hex(), "--identity", "tester")
+
+    def command(self, *args: str) -> list[str]:
+        """The words of the command with these arguments."""
+        return [str(needed.ICP), *args, *self._where]
+
+    def __call__(self, *args: str) -> str:
+        """Runs the command, which must succeed; what it prints."""
+        command, here = self.command(*args), {"env": self.environment, "cwd": self._folder}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, **here)  # type: ignore[call-overload]
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed: str = done.stdout
+        return printed
+
+    def create(self, wasm: Path) -> str:
+        """The id of a new canister with this module."""
+        made = self(
+            *("canister", "call", MANAGEMENT, "provisional_create_canister_with_cycles"),
+            *("(record { amount = opt (10_000_000_000_000 : nat) })", "--candid", str(self._interface)),
+        )
+        match = re.search(r'principal "([a-z0-9-]+)"', made)
+        assert match is not None, made
+        self("canister", "install", match[1], "--wasm", str(wasm), "--mode", "install")
+        return match[1]
+
+
+@pytest.fixture
+def icp(served: Served, tmp_path: Path) -> Icp:
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         pytest.skip("the icp command is tested on Linux, x86-64")
-    interface, own_interface = tmp_path / "management.did", tmp_path / "probe.did"
-    interface.write_text(
-        "service : { provisional_create_canister_with_cycles :"
-        " (record { amount : opt nat }) -> (record { canister_id : principal }) }"
-    )
+    return Icp(served, tmp_path)
+
+
+@needed.ICP_COMMAND
+def test_the_icp_command(served: Served, icp: Icp, module_file: Path, tmp_path: Path) -> None:
+    own_interface = tmp_path / "probe.did"
     own_interface.write_text(PROBE_DID)
-    environment = {**os.environ, "ICP_HOME": str(tmp_path / "icp"), "HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
-
-    def icp(*args: str, network: bool = True) -> str:
-        key = served.network.root_key.hex()
-        where = ["--network", served.url, "--root-key", key, "--identity", "tester"] if network else []
-        done = subprocess.run(
-            [str(needed.ICP), *args, *where], capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    icp("identity", "new", "tester", "--storage", "plaintext", network=False)
-    made = icp(
-        *("canister", "call", MANAGEMENT, "provisional_create_canister_with_cycles"),
-        *("(record { amount = opt (10_000_000_000_000 : nat) })", "--candid", str(interface)),
-    )
-    match = re.search(r'principal "([a-z0-9-]+)"', made)
-    assert match is not None, made
-    canister = match[1]
-    icp("canister", "install", canister, "--wasm", str(module_file), "--mode", "install")
+    canister = icp.create(module_file)
     typed = ("--candid", str(own_interface))
     assert "(1 : nat64)" in icp("canister", "call", canister, "increment", "()", *typed)
     assert "(1 : nat64)" in icp("canister", "call", canister, "value", "()", *typed, "--query")
@@ -182,5 +203,62 @@ def test_the_icp_command(served: Served, module_file: Path, tmp_path: Path) -> N
     assert "1_234_567" in icp("canister", "settings", "show", canister)
     assert "Status: Running" in icp("canister", "status", canister)
     icp("canister", "stop", canister)
+    taken = icp("canister", "snapshot", "create", canister, "--quiet").split()[-1]
+    other = icp.create(module_file)
+    assert "(1 : nat64)" in icp("canister", "call", other, "increment", "()", *typed)
+    icp("canister", "stop", other)
+    icp("canister", "snapshot", "restore", other, taken)
+    icp("canister", "start", other)
+    assert "(0 : nat64)" in icp("canister", "call", other, "value", "()", *typed, "--query")
     icp("canister", "delete", canister, "--no-recover-cycles")
     assert principal.from_text(canister) not in served.network.subnet.canisters
+
+
+#: Prints what it is called with.
+PRINTER = """(module
+  (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+  (import "ic0" "msg_arg_data_copy" (func $arg_copy (param i32 i32 i32)))
+  (import "ic0" "debug_print" (func $print (param i32 i32)))
+  (import "ic0" "msg_reply" (func $reply))
+  (memory 1)
+  (func (export "canister_update say")
+    (call $arg_copy (i32.const 0) (i32.const 0) (call $arg_size))
+    (call $print (i32.const 0) (call $arg_size)) (call $reply)))"""
+
+
+@needed.ICP_COMMAND
+def test_the_logs_of_the_icp_command(served: Served, icp: Icp, tmp_path: Path) -> None:
+    wasm = tmp_path / "printer.wasm"
+    wasm.write_bytes(bytes(wasmtime.wat2wasm(PRINTER)))
+    canister = icp.create(wasm)
+
+    def say(*lines: str) -> None:
+        for line in lines:
+            icp("canister", "call", canister, "say", "--args-format", "hex", line.encode().hex())
+
+    say("first", "second", "third")
+    assert _lines(icp("canister", "logs", canister)) == ["first", "second", "third"]
+    assert _lines(icp("canister", "logs", canister, "--since-index", "1")) == ["second", "third"]
+    assert _lines(icp("canister", "logs", canister, "--until-index", "1")) == ["first"]
+    command = icp.command("canister", "logs", canister, "--follow", "--interval", "1")
+    following = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=icp.environment, cwd=tmp_path)
+    end = threading.Timer(60, following.kill)  # so that a line that never comes ends the test
+    end.start()
+    try:
+        assert following.stdout is not None
+        seen = [following.stdout.readline() for _ in range(3)]
+        say("fourth")
+        seen.append(following.stdout.readline())
+        say("fifth")
+        seen.append(following.stdout.readline())
+    finally:
+        end.cancel()
+        following.terminate()
+    assert _lines("".join(seen) + following.communicate(timeout=30)[0]) == [
+        *("first", "second", "third", "fourth", "fifth")
+    ]
+
+
+def _lines(printed: str) -> list[str]:
+    """The last words of printed lines: what was logged."""
+    return [line.split()[-1] for line in printed.splitlines()]
