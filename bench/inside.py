@@ -116,8 +116,8 @@ def messages() -> Iterator[list[Message]]:
     seen: list[Message] = []
     original = EngineCanister.run
 
-    def noted(self: EngineCanister, execution: Execution, call: Callable[[], None]) -> Outcome:
-        outcome = original(self, execution, call)
+    def noted(self: EngineCanister, execution: Execution, call: Callable[[], None], more: int = 0) -> Outcome:
+        outcome = original(self, execution, call, more)
         if execution.entry is not EntryPoint.REPLICATED_QUERY:
             seen.append(Message(execution.entry, outcome.instructions))
         return outcome

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..protocol import principal
 from . import cycles, journal, rejections
 from .errors import CanisterTrap, Failure, Reject, RejectCode, StateError
-from .execution import MAX_STABLE_PAGES, EntryPoint, Execution, Input, Stable, SubnetInfo, View
+from .execution import EntryPoint, Execution, Input, Stable, SubnetInfo, View
 from .memory import WASM_PAGE, CowMemory, Pages, copy_file
 from .runtime import Compiled, Instance, Runtime
 from .state import LOG_RECORD_SIZE, CallMessage, CanisterState, CanisterStatus, Message
@@ -31,11 +32,32 @@ _STATUS_CODES = {CanisterStatus.RUNNING: 1, CanisterStatus.STOPPING: 2, Canister
 
 @dataclass
 class Outcome:
-    """What an entry point left behind: its `execution`, and the trap that ended it, if one did."""
+    """What an entry point left behind: its `execution`, and the trap that ended it, if one did.
+
+    Attributes:
+        reserved: cycles to set aside for the memory that it has added.
+    """
 
     execution: Execution
     trap: CanisterTrap | None
     instructions: int
+    reserved: int = 0
+
+
+class Growth(NamedTuple):
+    """What it takes that a canister uses more memory.
+
+    Attributes:
+        reserved: cycles to set aside.
+        missing: cycles that the canister lacks, so that it would be frozen; not positive if it lacks none.
+        beyond_limit: cycles to set aside beyond the most that the settings allow; not positive if it is less.
+        beyond_subnet: bytes beyond what the subnet has; not positive if it has enough.
+    """
+
+    reserved: int
+    missing: int
+    beyond_limit: int
+    beyond_subnet: int
 
 
 class Inbox:
@@ -73,9 +95,20 @@ class Inbox:
 
 
 class Canister:
-    """A canister of a running network. Its `state` changes in steps of its subnet only."""
+    """A canister of a running network. Its `state` changes in steps of its subnet only.
 
-    def __init__(self, runtime: Runtime, folder: Path, state: CanisterState, compiled: Compiled | None) -> None:
+    Args:
+        memory_in_use: gives the bytes that all canisters of the subnet use or have been promised.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        folder: Path,
+        state: CanisterState,
+        compiled: Compiled | None,
+        memory_in_use: Callable[[], int],
+    ) -> None:
         self.state = state
         #: The canister's id as text.
         self.name = principal.to_text(state.id)
@@ -87,6 +120,7 @@ class Canister:
         self.logs: list[LogRecord] = []
         self._runtime = runtime
         self._folder = folder
+        self._memory_in_use = memory_in_use
         self._instance: Instance | None = None
         self._stable: CowMemory | None = None
         self._query_instance: Instance | None = None
@@ -181,37 +215,71 @@ class Canister:
             stable_pages: size of the stable memory if an uncommitted execution before has changed it.
         """
         pages = self.state.stable_pages if stable_pages is None else stable_pages
-        allocation, heap = self.state.settings.memory_allocation, instance.heap
-        # A memory allocation is also the most that the canister may use: growing beyond it fails.
-        free = max(0, allocation - self.state.memory_size())
-        if heap is not None:
-            heap.limit = heap.size + free if allocation else heap.capacity
-        most = min(MAX_STABLE_PAGES, pages + free // WASM_PAGE) if allocation else MAX_STABLE_PAGES
-        return Execution(entry, given, view, instance, Stable(pages, self._grow_stable, most))
+        return Execution(entry, given, view, instance, Stable(pages, self._grow_stable))
 
-    def run(self, execution: Execution, call: Callable[[], None]) -> Outcome:
-        """Runs `call`, which enters the instance of `execution`."""
+    def run(self, execution: Execution, call: Callable[[], None], more: int = 0) -> Outcome:
+        """Runs `call`, which enters the instance of `execution`.
+
+        Args:
+            more: bytes that the canister will use, besides its memories, once this is committed.
+        """
         outcome = _run(execution, call)
         outcome.instructions += execution.dirty_heap_price()
         if outcome.trap is None:
-            outcome.trap = self._beyond_limits(execution, outcome.instructions)
+            try:
+                self._check_limits(execution)
+                outcome.reserved = self._afford_growth(execution, outcome.instructions, more)
+            except CanisterTrap as trap:
+                outcome.trap = trap
         return outcome
 
-    def _beyond_limits(self, execution: Execution, instructions: int) -> CanisterTrap | None:
-        """The trap of an execution that went beyond what the settings, the cycles or the network allow."""
+    def _check_limits(self, execution: Execution) -> None:
+        """Whether an execution stayed within what settings and network allow.
+
+        Raises:
+            CanisterTrap: it did not.
+        """
         settings, heap = self.state.settings, execution.machine.heap
         heap_size = heap.size if heap is not None else 0
         if execution.entry in (EntryPoint.UPDATE, EntryPoint.INIT) and 0 < settings.wasm_memory_limit < heap_size:
-            return rejections.heap_too_large(settings.wasm_memory_limit, heap_size)
-        grown = heap_size + (execution.stable.pages - self.state.stable_pages - self.state.heap_pages) * WASM_PAGE
+            raise rejections.heap_too_large(settings.wasm_memory_limit, heap_size)
+
+    def _afford_growth(self, execution: Execution, instructions: int, more: int) -> int:
+        """The cycles to set aside for the memory that an execution has added, and for `more` bytes.
+
+        Raises:
+            CanisterTrap: the canister cannot pay for it, or the network has not so much.
+        """
+        heap, before = execution.machine.heap, self.state.stable_pages + self.state.heap_pages
+        heap_size = heap.size if heap is not None else 0
+        grown = heap_size + (execution.stable.pages - before) * WASM_PAGE + more
         if grown <= 0 or execution.entry is EntryPoint.REPLICATED_QUERY:
-            return None
-        size = self.state.memory_size() + grown
-        if 0 < settings.memory_allocation < size:
-            return rejections.out_of_memory()
-        left = execution.balance + self.state.reserved - cycles.execution(instructions, execution.view.memory64)
-        missing = self.freezing_threshold(size) - left
-        return rejections.cannot_pay_growth(grown, missing) if missing > 0 else None
+            return 0
+        balance = execution.balance - cycles.execution(instructions, execution.view.memory64)
+        growth = self.growth(grown, balance)
+        if growth.beyond_subnet > 0:
+            raise rejections.out_of_memory()
+        if growth.beyond_limit > 0:
+            limit = self.state.settings.reserved_cycles_limit
+            raise rejections.cannot_reserve_growth(grown, limit, growth.beyond_limit)
+        if growth.missing > 0:
+            raise rejections.cannot_pay_growth(grown, growth.missing)
+        return growth.reserved
+
+    def growth(self, more: int, balance: int) -> Growth:
+        """What it takes that the canister, with `balance` cycles, uses `more` further bytes of memory."""
+        state, allocation = self.state, self.state.settings.memory_allocation
+        used = state.memory_size()
+        charged = max(used + more, allocation) - max(used, allocation)
+        in_use = self._memory_in_use() if charged > 0 else 0
+        reserved = cycles.reservation(charged, in_use)
+        missing = self.freezing_threshold(used + more) - balance - state.reserved
+        return Growth(
+            reserved,
+            missing=max(missing, reserved - balance),
+            beyond_limit=state.reserved + reserved - state.settings.reserved_cycles_limit if reserved else 0,
+            beyond_subnet=in_use + charged - cycles.SUBNET_MEMORY_CAPACITY,
+        )
 
     def _grow_stable(self, pages: int) -> CowMemory:
         if self._stable is None:

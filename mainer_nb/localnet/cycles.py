@@ -38,7 +38,7 @@ SNAPSHOT_INSTRUCTIONS = 2_000_000_000
 #: A subnet with more memory in use than this has its canisters set cycles aside for further storage.
 SUBNET_MEMORY_THRESHOLD = 750 * 1024**3
 SUBNET_MEMORY_CAPACITY = 2 * 1024**4
-MAX_RESERVATION_SECONDS = 300_000_000
+MAX_RESERVATION_SECONDS = 10 * 365 * 24 * 60 * 60
 
 MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 GIB = 1024**3

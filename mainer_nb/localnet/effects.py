@@ -38,6 +38,8 @@ def keep(
     """
     state, execution, effects = canister.state, outcome.execution, outcome.execution.effects
     pay(step, canister, outcome)
+    state.reserved += outcome.reserved
+    state.cycles -= outcome.reserved
     state.commits = commit
     state.globals = globals_
     state.heap_pages = instance.heap_pages()

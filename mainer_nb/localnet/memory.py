@@ -93,8 +93,6 @@ class CowMemory:
             self._reserved = max(reserve, size) + guard
             self.address = _mmap(None, self._reserved, _PROT_NONE, _MAP_PRIVATE | _MAP_ANON | _MAP_NORESERVE)
         self.capacity = self._reserved - guard
-        #: Bytes that the wasm of a canister may grow it to; the owner may set less than `capacity`.
-        self.limit = self.capacity
         if size or not base.exists():
             self.grow(size)
 

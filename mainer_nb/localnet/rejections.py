@@ -56,6 +56,7 @@ _ADVICE = {
     "insufficient-cycles-in-memory-allocation": _TOP_UP,
     "insufficient-cycles-in-memory-grow-1": _TOP_UP,
     "reserved-cycles-limit-exceeded-in-memory-allocation": _MORE_RESERVE,
+    "reserved-cycles-limit-exceeded-in-memory-grow": _MORE_RESERVE,
     "wasm-chunk-store-error": (
         "Use the `stored_chunks` API to check which hashes are present or top up the canister if it is low on cycles."
     ),
@@ -268,6 +269,14 @@ def cannot_pay_memory(allocation: int, missing: int) -> Failure:
     )
 
 
+def subnet_full(wanted: int, left: int) -> Failure:
+    return caller_fault(
+        "IC0101",
+        f"Canister requested {wanted} B of memory but only {left} B are available in the subnet.",
+        "subnet-memory-capacity-oversubscribed",
+    )
+
+
 # Traps.
 
 
@@ -354,6 +363,14 @@ def heap_too_large(limit: int, size: int) -> CanisterTrap:
         " then the developer can increase the Wasm memory limit in the canister settings.",
         advice("wasm-memory-limit-exceeded"),
     )
+
+
+def cannot_reserve_growth(grown: int, limit: int, beyond: int) -> CanisterTrap:
+    text = (
+        f"Canister cannot grow memory by {grown} bytes due to its reserved cycles limit."
+        f" The current limit ({limit}) would be exceeded by {beyond}."
+    )
+    return CanisterTrap("IC0534", text, advice("reserved-cycles-limit-exceeded-in-memory-grow"))
 
 
 def cannot_pay_growth(grown: int, missing: int) -> CanisterTrap:

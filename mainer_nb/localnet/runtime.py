@@ -565,8 +565,8 @@ class _MemoryCreator:
 
     def _grow_memory(self, handle: int, size: int) -> int:
         heap = self._memories[handle]
-        if size > heap.limit:
-            return self._fail(f"a memory of {size} bytes is beyond the limit of {heap.limit}")
+        if size > heap.capacity:
+            return self._fail(f"a memory of {size} bytes is beyond the limit of {heap.capacity}")
         try:
             execution = getattr(_active, "execution", None)
             if execution is not None:

@@ -143,7 +143,8 @@ class Subnet:
 
     def memory_in_use(self) -> int:
         """Bytes that the canisters of this subnet use or have been promised."""
-        states = [canister.state for canister in self.canisters.values()]
+        with self.lock:
+            states = [canister.state for canister in self.canisters.values()]
         return sum(max(state.memory_size(), state.settings.memory_allocation) for state in states)
 
     def _load(self, step: Step) -> None:
@@ -168,7 +169,7 @@ class Subnet:
 
     def _canister(self, state: CanisterState) -> Canister:
         compiled = self._compiled(state.module) if state.module else None
-        canister = Canister(self.runtime, self.store.canister_folder(state.id), state, compiled)
+        canister = Canister(self.runtime, self.store.canister_folder(state.id), state, compiled, self.memory_in_use)
         canister.logs = self.store.logs(state.id)
         return canister
 

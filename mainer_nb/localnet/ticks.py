@@ -49,7 +49,7 @@ def keep_house(step: Step, now: int) -> None:
         if not canister.inbox.busy:
             charge_storage(step, canister)
             _give_up_stopping(step, canister, now)
-            if canister.state.cycles == 0 and canister.compiled is not None:
+            if canister.state.cycles == canister.state.reserved == 0 and canister.compiled is not None:
                 send(step, management.uninstallation(canister.state.id))
     _forget_requests(step, now)
 

@@ -10,7 +10,7 @@ from ..canister import Canister
 from ..rejections import caller_fault
 from ..state import CHUNK_SIZE, CallMessage
 from ..subnet import Subnet
-from .methods import Answer, Callers, canister_method, charge_work, check_growth, reply
+from .methods import Answer, Callers, canister_method, reply, use_memory
 
 MAX_CHUNKS = 100
 
@@ -25,8 +25,7 @@ def upload_chunk(subnet: Subnet, canister: Canister, message: CallMessage, args:
         if subnet.store.chunk(canister_id, sha256) is None:
             if canister.state.chunks >= MAX_CHUNKS:
                 raise chunk_error(f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS} chunks")
-            check_growth(canister, CHUNK_SIZE)
-            charge_work(step, canister, cycles.UPLOAD_CHUNK_INSTRUCTIONS)
+            use_memory(step, canister, CHUNK_SIZE, cycles.UPLOAD_CHUNK_INSTRUCTIONS)
             subnet.store.put_chunk(canister_id, sha256, chunk)
             canister.state.chunks += 1
         step.touch(canister)

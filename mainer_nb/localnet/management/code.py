@@ -17,7 +17,7 @@ from ..execution import EntryPoint, Execution, Input
 from ..memory import Pages
 from ..rejections import caller_fault
 from ..runtime import Compiled, Instance
-from ..state import CallMessage, FromSystem, LowMemoryHook, Settings
+from ..state import GLOBAL_SIZE, HISTORY_ENTRY_SIZE, CallMessage, FromSystem, LowMemoryHook, Settings
 from ..subnet import Step, Subnet
 from .chunks import chunk_error
 from .methods import (
@@ -233,7 +233,10 @@ class _Installation:
             if instance.has(hook):
                 instance.call_export(hook, execution)
 
-        return self.canister.run(execution, call)
+        info, state = self.compiled.info, self.canister.state
+        added = len(self.module) + info.custom_size() + GLOBAL_SIZE * len(info.globals)
+        kept = state.module_size + state.custom_size + GLOBAL_SIZE * len(state.globals)
+        return self.canister.run(execution, call, added - kept + HISTORY_ENTRY_SIZE)
 
     def _commit(self, instance: Instance, outcome: Outcome, fresh_stable: bool) -> None:
         canister, state, compiled = self.canister, self.canister.state, self.compiled

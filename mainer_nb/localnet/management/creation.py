@@ -51,7 +51,9 @@ def _create(
         canister_id = wanted or _next_id(step)
         now = subnet.clock.now()
         state = CanisterState(canister_id, now, settings, balance, charged_until=now)
-        canister = Canister(subnet.runtime, subnet.store.canister_folder(canister_id), state, None)
+        canister = Canister(
+            subnet.runtime, subnet.store.canister_folder(canister_id), state, None, subnet.memory_in_use
+        )
         state.consume(price, Use.CREATION)
         _afford_allocations(step, canister)
         subnet.canisters[canister_id] = canister
@@ -65,6 +67,8 @@ def _check_wanted(step: Step, wanted: bytes) -> None:
     text = principal.to_text(wanted)
     if not principal.is_canister_id(wanted):
         raise caller_fault("IC0405", f"Unsuccessful validation of specified ID: {text} is no canister id here")
+    if step.subnet.store.meta(_deleted(wanted), False):
+        raise caller_fault("IC0408", f"The `specified_id` {text} is invalid: that canister was deleted.")
     if wanted in step.subnet.canisters:
         raise caller_fault("IC0538", f"Canister {text} is already installed.")
 
@@ -85,10 +89,16 @@ def _afford_allocations(step: Step, canister: Canister) -> None:
 
 def _next_id(step: Step) -> bytes:
     number = step.subnet.store.meta("next canister", 0)
-    while principal.canister_id(number) in step.subnet.canisters:
+    store, canisters = step.subnet.store, step.subnet.canisters
+    while (wanted := principal.canister_id(number)) in canisters or store.meta(_deleted(wanted), False):
         number += 1
     step.changes.meta["next canister"] = number + 1
-    return principal.canister_id(number)
+    return wanted
+
+
+def _deleted(canister_id: bytes) -> str:
+    """The name of the note that a canister of this id was deleted: no other will have its id."""
+    return f"deleted: {principal.to_text(canister_id)}"
 
 
 @canister_method(Callers.CONTROLLERS)
@@ -116,7 +126,7 @@ def _delete(subnet: Subnet, canister: Canister) -> None:
         canister.inbox.messages.clear()
         canister.inbox.management.clear()
         step.remove_canister(canister)
-        step.changes.meta[being_deleted(name)] = True
+        step.changes.meta[being_deleted(name)] = step.changes.meta[_deleted(state.id)] = True
         for snapshot in subnet.store.snapshots(state.id):
             step.changes.snapshots[snapshot.id] = None
         for call in waiting:

@@ -287,26 +287,39 @@ def charge_work(step: Step, canister: Canister, instructions: int) -> None:
     burn(step, canister, cycles.execution(instructions), Use.INSTRUCTIONS)
 
 
-def check_growth(canister: Canister, more: int) -> None:
-    """Whether a canister may keep `more` bytes.
+def use_memory(step: Step, canister: Canister, more: int, instructions: int = 0) -> None:
+    """Pays for work that is accounted as `instructions`, and sets cycles aside for `more` bytes if that is positive.
 
     Raises:
-        Failure: its memory allocation or its cycles do not suffice.
+        Failure: the cycles of the canister, its settings or the memory of the subnet do not suffice; nothing is taken.
     """
-    settings, size = canister.state.settings, canister.state.memory_size() + more
-    if more <= 0:
-        return
-    if settings.memory_allocation and size > settings.memory_allocation:
-        raise caller_fault(
-            "IC0402",
-            f"Canister was given {settings.memory_allocation} B memory allocation but at least {size} B of memory"
-            " is needed.",
-        )
-    missing = canister.freezing_threshold(size) - canister.state.cycles - canister.state.reserved
-    if missing > 0:
-        raise caller_fault(
-            "IC0532",
-            f"Canister cannot grow memory by {more} bytes due to insufficient cycles."
-            f" At least {missing} additional cycles are required.",
-            "insufficient-cycles-in-memory-grow-1",
-        )
+    price = cycles.execution(instructions) if instructions else 0
+    reserved = check_growth(canister, more, price) if more > 0 else 0
+    if instructions:
+        charge_work(step, canister, instructions)
+    canister.state.cycles -= reserved
+    canister.state.reserved += reserved
+    step.touch(canister)
+
+
+def check_growth(canister: Canister, more: int, price: int = 0) -> int:
+    """The cycles to set aside so that a canister may keep `more` bytes.
+
+    Args:
+        price: cycles that it pays besides.
+
+    Raises:
+        Failure: its cycles, its settings or the memory of the subnet do not suffice.
+    """
+    growth = canister.growth(more, canister.state.cycles - price)
+    if growth.beyond_subnet > 0:
+        raise rejections.subnet_full(more, more - growth.beyond_subnet)
+    if growth.beyond_limit > 0:
+        limit = canister.state.settings.reserved_cycles_limit
+        unreserved = rejections.cannot_reserve_growth(more, limit, growth.beyond_limit)
+        help = "reserved-cycles-limit-exceeded-in-memory-grow"
+        raise caller_fault(unreserved.error_code, str(unreserved), help)
+    if growth.missing > 0:
+        unpaid = rejections.cannot_pay_growth(more, growth.missing)
+        raise caller_fault(unpaid.error_code, str(unpaid), "insufficient-cycles-in-memory-grow-1")
+    return growth.reserved

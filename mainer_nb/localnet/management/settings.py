@@ -56,8 +56,8 @@ def update_settings(subnet: Subnet, canister: Canister, message: CallMessage, ar
         state.reserved += reserved
         state.cycles -= reserved
         state.version += 1
-        details = _history_entry(changes, wanted)
-        if details is not None:
+        if changes["controllers"] is not None:
+            details = {"controllers_change": {"controllers": list(wanted.controllers)}}
             record(step, canister, message, details, args["sender_canister_version"])
         step.check_low_memory(canister)
     return reply(message)
@@ -116,15 +116,6 @@ def _invalid(message: str) -> Exception:
     return caller_fault("IC0504", f"Could not validate the settings: {message} ", "invalid-settings")
 
 
-def _history_entry(changes: dict[str, Any], after: Settings) -> dict[str, Any] | None:
-    """What the history says of a change; nothing if it is about neither controllers nor environment variables."""
-    controllers = None if changes["controllers"] is None else list(after.controllers)
-    if changes["environment_variables"] is not None:
-        digest = variables_hash(after)
-        return {"settings_change": {"controllers": controllers, "environment_variables_hash": digest}}
-    return None if controllers is None else {"controllers_change": {"controllers": controllers}}
-
-
 def _afford(step: Step, canister: Canister, wanted: Settings) -> int:
     """Checks that the network and the canister can bear `wanted`; the cycles to set aside for it.
 
@@ -132,13 +123,8 @@ def _afford(step: Step, canister: Canister, wanted: Settings) -> int:
         Failure: memory, compute, balance or reserved cycles limit do not suffice.
     """
     state, before = canister.state, canister.state.settings
-    used = state.memory_size()
-    if 0 < wanted.memory_allocation < used:
-        raise caller_fault(
-            "IC0402",
-            f"Canister was given {wanted.memory_allocation} B memory allocation but at least {used} B of memory"
-            " is needed.",
-        )
+    used_before = state.memory_size()
+    used = used_before + wanted.log_store_size() - before.log_store_size()
     if wanted.reserved_cycles_limit < state.reserved:
         raise caller_fault(
             "IC0540",
@@ -146,7 +132,7 @@ def _afford(step: Step, canister: Canister, wanted: Settings) -> int:
             f" the canister {state.reserved}.",
         )
     check_compute(step, before.compute_allocation, wanted.compute_allocation)
-    more = max(used, wanted.memory_allocation) - max(used, before.memory_allocation)
+    more = max(used, wanted.memory_allocation) - max(used_before, before.memory_allocation)
     reserved = reserve(step, canister, wanted, more) if more > 0 else 0
     threshold = cycles.freezing_threshold(
         max(used, wanted.memory_allocation), wanted.compute_allocation, wanted.freezing_threshold
@@ -180,19 +166,14 @@ def check_compute(step: Step, before: int, wanted: int) -> None:
 
 
 def reserve(step: Step, canister: Canister, wanted: Settings, more: int) -> int:
-    """The cycles to set aside for `more` bytes of memory allocation.
+    """The cycles to set aside for `more` bytes of memory allocation, or of memory for the log.
 
     Raises:
         Failure: the subnet has not so much memory, or the canister may not, or cannot, set so many cycles aside.
     """
     in_use, state = step.subnet.memory_in_use(), canister.state
     if in_use + more > cycles.SUBNET_MEMORY_CAPACITY:
-        left = cycles.SUBNET_MEMORY_CAPACITY - in_use
-        raise caller_fault(
-            "IC0101",
-            f"Canister requested {more} B of memory but only {left} B are available in the subnet.",
-            "subnet-memory-capacity-oversubscribed",
-        )
+        raise rejections.subnet_full(more, cycles.SUBNET_MEMORY_CAPACITY - in_use)
     needed = cycles.reservation(more, in_use)
     above = state.reserved + needed - wanted.reserved_cycles_limit
     if above > 0 and needed:

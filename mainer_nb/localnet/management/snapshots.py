@@ -25,7 +25,7 @@ from ..subnet import Step, Subnet
 from ..system_api import MAX_CERTIFIED_DATA
 from .chunks import MAX_CHUNKS
 from .code import compile_module, empty
-from .methods import Answer, Callers, canister_method, charge_work, check_growth, record, reply
+from .methods import Answer, Callers, canister_method, charge_work, record, reply, use_memory
 
 MAX_SNAPSHOTS = 10
 #: Bytes that one read or upload of snapshot data may have.
@@ -60,8 +60,8 @@ def take_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
     )
     freed = snapshot.size if args["uninstall_code"] else 0
     with subnet.step() as step:
-        check_growth(canister, snapshot.size - freed - (replaced.size if replaced else 0))
-        charge_work(step, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
+        more = snapshot.size - freed - (replaced.size if replaced else 0)
+        use_memory(step, canister, more, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
     folder = _fresh_folder(subnet, snapshot)
     (folder / _MODULE).write_bytes(subnet.store.module(state.module))
     _copy(canister.heap_file(), folder / _HEAP, snapshot.heap_size)
@@ -104,8 +104,7 @@ def _load(subnet: Subnet, canister: Canister, owner: Canister, message: CallMess
         _check_hook(snapshot, canister, compiled)
     with subnet.step() as step:
         more = snapshot.size - (state.memory_size() - state.snapshots_size)
-        check_growth(canister, more)
-        charge_work(step, canister, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
+        use_memory(step, canister, more, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
     canister.put_memories(folder / _HEAP, folder / _STABLE)
     subnet.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
     with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so
@@ -209,8 +208,8 @@ def upload_canister_snapshot_metadata(subnet: Subnet, canister: Canister, messag
         + GLOBAL_SIZE * len(args["globals"]),
     )
     with subnet.step() as step:
-        check_growth(canister, snapshot.size - (replaced.size if replaced else 0))
-        charge_work(step, canister, cycles.SNAPSHOT_INSTRUCTIONS)
+        more = snapshot.size - (replaced.size if replaced else 0)
+        use_memory(step, canister, more, cycles.SNAPSHOT_INSTRUCTIONS)
     folder = _fresh_folder(subnet, snapshot)
     for name, size in ((_MODULE, snapshot.module_size), (_HEAP, snapshot.heap_size), (_STABLE, snapshot.stable_size)):
         with (folder / name).open("wb") as file:
@@ -253,7 +252,7 @@ def _add_chunk(subnet: Subnet, canister: Canister, snapshot: Snapshot, chunk: by
         text = f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS} chunks"
         raise caller_fault("IC0408", text)
     with subnet.step() as step:
-        check_growth(canister, CHUNK_SIZE)
+        use_memory(step, canister, CHUNK_SIZE)
         subnet.store.put_chunk(snapshot.id, sha256, chunk)
         snapshot.chunks = sorted([*snapshot.chunks, sha256])
         snapshot.size += CHUNK_SIZE

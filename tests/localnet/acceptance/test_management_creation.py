@@ -7,6 +7,7 @@ from localnet.acceptance.proxy import PROXY, Proxy, rejected
 from localnet.driver import ALICE, BOB, INSTALL, Driver, eventually
 
 from mainer_nb.localnet import cycles
+from mainer_nb.localnet.errors import Reject
 from mainer_nb.protocol import principal
 
 CREATE = "provisional_create_canister_with_cycles"
@@ -54,6 +55,21 @@ def test_ids_are_not_given_twice(ic: Driver) -> None:
     assert ic.manage("delete_canister", {"canister_id": first}) is None
     third = ic.create()
     assert principal.canister_index(third) == principal.canister_index(first) + 2
+
+
+@pytest.mark.parametrize("distance", [0, 1000])
+def test_specified_id_deleted(ic: Driver, distance: int) -> None:
+    """the id of a deleted canister, specified or not, can neither be specified nor is it given to a new canister"""
+    wanted = principal.canister_id(principal.canister_index(ic.create()) + 1 + distance)
+    for _ in range(2):
+        created = ic.manage(CREATE, {"specified_id": wanted})
+        if isinstance(created, Reject):
+            break
+        ic.manage("stop_canister", {"canister_id": wanted})
+        ic.manage("delete_canister", {"canister_id": wanted})
+        ic.restart()
+    rejected(created, 4, "was deleted", "IC0408")
+    assert ic.create() != wanted
 
 
 def test_create_canister_by_a_canister(ic: Driver) -> None:

@@ -88,7 +88,7 @@ def test_status_of_oneself(ic: Driver) -> None:
 
 
 def test_status_only_controllers(ic: Driver) -> None:
-    """only controllers and the canister itself may ask for its status"""
+    """by default only controllers and the canister itself may ask for its status"""
     canister = ic.create()
     rejected(ic.manage("canister_status", {"canister_id": canister}, BOB), 5, "Only controllers", "IC0512")
     rejected(Proxy(ic).manage("canister_status", {"canister_id": canister}), 5, "Only the controllers")
@@ -166,22 +166,24 @@ def test_history_origin_canister(ic: Driver) -> None:
 
 
 def test_history_variables(ic: Driver) -> None:
-    """a change of environment variables is in the history with the hash of all of them"""
+    """the history tells of the creation with environment variables their hash, and of others none"""
     proxy = Proxy(ic)
-    canister = ic.create(environment_variables=[{"name": "A", "value": "1"}])
-    changed = {"environment_variables": [{"name": "B", "value": "2"}], "controllers": [ALICE]}
-    ic.manage("update_settings", {"canister_id": canister, "settings": changed})
-    creation, change = [change["details"] for change in history(proxy, canister)["recent_changes"]]
-    assert creation["creation"]["environment_variables_hash"] == hash_of_map({"A": "1"})
-    expected = {"controllers": [ALICE], "environment_variables_hash": hash_of_map({"B": "2"})}
-    assert change == {"settings_change": expected}
+    for variables, digest in (([{"name": "A", "value": "1"}], hash_of_map({"A": "1"})), ([], None)):
+        (creation,) = history(proxy, ic.create(environment_variables=variables))["recent_changes"]
+        assert creation["details"]["creation"]["environment_variables_hash"] == digest
 
 
 def test_history_other_settings(ic: Driver) -> None:
-    """changes of other settings are not in the history"""
+    """changes of settings other than controllers, environment variables included, are not in the history"""
     proxy, canister = Proxy(ic), ic.create()
-    ic.manage("update_settings", {"canister_id": canister, "settings": {"freezing_threshold": 5}})
-    assert history(proxy, canister)["total_num_changes"] == 1
+    variables = {"environment_variables": [{"name": "B", "value": "2"}]}
+    for changed in ({"freezing_threshold": 5}, variables):
+        ic.manage("update_settings", {"canister_id": canister, "settings": changed})
+        assert history(proxy, canister)["total_num_changes"] == 1
+    ic.manage("update_settings", {"canister_id": canister, "settings": {**variables, "controllers": [ALICE, BOB]}})
+    assert history(proxy, canister)["recent_changes"][1]["details"] == {
+        "controllers_change": {"controllers": [ALICE, BOB]}
+    }
 
 
 def test_history_parts(ic: Driver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from mainer_nb.localnet.charging import charge_storage
 from mainer_nb.localnet.errors import Reject, Reply
 
 DOES_NOT_HOLD = {
-    "messages that grow a memory on a full subnet set cycles aside": "only memory allocations do",
     "a compute allocation guarantees its share of the processors": "threads are shared by all, allocated or not",
     "a new canister has a wasm_memory_limit of 3 GiB, as mainnet gives it": "the specification's default is no limit",
 }
@@ -181,21 +181,26 @@ def test_variables_names_differ(ic: Driver) -> None:
     rejected(change(ic, ic.create(), environment_variables=twice), 5, "different names")
 
 
-def test_memory_allocation_is_a_bound(ic: Driver) -> None:
-    """growing heap or stable memory beyond the memory allocation fails with -1"""
+def test_memory_allocation_is_no_bound(ic: Driver) -> None:
+    """heap and stable memory grow beyond the memory allocation, and more can be installed and kept than it promises"""
     canister = ic.create(GROWER)
     used = ic.manage("canister_status", {"canister_id": canister})["memory_size"]
     assert change(ic, canister, memory_allocation=used + 12 * PAGE) is None
-    assert ic.update(canister, "heap", pages(20)) == Reply((2**64 - 1).to_bytes(8, "little"))
-    assert ic.update(canister, "stable", pages(20)) == Reply((2**64 - 1).to_bytes(8, "little"))
-    assert ic.update(canister, "heap", pages(5)) == Reply((1).to_bytes(8, "little"))
-    assert ic.update(canister, "stable", pages(5)) == Reply((0).to_bytes(8, "little"))
+    assert ic.update(canister, "heap", pages(20)) == Reply((1).to_bytes(8, "little"))
+    assert ic.update(canister, "stable", pages(20)) == Reply((0).to_bytes(8, "little"))
+    assert ic.install(canister, GROWER, UPGRADE, EMPTY) is None
+    assert not isinstance(ic.manage("take_canister_snapshot", {"canister_id": canister}), Reject)
+    assert not isinstance(ic.manage("upload_chunk", {"canister_id": canister, "chunk": b"chunk"}), Reject)
+    assert ic.manage("canister_status", {"canister_id": canister})["memory_size"] > used + 30 * PAGE
 
 
 def test_memory_allocation_below_use(ic: Driver) -> None:
-    """a memory allocation below what the canister uses is rejected"""
+    """a memory allocation below what the canister uses is accepted, and costs nothing more than what it uses"""
     canister = ic.create(GROWER)
-    rejected(change(ic, canister, memory_allocation=1000), 4, "Canister was given 1000 B memory allocation", "IC0402")
+    before = ic.manage("canister_status", {"canister_id": canister})["idle_cycles_burned_per_day"]
+    assert change(ic, canister, memory_allocation=1000) is None
+    assert settings(ic, canister)["memory_allocation"] == 1000
+    assert ic.manage("canister_status", {"canister_id": canister})["idle_cycles_burned_per_day"] == before
 
 
 def test_memory_allocation_of_subnet(ic: Driver) -> None:
@@ -357,9 +362,96 @@ def test_reservation(ic: Driver) -> None:
     before = ic.cycles(second)
     assert change(ic, second, memory_allocation=10 * 2**30, reserved_cycles_limit=10**16) is None
     reserved = ic.manage("canister_status", {"canister_id": second})["reserved_cycles"]
-    seconds = 300_000_000 * (1400 - 750) // (2048 - 750)
+    seconds = 10 * 365 * 86400 * (1400 - 750) // (2048 - 750)
     assert abs(reserved - 10 * 127_000 * seconds) < reserved / 100
     assert before - ic.cycles(second) >= reserved
+
+
+def full(ic: Driver) -> None:
+    """Has a canister be promised 1400 GiB of the subnet's memory."""
+    assert change(ic, ic.create(cycles=10**18), memory_allocation=1400 * 2**30) is None
+
+
+#: Cycles that are set aside for a byte when 1400 GiB of the subnet are in use.
+SET_ASIDE = 127_000 * (10 * 365 * 86400 * (1400 - 750) // (2048 - 750)) / 2**30
+
+
+def reserved_cycles(ic: Driver, canister: bytes) -> int:
+    return int(ic.manage("canister_status", {"canister_id": canister})["reserved_cycles"])
+
+
+def test_reservation_by_use(ic: Driver) -> None:
+    """memory that a message, an installation, a snapshot or a chunk adds on a full subnet sets cycles aside"""
+    full(ic)
+    canister = ic.create(cycles=10**15)
+
+    def set_aside(more: Callable[[], object]) -> float:
+        """Cycles set aside for each byte of memory that `more` adds."""
+        before, balance = ic.manage("canister_status", {"canister_id": canister}), ic.cycles(canister)
+        assert not isinstance(more(), Reject)
+        after = ic.manage("canister_status", {"canister_id": canister})
+        # Meanwhile the canister pays for what it keeps, out of the reserved cycles.
+        reserved = after["reserved_cycles"] - before["reserved_cycles"]
+        assert balance - ic.cycles(canister) >= reserved
+        return float(reserved / (after["memory_size"] - before["memory_size"]))
+
+    for more in (
+        lambda: ic.install(canister, GROWER, INSTALL),
+        lambda: ic.update(canister, "heap", pages(5)),
+        lambda: ic.update(canister, "stable", pages(5)),
+        lambda: ic.manage("upload_chunk", {"canister_id": canister, "chunk": b"chunk"}),
+        lambda: ic.manage("take_canister_snapshot", {"canister_id": canister}),
+        lambda: change(ic, canister, log_memory_limit=2**20),
+    ):
+        assert set_aside(more) == pytest.approx(SET_ASIDE, rel=0.01)
+
+
+def test_no_reservation_within_allocation(ic: Driver) -> None:
+    """memory that a canister was promised already sets no further cycles aside"""
+    full(ic)
+    canister = ic.create(GROWER, cycles=10**15)
+    assert change(ic, canister, memory_allocation=2**30, reserved_cycles_limit=10**15) is None
+    before = reserved_cycles(ic, canister)
+    assert ic.update(canister, "stable", pages(100)) == Reply(bytes(8))
+    assert reserved_cycles(ic, canister) <= before
+
+
+def test_reservation_limit_of_growth(ic: Driver) -> None:
+    """memory whose reservation is beyond reserved_cycles_limit is not added: the message or installation fails"""
+    canister = ic.create(GROWER, cycles=10**15)
+    assert change(ic, canister, reserved_cycles_limit=0) is None
+    assert ic.update(canister, "stable", pages(1)) == Reply(bytes(8))
+    full(ic)
+    before = ic.cycles(canister)
+    text = "due to its reserved cycles limit. The current limit (0) would be exceeded by"
+    for entry in ("heap", "stable"):
+        rejected(ic.update(canister, entry, pages(1)), 5, text, "IC0534")
+    rejected(ic.manage("take_canister_snapshot", {"canister_id": canister}), 5, text, "IC0534")
+    rejected(ic.manage("upload_chunk", {"canister_id": canister, "chunk": b"x"}), 5, text, "IC0534")
+    empty = ic.create(cycles=10**15, reserved_cycles_limit=0)
+    rejected(ic.install(empty, GROWER, INSTALL), 5, text, "IC0534")
+    assert ic.number(canister, "size") == 1
+    assert reserved_cycles(ic, canister) == 0
+    assert before - ic.cycles(canister) < 10**9
+
+
+def test_reserved_cycles_keep_alive(ic: Driver) -> None:
+    """a canister whose balance is 0 keeps its code as long as it has reserved cycles"""
+    full(ic)
+    canister = ic.create(GROWER, cycles=10**15)
+    assert change(ic, canister, memory_allocation=2**30, reserved_cycles_limit=10**15, freezing_threshold=0) is None
+    state = ic.network.subnet.canisters[canister].state
+    assert state.reserved > 0
+    with ic.network.subnet.step() as step:
+        state.cycles = 0
+        step.touch(ic.network.subnet.canisters[canister])
+    ic.tick()
+    assert state.module is not None
+    with ic.network.subnet.step() as step:
+        state.reserved = 0
+        step.touch(ic.network.subnet.canisters[canister])
+    ic.tick()
+    assert state.module is None
 
 
 def test_reservation_limit(ic: Driver) -> None:

@@ -381,7 +381,7 @@ def test_globals(ic: Driver) -> None:
 
 
 def test_only_controllers(ic: Driver, canister: bytes) -> None:
-    """only controllers take, load, list, read and delete snapshots"""
+    """only controllers take, load and delete snapshots, and by default list and read them"""
     snapshot = take(ic, canister)["id"]
     named = {"canister_id": canister, "snapshot_id": snapshot}
     for outcome in (

@@ -1,4 +1,4 @@
-"""Management canister: settings about who sees what, the log's size and the cycles of incoming calls."""
+"""Management canister: settings about who sees what, and about the cycles of incoming calls."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def _set(ic: Driver, canister: bytes, **settings: Any) -> Any:
 def test_controllers_decide_who_sees_status_and_snapshots(
     ic: Driver, canister: bytes, setting: str, method: str
 ) -> None:
+    """status_visibility and snapshot_visibility let others than controllers see the status, or the snapshots"""
     arg = {"canister_id": canister}
     for visibility, seen in (
         ({"controllers": None}, False),
@@ -42,10 +43,12 @@ def test_controllers_decide_who_sees_status_and_snapshots(
 
 @pytest.mark.parametrize("setting", ["log_visibility", "status_visibility", "snapshot_visibility"])
 def test_at_most_ten_viewers_are_allowed(ic: Driver, canister: bytes, setting: str) -> None:
+    """at most ten principals may be allowed to view each of log, status and snapshots"""
     rejected(_set(ic, canister, **{setting: {"allowed_viewers": [BOB] * 11}}), "", "allowed_viewers")
 
 
 def test_calls_of_other_canisters_bring_the_minimum_of_cycles(ic: Driver, canister: bytes) -> None:
+    """a call of another canister with less than minimum_incoming_canister_call_cycles is rejected; others are not"""
     assert _set(ic, canister, minimum_incoming_canister_call_cycles=1000) is None
     other = ic.create(u.universal(), arg=b"")
     code, text = u.rejected(replied(ic.update(other, "update", u.call(canister, "update", u.reply(), cycles=999))))
