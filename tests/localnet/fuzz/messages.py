@@ -203,6 +203,12 @@ def managed(chance: random.Random, target: Target) -> tuple[str, bytes, bytes]:
         for label in ("canister_id", "target_canister", "specified_id"):
             if label in found and found[label] is not None and chance.random() < 0.95:
                 found[label] = None if label == "specified_id" else victim
+        for label in ("snapshot_id", "replace_snapshot"):
+            if found.get(label) is not None and chance.random() < 0.9:  # maybe one that is there, and maybe another's
+                found[label] = chance.randrange(10).to_bytes(8, "big") + chance.choice((victim, *target.victims))
+        for label in ("wasm_memory_size", "stable_memory_size"):
+            if label in found and chance.random() < 0.8:
+                found[label] = 65536 * chance.randrange(10)
         if isinstance(found.get("settings"), dict) and chance.random() < 0.9:
             found["settings"]["controllers"] = None  # else the victim is lost
     if name in ("delete_canister", "uninstall_code", "stop_canister") and chance.random() < 0.9:
@@ -215,7 +221,8 @@ def over_http(chance: random.Random, target: Target) -> Request:
     if chance.random() < 0.5:
         method, arg, effective = managed(chance, target)
         canister_id = principal.MANAGEMENT
-        is_query = management.INTERFACE.methods[method].mode == "query" or chance.random() < 0.05
+        often = 0.95 if management.is_only_query(method) else 0.5
+        is_query = chance.random() < (often if management.INTERFACE.methods[method].mode == "query" else 0.05)
     else:
         method, types, mode = chance.choice(target.motoko_methods)
         arg, canister_id = candid.encode(types, [value(chance, type_) for type_ in types]), target.motoko
