@@ -330,15 +330,17 @@ class CanisterState:
 
     def memory_size(self) -> int:
         """The sum of `memory_metrics`; added up here because every message asks for it."""
+        kept = HISTORY_ENTRY_SIZE * len(self.history) + self.snapshots_size + self.settings.log_store_size()
+        return self.code_size() + kept
+
+    def code_size(self) -> int:
+        """Bytes of code, memories and chunks: what a snapshot keeps, and what an uninstallation frees."""
         return (
             (self.heap_pages + self.stable_pages) * WASM_PAGE
             + GLOBAL_SIZE * len(self.globals)
             + self.module_size
             + self.custom_size
-            + HISTORY_ENTRY_SIZE * len(self.history)
             + CHUNK_SIZE * self.chunks
-            + self.snapshots_size
-            + self.settings.log_store_size()
         )
 
 

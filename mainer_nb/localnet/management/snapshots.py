@@ -56,7 +56,7 @@ def take_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
         certified_data=state.certified_data,
         global_timer=state.global_timer,
         low_memory_hook=state.low_memory_hook,
-        size=state.memory_size() - state.snapshots_size,
+        size=state.code_size(),
     )
     freed = snapshot.size if args["uninstall_code"] else 0
     with subnet.step() as step:
@@ -103,8 +103,7 @@ def _load(subnet: Subnet, canister: Canister, owner: Canister, message: CallMess
         _check_fits(snapshot, compiled)
         _check_hook(snapshot, canister, compiled)
     with subnet.step() as step:
-        more = snapshot.size - (state.memory_size() - state.snapshots_size)
-        use_memory(step, canister, more, cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
+        use_memory(step, canister, snapshot.size - state.code_size(), cycles.SNAPSHOT_INSTRUCTIONS + snapshot.size)
     canister.put_memories(folder / _HEAP, folder / _STABLE)
     subnet.store.put_module(compiled.sha256, module)  # here it may fail; below nothing may
     with canister.memory_lock, subnet.step() as step:  # in this order: a commit takes them so

@@ -41,7 +41,11 @@ def test_raw_rand(ic: Driver) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    sorted(name for name, method in management.METHODS.items() if method.callers is Callers.CANISTERS),
+    sorted(
+        name
+        for name, method in management.METHODS.items()
+        if method.callers is Callers.CANISTERS and not management.is_only_query(name)
+    ),
 )
 def test_not_for_users(ic: Driver, method: str) -> None:
     """methods for canisters only are refused to users before they are accepted"""
