@@ -33,7 +33,7 @@ from .progress import Progress, ProgressTask, Silent
 ATTEMPTS = 5  # in a row in which nothing more arrives
 PAUSE = 0.5  # seconds after the first of them; each time twice as long
 MOST_REDIRECTS = 10
-BLOCK = 1 << 20  # bytes read at once
+BLOCK = 1 << 16  # bytes read at once; what is stopped loses less than that
 ROOM_LEFT = 64 << 20  # bytes that must stay free on the disk
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REDIRECTS = (301, 302, 303, 307, 308)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body[: site.cuts.pop(0)] if site.cuts else body)
+        self.wfile.flush()
         self.close_connection = True
         site.after(site)
 
@@ -271,6 +276,39 @@ def test_two_downloads_of_a_file_do_not_mix(site: Site, files: Path) -> None:
     assert downloads.get(site.url).data() == site.content
     assert len(said) == 1
     assert "is being written by another download" in said[0]
+
+
+def test_ctrl_c_leaves_what_has_arrived_and_says_so(site: Site, files: Path) -> None:
+    release = threading.Event()
+
+    def hold(site: Site) -> None:
+        release.wait(60)
+
+    site.cuts, site.after = [2 * downloads.BLOCK], hold
+    program = "import sys; from mainer_nb.cli import main; sys.exit(main())"
+    command = subprocess.Popen(
+        [sys.executable, "-c", program, "model", "get", site.url],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    part = files / "tiny one.gguf.part"
+    until(lambda: part.exists() and part.stat().st_size == 2 * downloads.BLOCK)
+    command.send_signal(signal.SIGINT)
+    out, err = command.communicate(timeout=60)
+    release.set()
+    assert (command.returncode, out) == (130, "")
+    assert f"mainer-nb: stopped; 131,072 bytes are in {part}, and the same command goes on from there" in err
+    site.after = lambda site: None
+    assert downloads.get(site.url).data() == site.content
+    assert site.asked == [None, "bytes=131072-"]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_command(site: Site, files: Path, capfd: pytest.CaptureFixture[str]) -> None:
