@@ -70,7 +70,7 @@ def table() -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return text.replace("|", "\\|").replace("<", "\\<")
 
 
 if __name__ == "__main__":

@@ -105,7 +105,8 @@ def page() -> str:
 def _line(row: Row) -> str:
     first = row.version or ("" if row.value is None else f"{row.value:,}")
     shown = ", ".join(f"`{module}.py`, `{name}`" for module, name in row.tests)
-    return f"| {first} | {row.what} | {'yes' if row.tests else 'no'} | {shown or row.why} |\n"
+    what = row.what.replace("<", "\\<")
+    return f"| {first} | {what} | {'yes' if row.tests else 'no'} | {shown or row.why} |\n"
 
 
 if __name__ == "__main__":

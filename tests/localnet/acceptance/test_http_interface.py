@@ -33,37 +33,44 @@ def _refused(response: httpx.Response, status: int, text: str) -> None:
 
 
 def test_a_signed_call_is_accepted(served: Served) -> None:
+    """A call signed with the sender's key is accepted"""
     call = served.call(u.reply(u.caller())).signed(USER)
     tree = served.tree(served.post(served.at("call"), call.body()))
     assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == USER.principal
 
 
 def test_an_anonymous_call_needs_no_signature(served: Served) -> None:
+    """A call of the anonymous sender needs no signature"""
     call = served.call(u.reply(u.caller()), sender=principal.ANONYMOUS)
     tree = served.tree(served.post(served.at("call"), call.body()))
     assert hash_tree.lookup_value([b"request_status", call.id, b"reply"], tree) == principal.ANONYMOUS
 
 
 def test_an_anonymous_call_with_a_signature_is_refused(served: Served) -> None:
+    """A call of the anonymous sender with a key or signature is refused (400)"""
     call = served.call(sender=principal.ANONYMOUS).signed(USER)
     _refused(served.post(served.at("call"), call.body()), 400, "anonymous")
 
 
 def test_a_call_without_signature_is_refused(served: Served) -> None:
+    """A call without signature is refused unless its sender is anonymous (400)"""
     _refused(served.post(served.at("call"), served.call().body()), 400, "sender_sig")
 
 
 def test_a_signature_of_another_content_is_refused(served: Served) -> None:
+    """A signature of another content is refused (400)"""
     call = served.call().signed(USER)
     call.content["arg"] = u.trap()
     _refused(served.post(served.at("call"), call.body()), 400, "signature of the request is wrong")
 
 
 def test_a_key_of_another_sender_is_refused(served: Served) -> None:
+    """A public key that does not belong to the sender is refused (400)"""
     _refused(served.post(served.at("call"), served.call().signed(OTHER).body()), 400, "sender_pubkey belongs to")
 
 
 def test_an_expired_call_is_refused(served: Served) -> None:
+    """A call whose expiry is past is refused (400)"""
     call = served.call(ingress_expiry=served.time() - SECOND).signed(USER)
     _refused(served.post(served.at("call"), call.body()), 400, "expired")
 
@@ -78,12 +85,14 @@ def test_an_expiry_in_the_far_future_is_refused(served: Served) -> None:
 
 
 def test_an_anonymous_query_may_have_any_expiry(served: Served) -> None:
+    """A query of the anonymous sender may have any expiry"""
     fields: dict[str, Any] = {"canister_id": served.called, "method_name": "query", "arg": u.reply()}
     query = Request(served.content("query", principal.ANONYMOUS, **{**fields, "ingress_expiry": 1}))
     assert cbor2.loads(served.post(served.at("query"), query.body()).content)["status"] == "replied"
 
 
 def test_a_nonce_distinguishes_calls(served: Served) -> None:
+    """Calls that differ in their nonce only are different calls"""
     expiry = served.time() + 200 * SECOND
     one, two = (served.call(ingress_expiry=expiry, nonce=bytes([i])) for i in range(2))
     assert one.id != two.id
@@ -92,10 +101,12 @@ def test_a_nonce_distinguishes_calls(served: Served) -> None:
 
 
 def test_a_nonce_has_at_most_32_bytes(served: Served) -> None:
+    """A nonce of more than 32 bytes is refused (400)"""
     _refused(served.post(served.at("call"), served.call(nonce=bytes(33)).signed(USER).body()), 400, "nonce")
 
 
 def test_the_same_call_again_is_executed_once(served: Served) -> None:
+    """The same call sent again is executed once"""
     count = u.store(1024, u.basic("add", u.stored(1024), 1))
     call = served.call(count + u.reply(u.i64(u.stored(1024)))).signed(USER)
     path = [b"request_status", call.id, b"reply"]
@@ -111,6 +122,7 @@ def _expiry(served: Served) -> int:
 
 
 def test_a_delegation_lets_another_key_sign(served: Served) -> None:
+    """A delegation lets another key sign for the sender"""
     call = served.call(u.reply(u.caller()))
     call.signed(USER, SESSION, [USER.delegate(SESSION, _expiry(served))])
     tree = served.tree(served.post(served.at("call"), call.body()))
@@ -118,6 +130,7 @@ def test_a_delegation_lets_another_key_sign(served: Served) -> None:
 
 
 def test_delegations_form_a_chain(served: Served) -> None:
+    """Delegations form a chain, each signed by the key of the one before"""
     chain = [USER.delegate(OTHER, _expiry(served)), OTHER.delegate(SESSION, _expiry(served))]
     assert served.post(served.at("call"), served.call().signed(USER, SESSION, chain).body()).status_code == 200
 
@@ -136,11 +149,13 @@ def test_delegations_form_a_chain(served: Served) -> None:
     ids=["expired", "wrong signature", "to itself", "cycle", "to another key", "too many", "too many targets"],
 )
 def test_a_wrong_delegation_is_refused(served: Served, chain: Any, text: str) -> None:
+    """A delegation that is expired, wrongly signed, in a circle or too long is refused (400)"""
     call = served.call().signed(USER, SESSION, chain(_expiry(served)))
     _refused(served.post(served.at("call"), call.body()), 400, text)
 
 
 def test_a_delegation_with_targets_is_for_these_canisters_only(served: Served) -> None:
+    """A delegation with targets is for calls of these canisters only"""
     for targets, status in (([served.called], 200), ([ALICE, served.called], 200), ([ALICE], 400), ([], 400)):
         delegation = USER.delegate(SESSION, _expiry(served), targets=targets)
         call = served.call().signed(USER, SESSION, [delegation])
@@ -148,6 +163,7 @@ def test_a_delegation_with_targets_is_for_these_canisters_only(served: Served) -
 
 
 def test_the_targets_of_a_chain_are_those_in_all_of_its_delegations(served: Served) -> None:
+    """A chain of delegations is for the canisters that are targets of each of them"""
     chain = [
         USER.delegate(OTHER, _expiry(served), targets=[served.called]),
         OTHER.delegate(SESSION, _expiry(served), targets=[ALICE]),
@@ -157,6 +173,7 @@ def test_the_targets_of_a_chain_are_those_in_all_of_its_delegations(served: Serv
 
 
 def test_the_status_of_a_request_outside_of_the_targets_cannot_be_read(served: Served) -> None:
+    """The status of a call to a canister outside of the delegation's targets cannot be read (403)"""
     call = served.call().signed(USER)
     served.post(served.at("call"), call.body())
     for targets, status in (([served.called], 200), ([ALICE], 403)):
@@ -170,6 +187,7 @@ def test_the_status_of_a_request_outside_of_the_targets_cannot_be_read(served: S
 
 @pytest.mark.parametrize("verb", ["call", "query"])
 def test_the_canister_in_the_url_must_be_the_called_one(served: Served, verb: str) -> None:
+    """The canister in the URL of a call or query must be the called one (400)"""
     fields: dict[str, Any] = {"canister_id": served.called, "method_name": "query", "arg": u.reply()}
     request = Request(served.content(verb, **fields)).signed(USER)
     other = principal.canister_id(12345)
@@ -177,6 +195,7 @@ def test_the_canister_in_the_url_must_be_the_called_one(served: Served, verb: st
 
 
 def test_calls_of_the_management_canister_go_to_the_canister_they_are_about(served: Served) -> None:
+    """Calls of the management canister are sent to the URL of the canister that they are about"""
     arg = served.encoded("canister_status", {"canister_id": served.called})
     call = served.call(canister_id=b"", method_name="canister_status", arg=arg).signed(USER)
     assert served.post(served.at("call"), call.body()).status_code == 200
@@ -184,6 +203,7 @@ def test_calls_of_the_management_canister_go_to_the_canister_they_are_about(serv
 
 
 def test_creations_go_to_any_canister_id_and_to_the_subnet(served: Served) -> None:
+    """Calls that create canisters are sent to the URL of any canister id, or of the subnet"""
     for path in (served.at("call"), served.at("call", canister=b""), _at_subnet(served, "call", "v4")):
         arg = served.encoded("provisional_create_canister_with_cycles", {"amount": 10**12, "settings": None})
         call = served.call(canister_id=b"", method_name="provisional_create_canister_with_cycles", arg=arg)
@@ -196,6 +216,7 @@ def _at_subnet(served: Served, verb: str, version: str = "v3", subnet: bytes = b
 
 
 def test_other_calls_cannot_be_sent_to_the_subnet(served: Served) -> None:
+    """Calls that create nothing cannot be sent to the URL of the subnet (400)"""
     _refused(served.post(_at_subnet(served, "call", "v4"), served.call().signed(USER).body()), 400, "create_canister")
 
 
@@ -213,6 +234,7 @@ def test_queries_of_the_subnet(served: Served) -> None:
 
 
 def test_another_subnet_is_unknown(served: Served) -> None:
+    """A URL with the id of another subnet is refused (400)"""
     read = served.read([b"time"]).signed(USER)
     _refused(
         served.post(_at_subnet(served, "read_state", subnet=USER.principal), read.body()), 400, "there is no subnet"
@@ -344,7 +366,7 @@ def test_ranges(served: Served) -> None:
 
 
 def test_the_type_of_the_subnet(served: Served) -> None:
-    """/subnet/<id>/type is "application" """
+    """The type of the subnet, at /subnet/<id>/type, is application"""
     tree = served.tree(_read(served, "subnet/SUBNET/type", "subnet"))
     assert hash_tree.lookup_value([b"subnet", served.network.subnet_id, b"type"], tree) == b"application"
 
@@ -401,11 +423,13 @@ def test_install_timestamp(served: Served) -> None:
 
 
 def test_a_canister_is_read_at_its_own_url(served: Served) -> None:
+    """The state of a canister cannot be read at the URL of another (403)"""
     read = served.read([b"canister", principal.canister_id(77), b"module_hash"]).signed(USER)
     _refused(served.post(served.at("read_state"), read.body()), 403, "another canister than the URL")
 
 
 def test_the_status_of_a_request_is_for_its_sender(served: Served) -> None:
+    """The status of a call can be read by its sender only (403)"""
     call = served.call().signed(USER)
     served.post(served.at("call"), call.body())
     read = served.read([b"request_status", call.id], sender=OTHER.principal).signed(OTHER)
@@ -413,6 +437,7 @@ def test_the_status_of_a_request_is_for_its_sender(served: Served) -> None:
 
 
 def test_the_status_of_a_request_is_read_at_the_url_it_was_sent_to(served: Served) -> None:
+    """The status of a call is read at the URL that the call was sent to (403)"""
     call = served.call().signed(USER)
     served.post(served.at("call"), call.body())
     read = served.read([b"request_status", call.id]).signed(USER)
@@ -421,22 +446,26 @@ def test_the_status_of_a_request_is_read_at_the_url_it_was_sent_to(served: Serve
 
 
 def test_the_status_of_two_requests_cannot_be_read_at_once(served: Served) -> None:
+    """The status of two calls cannot be read at once (400)"""
     read = served.read([b"request_status", bytes(32)], [b"request_status", b"\1" * 32]).signed(USER)
     _refused(served.post(served.at("read_state"), read.body()), 400, "one request")
 
 
 def test_an_unknown_request_is_proven_absent(served: Served) -> None:
+    """A certificate proves that an unknown call has no status"""
     path = [b"request_status", b"\7" * 32]
     tree = served.tree(served.post(served.at("read_state"), served.read(path).signed(USER).body()))
     assert hash_tree.lookup([*path, b"status"], tree) is hash_tree.ABSENT
 
 
 def test_too_many_paths_are_refused(served: Served) -> None:
+    """More than 1000 paths at once are refused (400)"""
     read = served.read(*[[b"time"]] * 1001).signed(USER)
     _refused(served.post(served.at("read_state"), read.body()), 400, "at most 1000")
 
 
 def test_a_path_that_is_too_long_is_refused(served: Served) -> None:
+    """A path of more than 127 labels is refused (400)"""
     read = served.read([b"x"] * 128).signed(USER)
     _refused(served.post(served.at("read_state"), read.body()), 400, "127")
 
@@ -446,6 +475,7 @@ def test_a_path_that_is_too_long_is_refused(served: Served) -> None:
 
 @pytest.mark.parametrize("version", ["v3", "v4"])
 def test_a_refused_call_is_a_non_replicated_rejection(served: Served, version: str) -> None:
+    """A call that the network does not take in is answered with a non-replicated rejection, at v3 and v4"""
     call = served.call(canister_id=principal.canister_id(999)).signed(USER)
     answer = served.post(served.at("call", version, principal.canister_id(999)), call.body())
     fields = cbor2.loads(answer.content)
@@ -454,6 +484,7 @@ def test_a_refused_call_is_a_non_replicated_rejection(served: Served, version: s
 
 
 def test_a_refused_asynchronous_call_says_why(served: Served) -> None:
+    """A call at v2 that the network does not take in is answered with code and text of the rejection"""
     call = served.call(canister_id=principal.canister_id(999)).signed(USER)
     answer = served.post(served.at("call", "v2", principal.canister_id(999)), call.body())
     assert answer.status_code == 200
@@ -462,6 +493,7 @@ def test_a_refused_asynchronous_call_says_why(served: Served) -> None:
 
 @pytest.mark.parametrize("method", ["create_canister", "raw_rand", "deposit_cycles"])
 def test_methods_for_canisters_cannot_be_called_by_users(served: Served, method: str) -> None:
+    """Users cannot call the management canister's methods for canisters, such as create_canister and raw_rand"""
     arguments: dict[str, dict[str, Any]] = {
         "create_canister": {"settings": None, "sender_canister_version": None},
         "deposit_cycles": {"canister_id": served.called},
@@ -475,6 +507,7 @@ def test_methods_for_canisters_cannot_be_called_by_users(served: Served, method:
 
 
 def test_a_rejection_is_certified(served: Served) -> None:
+    """A rejection by the canister is certified: status, code and text"""
     call = served.call(u.reject("certainly not")).signed(USER)
     tree = served.tree(served.post(served.at("call"), call.body()))
     path = [b"request_status", call.id]
@@ -501,6 +534,7 @@ def test_a_rejection_is_certified(served: Served) -> None:
 )
 @pytest.mark.parametrize("verb", ["call", "query", "read_state"])
 def test_a_malformed_body_is_refused_with_a_text(served: Served, verb: str, body: bytes, text: str) -> None:
+    """A body that is not CBOR, or no request, is refused with a text (400)"""
     answer = served.post(served.at(verb), body)
     _refused(answer, 400, text)
     assert answer.text
@@ -508,6 +542,7 @@ def test_a_malformed_body_is_refused_with_a_text(served: Served, verb: str, body
 
 @pytest.mark.parametrize("name", ["canister_id", "method_name", "arg", "sender", "ingress_expiry"])
 def test_a_missing_field_is_named(served: Served, name: str) -> None:
+    """A request without a field that it must have is refused with the field's name (400)"""
     call = served.call()
     del call.content[name]
     _refused(served.post(served.at("call"), call.signed(USER).body()), 400, name)
@@ -515,12 +550,14 @@ def test_a_missing_field_is_named(served: Served, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["canister_id", "method_name", "arg", "sender", "ingress_expiry"])
 def test_a_field_of_the_wrong_type_is_named(served: Served, name: str) -> None:
+    """A request with a field of the wrong type is refused with the field's name (400)"""
     call = served.call()
     call.content[name] = [1, 2]
     _refused(served.post(served.at("call"), call.signed(USER).body()), 400, name)
 
 
 def test_an_id_in_the_url_that_is_no_principal_is_refused(served: Served) -> None:
+    """An id in the URL that is no principal is refused (400)"""
     _refused(served.post("v3/canister/not-a-principal/call", served.call().signed(USER).body()), 400, "in the URL")
 
 
@@ -546,5 +583,6 @@ def test_the_argument_of_a_call_has_at_most_2_mib(served: Served) -> None:
 
 
 def test_an_unknown_path_and_a_wrong_method_are_refused(served: Served) -> None:
+    """A path or HTTP method that the interface does not have is answered with 404"""
     _refused(httpx.get(f"{served.url}/api/v9/status"), 404, "GET /api/v9/status")
     _refused(httpx.get(f"{served.url}/api/{served.at('call')}"), 404, "GET")
