@@ -121,9 +121,15 @@ class Client(ic.Client):
     def __init__(self, url: str) -> None:
         super().__init__(url.rstrip("/"))
         self.http = connections(self.url)
+        self.given_up = ""
 
     def close(self) -> None:
         self.http.clear()
+
+    def give_up(self, why: str) -> None:
+        """Close it and send nothing more: whoever still uses it gets a NetworkError with this reason."""
+        self.given_up = why
+        self.close()
 
     def post(self, path: str, data: bytes) -> HttpAnswer:
         """Send `data` (CBOR) to `path`, again if need be: a request is identified by its content, nonce included.
@@ -218,7 +224,10 @@ class Client(ic.Client):
 
         Raises:
             urllib3.exceptions.HTTPError: there is no answer.
+            NetworkError: it was given up.
         """
+        if self.given_up:
+            raise NetworkError(f"nothing is sent to {self.url} any more: {self.given_up}")
         headers = {"Content-Type": "application/cbor"} if data is not None else {}
         stopping.check()
         try:

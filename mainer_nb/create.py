@@ -241,7 +241,7 @@ def create_one(
         there = {mainer.controller_id: mainer.name for mainer in mainers(net)}
         known_ids = {mainer.controller_id for mainer in known}
         if differing := there.keys() ^ known_ids:
-            names = ", ".join(sorted(there.get(one, f"{one} (gone)") for one in differing))
+            names = ", ".join(sorted(there.get(address, f"{address} (gone)") for address in differing))
             raise PreconditionError(f"mAIners changed meanwhile: {names}. Nothing was created. {ONE_MORE}")
         made = create_mainer(net, kind, share_service, progress)
         variant = creator.getLatestModel() if llms else ""

@@ -117,6 +117,7 @@ class Network:
     Attributes:
         mainnet: cycles cost money, and canisters are created with icp-cli or dfx; elsewhere cycles are made from
             nothing.
+        why: why it is this one, if it was chosen.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Network:
     mainnet: bool
     agent: Agent = field(repr=False)
     ids: CanisterIds = field(repr=False)
+    why: str = field(default="", compare=False)
 
     @property
     def caller(self) -> str:
@@ -170,6 +172,10 @@ class Network:
     def close(self) -> None:
         """Close the connections; the network runs on."""
         self.agent.client.close()
+
+    def give_up(self, why: str) -> None:
+        """Close the connections and refuse to be used any more, with this reason."""
+        self.agent.client.give_up(f"{why}. Choose a network and connect to it, then run the cells below.")
 
 
 @contextmanager

@@ -461,7 +461,7 @@ def _check_not_given_up(net: Network, challenge: Challenge, workers: Sequence[Ma
                     f"{worker.name} gave up {challenge.question!r} ({failure.action}: {failure.reason}). "
                     "Ask again, in other words, or ask a mAIner with another model."
                 )
-    if challenge.challenge_id not in {one.challenge_id for one in challenges(net)}:
+    if challenge.challenge_id not in {known.challenge_id for known in challenges(net)}:
         raise ExpectationFailed(
             f"{challenge.question!r} is closed: others answered it, and enough of their answers were scored, before "
             f"{workers[0].name} got it. Ask again."

@@ -94,10 +94,14 @@ DECLARED = {
     "canister": Parameter(str, "the program for the examples: its name in files/, without .wasm", choices=EXAMPLES),
     "cycles": Parameter(float, "T of cycles that the example canister gets; 1 T is 10^12", least=1, most=1000),
     "network": Parameter(
-        str, 'Internet Computer: "local" (embedded), "ic" (mainnet), one of icp-cli or dfx, or an address'
+        str,
+        '"local" (embedded), "ic" (mainnet), one of icp-cli or dfx, an address; None: as in 01, or local',
+        optional=True,
     ),
     "identity": Parameter(
-        str, "who calls: an identity of icp-cli or dfx, or a PEM file; None: a development identity", optional=True
+        str,
+        "who calls: an identity of icp-cli or dfx, or a PEM file; None: as in 01, or for development",
+        optional=True,
     ),
     "mode": Parameter(
         str,

@@ -136,7 +136,8 @@ def identities() -> Table:
 
 def connection(net: Network) -> Table:
     """Where we are connected, as whom, with what rights."""
-    return facts({"network": net.name, "address": net.url, "caller": _id(net.caller), "rights": net.rights})
+    why = {"why this one": net.why} if net.why else {}
+    return facts({"network": net.name, **why, "address": net.url, "caller": _id(net.caller), "rights": net.rights})
 
 
 def files(items: Iterable[InventoryItem]) -> Table:

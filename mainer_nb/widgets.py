@@ -1,13 +1,13 @@
 """For people who would rather click: choosing network and model, creating a mAIner, asking a question.
 
     chosen = widgets.choose_network(network, identity)     # shows two lists, set to the notebook's parameters
-    net = connect(chosen.network, chosen.identity)         # in the next cell, when the choice is made
+    net = chosen.connect()                                 # in the next cell, when the choice is made
 
 Nothing here waits: in a headless run the choices stay what the parameters say, and the buttons are not pressed.
 
 A press counts once. The browser itself shows that it was taken and takes no other one until the kernel is done with it
 (`Press`), so neither a double click nor a press while the kernel is busy does anything twice. What a form would not do
-is said beside the field that is wrong (`Field`).
+is said beside the field that is wrong (`CheckedField`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import ipywidgets
 from IPython.display import display
 
-from . import artifacts, create, identity, network, operate, progress, stopping, tables
+from . import artifacts, choice, create, identity, network, operate, progress, stopping, tables
 from .create import Mainer
 from .errors import MainerError
 from .network import Network
@@ -49,13 +49,13 @@ class Form(ipywidgets.VBox):
 
     def _fields(self) -> str:
         """What is in the fields."""
-        inner = [child.field if isinstance(child, Field) else child for child in self.children]
+        inner = [child.field if isinstance(child, CheckedField) else child for child in self.children]
         fields = [child for child in inner if getattr(child, "description", "") and hasattr(child, "value")]
         shown = [field for field in fields if not isinstance(field, Press)]
         return ", ".join(f"{field.description}: {getattr(field, 'label', field.value)}" for field in shown)
 
 
-class Field(ipywidgets.HBox):
+class CheckedField(ipywidgets.HBox):
     """A field, and beside it why what is in it would not work.
 
     Args:
@@ -116,27 +116,49 @@ class Press(ipywidgets.ToggleButton):
 
 
 class NetworkChoice:
-    """Two lists; `network` and `identity` are what is chosen in them."""
+    """Two lists; `choice` is what is chosen in them, which the other notebooks follow."""
 
-    def __init__(self, network_name: str, identity_name: str | None) -> None:
+    def __init__(self, network_name: str | None, identity_name: str | None) -> None:
+        self._first = choice.find(network_name, identity_name)
         networks = [(f"{config.name}  ({config.url or 'embedded'})", config.name) for config in network.known()]
         identities = [(f"{entry.name}  ({entry.tool})", entry.name) for entry in identity.known() if entry.path]
-        self._network = _list("network", networks, network_name)
-        self._identity = _list("identity", identities, identity_name or identity.DEVELOPMENT)
-        self._given = identity_name
+        self._network = _list("network", networks, self._first.network)
+        self._identity = _list("identity", identities, self._first.identity or identity.DEVELOPMENT)
+        self._fields = [
+            CheckedField(self._network, lambda: ""),
+            CheckedField(self._identity, self._problem_of_identity),
+        ]
+        for field in self._fields:
+            field.field.observe(self._chosen, "value")
+            field.check()
 
     @property
-    def network(self) -> str:
-        return str(self._network.value)
+    def choice(self) -> choice.Choice:
+        """The network and the identity; None for the network's default, unless another one was asked for."""
+        name = str(self._identity.value)
+        default = self._first.identity is None and name == identity.DEVELOPMENT
+        chosen = choice.Choice(str(self._network.value), None if default else name)
+        same = (chosen.network, chosen.identity) == (self._first.network, self._first.identity)
+        return self._first if same else chosen
 
-    @property
-    def identity(self) -> str | None:
-        """None, if the parameter was and nothing else was chosen: the network's default."""
-        chosen = str(self._identity.value)
-        return None if self._given is None and chosen == identity.DEVELOPMENT else chosen
+    def connect(self) -> Network:
+        """Connect to what is chosen; errors as of `network.connect`. If that fails, the notebook has no network."""
+        choice.keep(self.choice)
+        return choice.connect_to(self.choice)
+
+    def _chosen(self, _: object) -> None:
+        for field in self._fields:
+            field.check()
+        choice.keep(self.choice)
+
+    def _problem_of_identity(self) -> str:
+        config = {known.name: known for known in network.known()}.get(str(self._network.value))
+        if config and config.mainnet and self.choice.identity is None:
+            return "on mainnet an identity of your own is needed, which has the canisters and the cycles"
+        return ""
 
     def _ipython_display_(self) -> None:
-        display(Form([self._network, self._identity]))
+        display(Form([ipywidgets.HTML(PRESSED), *self._fields]))
 
 
 class ModelChoice:
@@ -146,7 +168,7 @@ class ModelChoice:
         unusable = artifacts.unusable_models()
         names = [(f"{name} (cannot be used)" if name in unusable else name, name) for name in artifacts.model_names()]
         self._model = _list("model", names, str(name or artifacts.DEFAULT_MODEL))
-        self._field = Field(self._model, lambda: "this file cannot be used" if self.model in unusable else "")
+        self._field = CheckedField(self._model, lambda: "this file cannot be used" if self.model in unusable else "")
         self._model.observe(lambda _: self._field.check(), "value")
         self._field.check()
 
@@ -158,8 +180,8 @@ class ModelChoice:
         display(Form([ipywidgets.HTML(PRESSED), self._field]))
 
 
-def choose_network(network_name: str, identity_name: str | None) -> NetworkChoice:
-    """The networks and identities known here, to choose from; at first those given."""
+def choose_network(network_name: str | None, identity_name: str | None) -> NetworkChoice:
+    """The networks and identities known here, to choose from; at first those given, or those chosen last."""
     return NetworkChoice(network_name, identity_name)
 
 
@@ -194,9 +216,9 @@ def creator(net: Network) -> Form:
             display(tables.mainers(known))
 
     fields = [
-        Field(kind, lambda: ""),
-        Field(llms, lambda: create.problem_of_llms(kind.value, llms.value)),
-        Field(service, lambda: create.problem_of_service(service.value, known)),
+        CheckedField(kind, lambda: ""),
+        CheckedField(llms, lambda: create.problem_of_llms(kind.value, llms.value)),
+        CheckedField(service, lambda: create.problem_of_service(service.value, known)),
     ]
     return _form(fields, "Create mAIner", make)
 
@@ -213,21 +235,21 @@ def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
         answer = operate.ask(net, question.value, mainer.value, topic.value, progress=progress.auto())
         print(f"{answer.question} {answer.answer}")
         display(tables.submissions([answer], mainers))
-        others = [one for one in operate.new_submissions(net, before) if one != answer]
+        others = [submission for submission in operate.new_submissions(net, before) if submission != answer]
         if others:
             print("Answered meanwhile, since the Game State hands out its open challenges at random:")
             display(tables.submissions(others, mainers))
 
     fields = [
-        Field(topic, lambda: "" if topic.value.strip() else "is empty: write what the question is about"),
-        Field(question, lambda: "" if question.value.strip() else "is empty: write a question"),
-        Field(mainer, lambda: "" if mainer.value else f"there is none: run {create.CREATE_STEP}"),
+        CheckedField(topic, lambda: "" if topic.value.strip() else "is empty: write what the question is about"),
+        CheckedField(question, lambda: "" if question.value.strip() else "is empty: write a question"),
+        CheckedField(mainer, lambda: "" if mainer.value else f"there is none: run {create.CREATE_STEP}"),
     ]
     return _form(fields, "Ask", ask)
 
 
 def _services(mainers: Sequence[Mainer]) -> list[tuple[str, str]]:
-    services = [one for one in mainers if one.kind == "ShareService"]
+    services = [mainer for mainer in mainers if mainer.kind == "ShareService"]
     return [(f"{service.name}  ({service.controller_id})", service.controller_id) for service in services]
 
 
@@ -238,7 +260,7 @@ def _list(description: str, options: list[tuple[str, str]], value: str) -> ipywi
     return ipywidgets.Dropdown(description=description, options=options, value=value, **WIDE)
 
 
-def _form(fields: Sequence[Field], label: str, action: Callable[[], None]) -> Form:
+def _form(fields: Sequence[CheckedField], label: str, action: Callable[[], None]) -> Form:
     """Fields and a button that carries out `action`, if what is in the fields would work; Enter in a line of text does
     what the button does. What the action prints or raises is shown below.
     """

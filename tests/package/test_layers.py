@@ -16,7 +16,7 @@ LAYERS = (
     {"localnet"},  # the embedded network
     {"errors", "gguf_header", "ic_py", "kernels", "places", "progress", "stopping"},  # what all of the following use
     {"artifacts", "chat_templates", "llm_build", "loadable", "models"},  # files
-    {"agent", "canister", "identity", "management", "network"},  # a client of the Internet Computer
+    {"agent", "canister", "choice", "identity", "management", "network"},  # a client of the Internet Computer
     {"deploy", "upload", "population", "conditions", "differences", "create"}  # verbs that make
     | {"check", "answerable", "operate", "costs", "calls", "overview", "downloads"},  # and verbs that use
     {"expect", "tables", "plots", "widgets"},  # what shows and asserts results

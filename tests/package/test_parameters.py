@@ -82,7 +82,7 @@ def test_what_it_cannot_be_is_refused_in_its_own_words(name: str) -> None:
         ("own", 10**400, "is a number of 1329 bits, but must be a whole number from 0 to 100"),
         ("challenges", -1, "is -1, but must be a whole number from 1 to 1000"),
         ("mode", "instal", "is the text 'instal', but must be one of auto, install, reinstall, upgrade"),
-        ("network", None, "parameter network is null, but must be a line of text"),
+        ("network", "", "parameter network is the text '', but must be a line of text"),
         (
             "model",
             datetime.date(2024, 1, 1),
