@@ -236,8 +236,7 @@ def create_one(
         raise ArgumentError(f"ShareService of a ShareAgent: {problem}")
     creator = _creator(net, "LlmModel" if llms else "MainerControllerWasm")
     with alone(creator.canister_id, CREATING, _refuse_to_wait):
-        if creator.getOrdersUnderWay():
-            _refuse_to_wait()
+        _wait_for_orders(creator, progress)  # of somebody elsewhere, or of one that was interrupted
         there = {mainer.controller_id: mainer.name for mainer in mainers(net)}
         known_ids = {mainer.controller_id for mainer in known}
         if differing := there.keys() ^ known_ids:

@@ -33,6 +33,7 @@ PRESSED = """<style>
 .mainer-press { width: auto; padding: 0 1em; margin-left: 9.4em; align-self: flex-start }
 .mainer-press.mod-active { pointer-events: none; opacity: 1 !important }
 .mainer-press.mod-active::after { content: ": taken, under way …" }
+.mainer-field > :first-child { flex-shrink: 0 }
 .mainer-field.mainer-refused :is(input, select) { border-color: var(--jp-error-color1, #c62828) !important }
 </style>"""
 
@@ -204,23 +205,23 @@ def creator(net: Network) -> Form:
     suit({"new": kind.value})
 
     def make() -> None:
-        nonlocal known
         agent = kind.value == "ShareAgent"
         number, of = (0, service.value) if agent else (llms.value, None)
-        try:
-            made = create.create_one(net, kind.value, number, of, known, progress.auto())
-            print(f"Created {made.name} ({made.controller_id}).")
-        finally:
-            known = create.mainers(net)
-            service.options = _services(known)
-            display(tables.mainers(known))
+        made = create.create_one(net, kind.value, number, of, known, progress.auto())
+        print(f"Created {made.name} ({made.controller_id}).")
+
+    def show() -> None:
+        nonlocal known
+        known = create.mainers(net)
+        service.options = _services(known)
+        display(tables.mainers(known))
 
     fields = [
         CheckedField(kind, lambda: ""),
         CheckedField(llms, lambda: create.problem_of_llms(kind.value, llms.value)),
         CheckedField(service, lambda: create.problem_of_service(service.value, known)),
     ]
-    return _form(fields, "Create mAIner", make)
+    return _form(fields, "Create mAIner", make, show)
 
 
 def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
@@ -233,7 +234,6 @@ def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
     def ask() -> None:
         before = operate.submission_ids(net)
         answer = operate.ask(net, question.value, mainer.value, topic.value, progress=progress.auto())
-        print(f"{answer.question} {answer.answer}")
         display(tables.submissions([answer], mainers))
         others = [submission for submission in operate.new_submissions(net, before) if submission != answer]
         if others:
@@ -260,9 +260,9 @@ def _list(description: str, options: list[tuple[str, str]], value: str) -> ipywi
     return ipywidgets.Dropdown(description=description, options=options, value=value, **WIDE)
 
 
-def _form(fields: Sequence[CheckedField], label: str, action: Callable[[], None]) -> Form:
-    """Fields and a button that carries out `action`, if what is in the fields would work; Enter in a line of text does
-    what the button does. What the action prints or raises is shown below.
+def _form(fields: Sequence[CheckedField], label: str, *steps: Callable[[], None]) -> Form:
+    """Fields and a button that carries out `steps`, if what is in the fields would work; Enter in a line of text does
+    what the button does. What they print or raise is shown below; each is done whatever became of the one before.
     """
     output = ipywidgets.Output()
 
@@ -274,11 +274,13 @@ def _form(fields: Sequence[CheckedField], label: str, action: Callable[[], None]
         output.clear_output()
         if not check():
             return
-        with output, stopping.by_interrupt():
-            try:
-                action()
-            except (MainerError, KeyboardInterrupt) as error:
-                print("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
+        for step in steps:
+            with output:
+                try:
+                    with stopping.by_interrupt():
+                        step()
+                except (MainerError, KeyboardInterrupt) as error:
+                    print("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
 
     button = Press(label, act)
     for field in fields:
