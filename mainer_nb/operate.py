@@ -42,6 +42,7 @@ NEEDED = {
     "ShareAgent": MINIMUM_BALANCE + 200 * 10**9,  # for its ShareService and the Game State
 }
 MOST_QUEUED = 5  # challenges in the queue of a mAIner
+ANSWER_CYCLES = 100 * 10**9  # that an answer costs at the Game State, and as much at a ShareService
 ATTEMPTS_TO_OPEN = 10  # a challenge, while others open some
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
 MOST_GIVEN_UP = 3  # challenges, before it is not the challenges' fault
@@ -363,7 +364,7 @@ def ask(
     Raises:
         ArgumentError: question or topic are empty, the timeout is not above 0, or the mAIner cannot answer. Nothing is
             opened then.
-        PreconditionError: there is no mAIner to ask.
+        PreconditionError: there is no mAIner to ask, or it has too few cycles (on mainnet).
         CanisterError: the mAIner or the Game State refuses.
         ExpectationFailed: the mAIner gave the question up; the text says why.
         WaitTimeout: there is no answer in time.
@@ -376,6 +377,7 @@ def ask(
     workers = _workers(net, controller_id)
     mainer = workers[0]
     fund(net, workers)
+    _check_balance(net, mainer)
     challenge = _open_among_others(net, topic, question)
     deadline, fruitless = time.monotonic() + timeout, 0
     with (progress or Silent()).task(f"ask {mainer.name}") as task:
@@ -397,6 +399,19 @@ def ask(
         f"{mainer.name} has not answered {question!r} within {timeout:.0f} s; challenge {challenge.challenge_id} stays "
         f"open among {len(challenges(net))}. {_nothing_came(net, mainer.controller_id, submissions(net), timeout)}"
     )
+
+
+def _check_balance(net: Network, mainer: Mainer) -> None:
+    """PreconditionError, if a mAIner would pause instead of answering; it pays the Game State, a ShareAgent also its
+    ShareService.
+    """
+    needed = MINIMUM_BALANCE + ANSWER_CYCLES * (2 if mainer.kind == "ShareAgent" else 1)
+    balance = statistics(net, mainer.controller_id).cycle_balance
+    if balance < needed:
+        raise PreconditionError(
+            f"{mainer.name} has {balance / TRILLION:.3f} T cycles and answers with {needed / TRILLION:.3f} T or more: "
+            f"give it some, `icp canister top-up` or `dfx ledger top-up {mainer.controller_id}`"
+        )
 
 
 def _open_among_others(net: Network, topic: str, question: str) -> Challenge:

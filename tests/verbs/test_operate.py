@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import scripted_llm
@@ -144,6 +145,10 @@ def test_a_mainer_below_its_minimum_balance_pauses_and_says_so(
         operate.wait_for_submission(uploaded, poor.controller_id, before, timeout=0)
 
     keep_it_short(uploaded, create.add_llm(uploaded, poor.controller_id))
+    open_before = operate.challenges(uploaded)
+    with pytest.raises(PreconditionError, match=rf"{poor.name} has 0\.1.* T cycles and answers with 0\.350 T or more"):
+        operate.ask(replace(uploaded, mainnet=True), "And on mainnet?", poor.controller_id)
+    assert operate.challenges(uploaded) == open_before
     answer = operate.ask(uploaded, "And with more cycles?", poor.controller_id)  # who asks gives it some
     assert answer in by(operate.submissions(uploaded), poor)
     assert not operate.statistics(uploaded, poor.controller_id).low_cycle_balance
@@ -155,8 +160,6 @@ def test_waiting_in_vain_says_what_there_is(uploaded: Network, own: Mainer) -> N
 
 
 def test_limits_are_read_and_set(uploaded: Network) -> None:
-    from dataclasses import replace
-
     usual = operate.thresholds(uploaded)
     assert (usual.max_open_challenges, usual.scored_responses_per_challenge) == (2, 3)
     operate.set_thresholds(uploaded, replace(usual, max_open_challenges=9))
