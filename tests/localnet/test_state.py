@@ -15,10 +15,14 @@ from ic.agent import Agent
 from ic.candid import Types, encode
 from ic.client import Client
 from ic.identity import Identity
-from localnet.driver import INSTALL, REINSTALL, UPGRADE, Driver, module
+from localnet import universal as u
+from localnet.driver import ALICE, INSTALL, REINSTALL, UPGRADE, Driver, module
+from localnet.outcomes import replied
 
 from mainer_nb.localnet import server
+from mainer_nb.localnet.envelope import Call
 from mainer_nb.localnet.errors import DamagedState, Reject
+from mainer_nb.localnet.state import CallerInfo
 from mainer_nb.protocol import principal
 
 #: Heap and stable memory hold the same number, so that one can see which of them an installation keeps.
@@ -65,6 +69,23 @@ def test_an_upgrade_keeps_stable_memory_and_a_reinstallation_nothing(ic: Driver)
     assert ic.number(canister, "get") == 1
     assert ic.number(canister, "upgraded") == 0
     assert ic.manage("canister_status", {"canister_id": canister})["memory_metrics"]["stable_memory_size"] == 0
+
+
+def test_what_a_canister_says_of_a_sender_survives_a_restart(tmp_path: Path, module_cache: Path) -> None:
+    said = CallerInfo(b"of the sender", principal.canister_id(7))
+    told = u.append(u.taken("msg_caller_info_data")) + u.reply(u.taken("msg_caller_info_signer"))
+    with Driver(tmp_path / "network", module_cache) as ic:
+        caller, held = (ic.create(u.universal(), arg=b"") for _ in range(2))
+        ic.hold(held)
+        expiry = ic.time() + 100 * 10**9
+        waiting = u.call(held, "update", u.reply(), on_reply=told)
+        for number, (callee, program) in enumerate(((caller, waiting), (held, told))):
+            ic.network.accept(Call(callee, "update", program, ALICE, None, expiry, bytes([number]) * 32, said))
+        assert ic.network.scheduler.wait_until_idle(30)  # one waits for its callback, the other to be executed
+        ic.network.keep()
+    with Driver(tmp_path / "network", module_cache) as ic:
+        for number in range(2):
+            assert replied(ic.response(bytes([number]) * 32)) == said.data + said.signer
 
 
 @pytest.mark.parametrize("broken", [BROKEN_UPGRADE, BROKEN_START])
