@@ -5,7 +5,8 @@ with one node, so there is no consensus: a message is final when the network's d
 `protocol` is imported here.
 
     what a client sees      http         the HTTP interface
-                            envelope     requests: signatures, delegations, expiry
+                            envelope     requests: their form, senders, delegations, expiry
+                            signatures   which keys users may have, and checking what they sign
                             replica      what http and gateway ask of a network
                             node         what answers to queries are signed with
                             state_tree   what can be certified
