@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -92,6 +93,17 @@ def canister_wasm(name: str) -> Artifact:
     return _checked(places.files() / f"{name}.wasm")
 
 
+def _take_over(kept: Path, cache: Path) -> None:
+    """Copy what was built and fetched before from a cache that cannot be written into the one that is used instead."""
+    for path in [llm_build.sdist_path(kept), *kept.glob("wasm/*.wasm"), *kept.glob("obj/*.o")] if kept != cache else ():
+        target = cache / path.relative_to(kept)
+        if path.is_file() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f"{target.name}.{os.getpid()}")
+            shutil.copyfile(path, partial)
+            partial.replace(target)
+
+
 def llm_wasm(progress: Progress | None = None) -> Artifact:
     """The LLM canister's wasm: files/llama_cpp.wasm if the user put one there, else built on first use and cached.
 
@@ -110,6 +122,7 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
             task.note(text)
 
         try:
+            _take_over(places.cache("llama_cpp"), cache)
             llm_build.fetch(cache)
             built = llm_build.build(cache / LLM_WASM, show, cache)
             if not built.cached:

@@ -84,11 +84,10 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     net = summary["network"]
     address = escape(net["url"] or "which could not be reached")
     yield "Network", f"<strong>{escape(net['name'])}</strong><br>{address}", ""
-    model = summary["model"]
+    model, mainers, answers = summary["model"], summary["mainers"] or (), summary["submissions"]
     if model:
         name = escape(model["file"] or f"sha256 {model['sha256'][:16]}…")
-        yield "Model", f"<strong>{name}</strong><br>{amount(model['size'], 'B')}", ""
-    mainers, answers = summary["mainers"] or (), summary["submissions"]
+        yield "Model", f"<strong>{name}</strong><br>{amount(model['size'], 'B')}{_others(model, mainers)}", ""
     if mainers:
         kinds = Counter(mainer["type"] for mainer in mainers)
         llms = sum(len(mainer["llm_ids"]) for mainer in mainers)
@@ -103,6 +102,15 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         rate = summary["parameters"].get("usd_per_xdr", USD_PER_XDR)
         price = f"on mainnet some {dollars(usd(spent, rate))}"
         yield "Cost", f"<strong>{trillions(spent)}</strong> cycles spent by the mAIners so far<br>{price}", ""
+
+
+def _others(model: Mapping[str, Any], mainers: Sequence[Mapping[str, Any]]) -> str:
+    """How many LLMs have not the model that was uploaded last, but which."""
+    llms = [llm for mainer in mainers for llm in mainer["llms"]]
+    counted = Counter(llm["model"] or "an unknown model" for llm in llms if llm["model_sha256"] != model["sha256"])
+    return "".join(
+        f"<br>but {number} of {how_many(len(llms), 'LLM')}: {escape(name)}" for name, number in counted.items()
+    )
 
 
 def _failures(notebooks: int, mainers: Sequence[Mapping[str, Any]]) -> str:

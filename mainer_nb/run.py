@@ -108,6 +108,7 @@ def run(
 
     Raises:
         ArgumentError: an unknown notebook or parameter, or a value that it cannot have; nothing is run then.
+        ArtifactError: there is no such model, or it cannot be used; nothing is run then, either.
     """
     places.ensure_home()
     paths = find(notebooks)
@@ -121,6 +122,8 @@ def run(
 
     for name in PATHS & given.keys():
         given[name] = _absolute(given[name])
+    if given.get("model") and any("model" in known[path] for path in paths):
+        artifacts.model(given["model"])
     begun = datetime.now(UTC)
     folder = _new_folder(places.given(output) if output else places.project() / RUNS, begun)
     logging.getLogger("papermill").setLevel(logging.ERROR)

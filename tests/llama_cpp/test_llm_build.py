@@ -13,7 +13,8 @@ import psutil
 import pytest
 import wasmtime
 
-from mainer_nb import llm_build, places
+from mainer_nb import artifacts, llm_build, places
+from mainer_nb.localnet.cache import CacheWarning
 from mainer_nb.protocol import did
 
 # What the canister may use of the system API: all of it is on mainnet.
@@ -115,3 +116,21 @@ def test_an_interrupted_build_ends_with_its_compilers_and_goes_on_from_there(who
     build.send_signal(signal.SIGINT)
     build.communicate(timeout=60)
     assert f"[{kept}/" in first
+
+
+def test_what_was_built_into_a_cache_that_cannot_be_written_is_used(
+    wasm: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, instead = tmp_path / "kept", tmp_path / "instead"
+    kept.mkdir()
+    (kept / "llama_cpp").symlink_to(places.cache() / "llama_cpp")
+    (tmp_path / "files").mkdir()
+    monkeypatch.setenv("MAINER_NB_PROJECT", str(tmp_path))
+    monkeypatch.setenv("MAINER_NB_CACHE", str(kept))
+    monkeypatch.setattr("mainer_nb.localnet.cache.writable", lambda path: path != kept)  # root could write anywhere
+    monkeypatch.setattr("mainer_nb.localnet.cache.of_nobody", lambda: instead)
+    monkeypatch.delattr("mainer_nb.llm_build.compile_missing")
+    with pytest.warns(CacheWarning, match="cannot be written"):
+        found = artifacts.llm_wasm()
+    assert found.path.is_relative_to(instead)
+    assert found.data() == wasm

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from mainer_nb import artifacts, cli, create, management, network, run
-from mainer_nb.errors import ArgumentError
+from mainer_nb.errors import ArgumentError, ArtifactMissing
 
 from .conftest import MODEL, PARAMETERS
 
@@ -206,6 +206,8 @@ def test_wrong_names_are_refused_before_anything_runs(tmp_path: Path) -> None:
         run.run(["99"], output=tmp_path)
     with pytest.raises(ArgumentError, match=r"no notebook has a parameter modle; there are .*model"):
         run.run(parameters={"modle": "tiny"}, output=tmp_path)
+    with pytest.raises(ArtifactMissing, match=r"no model 'nosuch'.*choose one of: .*tiny"):
+        run.run(parameters={"model": "nosuch"}, output=tmp_path)
     assert not list(tmp_path.glob("*/summary.json"))
 
 

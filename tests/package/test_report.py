@@ -13,7 +13,8 @@ from mainer_nb import report
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 VIEW = {report.WIDGET_VIEW: {"model_id": "1", "version_major": 2, "version_minor": 0}}
-MAINER = {"name": "Own 1", "type": "Own", "controller_id": "c", "llm_ids": ["l"], "failures": 0}
+LLM = {"canister_id": "l", "model": "tiny", "model_sha256": "0" * 64}
+MAINER = {"name": "Own 1", "type": "Own", "controller_id": "c", "llm_ids": ["l"], "llms": [LLM], "failures": 0}
 
 
 def summary(**changes: Any) -> dict[str, Any]:
@@ -119,3 +120,9 @@ def test_an_error_is_told_without_its_way(tmp_path: Path) -> None:
     text = page(tmp_path, error).text
     assert "E: why" in text
     assert "Traceback" not in text
+
+
+def test_llms_with_another_model_than_was_uploaded_last_are_told(tmp_path: Path) -> None:
+    other = {**LLM, "model": "second", "model_sha256": "1" * 64}
+    read = page(tmp_path, mainers=[{**MAINER, "llms": [LLM, other], "cycles_spent": 0}])
+    assert "tiny.gguf 2.0 MB but 1 of 2 LLMs: second" in read.text
