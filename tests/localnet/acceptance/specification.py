@@ -21,7 +21,7 @@ PAGE = HERE.parents[2] / "docs" / "specification.md"
 _HEAD = """# The network and the specification of the Internet Computer
 
 Row by row: what the interface specification has changed from version 0.40 to 0.67, and the prices and limits that its
-documentation lists (dfinity/developer-docs, `docs/references`: `ic-interface-spec/changelog.md`, `cycle-costs.md`,
+documentation lists (dfinity/developer-docs, under docs/references: `ic-interface-spec/changelog.md`, `cycle-costs.md`,
 `resource-limits.md`). A row that holds is shown by the acceptance test named, in `tests/localnet/acceptance/`. The page
 is made from `specification.toml` there by `python tests/localnet/acceptance/specification.py`. What else the network
 does: [behaviours.md](behaviours.md).
