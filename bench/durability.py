@@ -6,6 +6,10 @@ Two canisters: `step` of the first adds one to a number in its heap and writes i
 second one, which adds one too. Several clients call `step` all the time. After every kill -9 and restart, heap and
 stable memory of the first must agree (a message is never half done), the number must be at least what was acknowledged
 and at most what was sent, and once the network is idle the second canister must have been told exactly as often.
+
+Meanwhile snapshots of the first canister are taken and loaded onto a third, which then changes its own memories by
+`leap`. After every restart they agree too (a load is never half done), and come from no earlier a snapshot than the
+last one whose load was acknowledged; what the third canister changes is never seen in the first.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from wasmtime import wat2wasm
@@ -29,7 +34,9 @@ from mainer_nb import management
 from mainer_nb.agent import Agent, to_principal
 from mainer_nb.errors import MainerError
 from mainer_nb.identity import Identity
+from mainer_nb.localnet import management as localnet_management
 from mainer_nb.localnet import server
+from mainer_nb.protocol import candid
 
 RESULT = Path(__file__).parent / "results" / "durability.json"
 CLIENTS = 6
@@ -60,6 +67,11 @@ FIRST = """(module
       (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
     (if (call $perform) (then (call $trap (i32.const 204) (i32.const 12))))
     (call $append (i32.const 0) (i32.const 8)) (call $reply))
+  (func (export "canister_update leap")
+    (i64.store (i32.const 0) (i64.or (i64.load (i32.const 0)) (i64.const 0x100000000)))
+    (i64.store (i32.const 4000000) (i64.load (i32.const 0)))
+    (call $write (i64.const 3000000) (i64.const 0) (i64.const 8))
+    (call $reply))
   (func (export "canister_query numbers")
     (call $read (i64.const 8) (i64.const 3000000) (i64.const 8))
     (i64.store (i32.const 16) (i64.load (i32.const 4000000)))
@@ -93,6 +105,7 @@ class Result:
     acknowledged: int
     counted: int
     lost: int
+    loads: int
     seconds: float
 
 
@@ -127,14 +140,73 @@ class Load:
         return self.tally
 
 
-def install(agent: Agent) -> tuple[str, str]:
-    """The two canisters' ids."""
+#: What `leap` sets in the number of the third canister.
+LEAP = 1 << 32
+
+
+class Loads:
+    """Takes snapshots of one canister and loads them onto another, until it is told to stop.
+
+    Attributes:
+        done: loads that were acknowledged.
+        least: what the number of the other canister was at least when the last of them was.
+    """
+
+    def __init__(self, agent: Agent, source: str, target: str, tally: Tally, before: int) -> None:
+        self.done = 0
+        self.least = 0
+        self._agent, self._source, self._target = agent, to_principal(source), to_principal(target)
+        self._tally, self._before = tally, before
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._load_one()
+            except MainerError:
+                continue  # the network is down: whether this was done is not known
+
+    def _load_one(self) -> None:
+        least = self._before + self._tally.acknowledged
+        known = self._manage("list_canister_snapshots", self._source)
+        replaced = known[0]["id"] if known else None
+        taken = self._manage("take_canister_snapshot", self._source, replace_snapshot=replaced)
+        self._manage("load_canister_snapshot", self._target, snapshot_id=taken["id"])
+        self.least, self.done = least, self.done + 1
+        self._agent.update_bytes(self._target, "leap", b"")
+
+    def _manage(self, method: str, canister_id: bytes, **fields: Any) -> Any:
+        described = localnet_management.INTERFACE.methods[method]
+        arg = candid.encode(described.args, [{"canister_id": canister_id, **fields}])
+        data = self._agent.update_bytes(management.MANAGEMENT, method, arg, effective_canister_id=canister_id)
+        results = candid.decode(described.results, data)
+        return results[0] if results else None
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._stopped.set()
+        self._thread.join()
+
+
+def check_copy(agent: Agent, copy: str, low: int, high: int) -> None:
+    """Raises AssertionError when a load was half done, or undone."""
+    heap, stable, far = numbers(agent, copy, "numbers")
+    assert heap == stable == far, f"a load was half done: heap {heap} and {far}, stable memory {stable}"
+    assert low <= heap % LEAP <= high, f"a snapshot with at least {low} was loaded, {high} were sent, but it has {heap}"
+
+
+def install(agent: Agent) -> tuple[str, str, str]:
+    """The ids of the two canisters and of the third."""
     second = management.create_canister(agent, CYCLES)
     management.install_code(agent, second, bytes(wat2wasm(SECOND)), "install")
     first = management.create_canister(agent, CYCLES)
     address = to_principal(second)
     management.install_code(agent, first, bytes(wat2wasm(FIRST)), "install", address)
-    return first, second
+    copy = management.create_canister(agent, CYCLES)
+    management.install_code(agent, copy, bytes(wat2wasm(FIRST)), "install", address)
+    return first, second, copy
 
 
 def numbers(agent: Agent, canister_id: str, method: str) -> list[int]:
@@ -174,24 +246,30 @@ def run(folder: Path, rounds: int, seed: int) -> Result:
     info = server.start(folder)
     identity = Identity(Ed25519PrivateKey.generate())
     agent = Agent(identity, info.url, bytes.fromhex(info.root_key))
-    first, second = install(agent)
-    sent = acknowledged = counted = 0
+    first, second, copy = install(agent)
+    sent = acknowledged = counted = done = least = 0
     began = time.monotonic()
     for number in range(1, rounds + 1):
         load = Load(agent, first)
+        loads = Loads(agent, first, copy, load.tally, acknowledged)
         time.sleep(moments.uniform(0.02, 0.4))
         kill(info.pid, folder)
         tally = load.stop()
+        loads.stop()
+        done, least = done + loads.done, max(least, loads.least)
         sent, acknowledged = sent + tally.sent, acknowledged + tally.acknowledged
         info = server.start(folder)
         agent = Agent(identity, info.url, bytes.fromhex(info.root_key))
         counted = check(agent, first, second, acknowledged, sent)
+        check_copy(agent, copy, least, counted)
         if number % 10 == 0 or number == rounds:
             print(
-                f"{number} of {rounds} kills: {counted} counted, {acknowledged} acknowledged, {sent} sent", flush=True
+                f"{number} of {rounds} kills: {counted} counted, {acknowledged} acknowledged, {sent} sent,"
+                f" {done} snapshots loaded",
+                flush=True,
             )
     seconds = round(time.monotonic() - began, 1)
-    return Result(rounds, seed, sent, acknowledged, counted, max(0, acknowledged - counted), seconds)
+    return Result(rounds, seed, sent, acknowledged, counted, max(0, acknowledged - counted), done, seconds)
 
 
 def main() -> int:

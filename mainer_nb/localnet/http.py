@@ -36,7 +36,7 @@ from .replica import Replica
 MAX_BODY = 5 * 1024 * 1024  # bytes, as of the main network's nodes; the argument of a call: MAX_PAYLOAD
 SYNCHRONOUS_SECONDS = 10.0  # how long a synchronous call waits for its outcome
 
-_API_VERSION = "0.53.0"  # of the specification
+_API_VERSION = "0.67.0"  # of the specification
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",

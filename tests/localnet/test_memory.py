@@ -140,3 +140,18 @@ def test_a_journal_is_applied_exactly_for_its_commit(cow: CowMemory, tmp_path: P
     with pytest.raises(DamagedState, match="cut short"):
         journal.recover(record, 5)
     assert journal.recover(tmp_path / "none", 5) is False
+
+
+@pytest.mark.parametrize("shares", [True, False], ids=["as the file system can", "without shared bytes"])
+def test_a_copy_of_a_file_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: bool) -> None:
+    if not shares:
+        monkeypatch.setattr(memory, "_LINUX", False)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"a" * 3 * memory.PAGE)
+    target.write_bytes(b"longer than the source" * memory.PAGE)
+    memory.copy_file(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    view = memoryview(b"b" * memory.PAGE)
+    memory.write_ranges(target, [(memory.PAGE, memory.PAGE)], [view])
+    assert source.read_bytes() == b"a" * 3 * memory.PAGE
+    assert target.read_bytes()[memory.PAGE : 2 * memory.PAGE] == bytes(view)

@@ -19,50 +19,56 @@ MAX_LOGS = 2_000_000
 
 @canister_method(Callers.CONTROLLERS_OR_ITSELF, visibility="status_visibility")
 def canister_status(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
-    state, settings = canister.state, canister.state.settings
-    is_idle = not canister.inbox.messages and not state.callbacks
-    result = {
-        "status": {state.status: None},
-        "ready_for_migration": state.status is CanisterStatus.STOPPED and is_idle,
-        "version": state.version,
-        "settings": {
-            **{name: getattr(settings, name) for name in BOUNDS},
-            "controllers": settings.controllers,
-            **{name: getattr(settings, name) for name in VISIBILITIES},
-            "environment_variables": [{"name": name, "value": value} for name, value in settings.environment_variables],
-        },
-        "module_hash": state.module,
-        "memory_size": state.memory_size(),
-        "memory_metrics": state.memory_metrics(),
-        "cycles": state.cycles,
-        "reserved_cycles": state.reserved,
-        "idle_cycles_burned_per_day": canister.idle_cycles_per_day(),
-        "query_stats": {
-            "num_calls_total": state.query_stats.calls,
-            "num_instructions_total": state.query_stats.instructions,
-            "request_payload_bytes_total": state.query_stats.request_bytes,
-            "response_payload_bytes_total": state.query_stats.response_bytes,
-        },
-    }
+    state = canister.state
+    with subnet.lock:  # a query is answered while others change the state
+        settings = state.settings
+        is_idle = not canister.inbox.messages and not state.callbacks
+        result = {
+            "status": {state.status: None},
+            "ready_for_migration": state.status is CanisterStatus.STOPPED and is_idle,
+            "version": state.version,
+            "settings": {
+                **{name: getattr(settings, name) for name in BOUNDS},
+                "controllers": settings.controllers,
+                **{name: getattr(settings, name) for name in VISIBILITIES},
+                "environment_variables": [
+                    {"name": name, "value": value} for name, value in settings.environment_variables
+                ],
+            },
+            "module_hash": state.module,
+            "memory_size": state.memory_size(),
+            "memory_metrics": state.memory_metrics(),
+            "cycles": state.cycles,
+            "reserved_cycles": state.reserved,
+            "idle_cycles_burned_per_day": canister.idle_cycles_per_day(),
+            "query_stats": {
+                "num_calls_total": state.query_stats.calls,
+                "num_instructions_total": state.query_stats.instructions,
+                "request_payload_bytes_total": state.query_stats.request_bytes,
+                "response_payload_bytes_total": state.query_stats.response_bytes,
+            },
+        }
     return reply(message, result)
 
 
 @canister_method(Callers.CONTROLLERS)
 def canister_metrics(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
-    consumed = canister.state.consumed
-    return reply(message, {"cycles_consumed": {use: consumed.get(use, 0) for use in Use}})
+    with subnet.lock:
+        consumed = {use: canister.state.consumed.get(use, 0) for use in Use}
+    return reply(message, {"cycles_consumed": consumed})
 
 
 @canister_method(Callers.CANISTERS)
 def canister_info(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
     wanted = args["num_requested_changes"] or 0
-    result = {
-        "total_num_changes": state.history_length,
-        "recent_changes": state.history[max(0, len(state.history) - wanted) :] if wanted else [],
-        "module_hash": state.module,
-        "controllers": state.settings.controllers,
-    }
+    with subnet.lock:
+        result = {
+            "total_num_changes": state.history_length,
+            "recent_changes": state.history[max(0, len(state.history) - wanted) :] if wanted else [],
+            "module_hash": state.module,
+            "controllers": state.settings.controllers,
+        }
     return reply(message, result)
 
 

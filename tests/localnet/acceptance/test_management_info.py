@@ -533,11 +533,11 @@ def test_metrics(ic: Driver) -> None:
     assert first["canister_creation"] == cycles.CANISTER_CREATION
     assert first["uninstall"] == first["http_outcalls"] == first["burned_cycles"] == 0
     assert ic.install(canister, PROXY, INSTALL) is None
+    assert ic.network.scheduler.wait_until_idle(30)
     ic.advance_time(3600)
     ic.tick()
-    balance = ic.cycles(canister)
     assert consumed()["memory"] > first["memory"]
-    before = consumed()
+    before, balance = consumed(), ic.cycles(canister)
     empty = candid.encode((), ())
     ic.update(canister, "call", request(principal.MANAGEMENT, "raw_rand", empty))
     after = consumed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,34 @@ def test_wait_until_loadable(tmp_path: Path, module_cache: Path) -> None:
         rejected(load(ic, target, uploaded), 4, text, "IC0406")
         ic.advance_time(11)
         assert load(ic, target, uploaded) is None
+
+
+def test_load_while_deleted(ic: Driver, canister: bytes) -> None:
+    """while snapshots are taken, replaced and deleted, a load is whole or says that the snapshot is not found"""
+    target = ic.create(STATEFUL)
+    numbered(ic, target, 1)
+    names = [take(ic, canister)["id"]]
+    ended = threading.Event()
+
+    def churn() -> None:
+        for value in range(100, 130):
+            numbered(ic, canister, value)
+            names.append(take(ic, canister, replace_snapshot=names[-1])["id"])
+            if value % 3 == 0:
+                ic.manage("delete_canister_snapshot", {"canister_id": canister, "snapshot_id": names[-1]})
+                names.append(take(ic, canister)["id"])
+        ended.set()
+
+    other = threading.Thread(target=churn)
+    other.start()
+    while not ended.is_set():
+        outcome = load(ic, target, names[-1])
+        if outcome is not None:
+            rejected(outcome, 3, "Could not find the snapshot ID", "IC0305")
+        assert len(set(numbers(ic, target))) == 1
+    other.join()
+    assert load(ic, target, names[-1]) is None
+    assert numbers(ic, target) == numbers(ic, canister)
 
 
 def test_take_and_uninstall(ic: Driver, canister: bytes) -> None:
