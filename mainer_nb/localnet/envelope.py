@@ -115,7 +115,7 @@ class _Envelope:
     request_id: bytes
     public_key: bytes | None
     signature: bytes | None
-    delegations: Sequence[Any]
+    delegations: Sequence[Any] | None
 
 
 def _decode(body: bytes) -> Any:
@@ -168,7 +168,7 @@ def _parse(body: bytes, request_type: str) -> _Envelope:
         request_id=request_id,
         public_key=_optional(envelope, "sender_pubkey", bytes),
         signature=_optional(envelope, "sender_sig", bytes),
-        delegations=_optional(envelope, "sender_delegation", Sequence) or (),
+        delegations=_optional(envelope, "sender_delegation", Sequence),
     )
 
 
@@ -254,7 +254,7 @@ def _path(path: Any) -> tuple[bytes, ...]:
 def _authenticate(envelope: _Envelope, now: int, root_key: bytes) -> frozenset[bytes] | None:
     """Checks expiry, sender and signature; returns the canisters that delegations limit the request to, if they do."""
     if envelope.sender == principal.ANONYMOUS:
-        if envelope.public_key is not None or envelope.signature is not None or envelope.delegations:
+        if (envelope.public_key, envelope.signature, envelope.delegations) != (None, None, None):
             raise BadRequest("the sender is anonymous, so the request must have no key, signature or delegation")
         if envelope.content["request_type"] == "call":
             _check_expiry(envelope.ingress_expiry, now)
@@ -266,7 +266,7 @@ def _authenticate(envelope: _Envelope, now: int, root_key: bytes) -> frozenset[b
     if owner != envelope.sender:
         raise BadRequest(f"the sender is {to_text(envelope.sender)}, but sender_pubkey belongs to {to_text(owner)}")
     request_type = envelope.content["request_type"]
-    key, targets = _follow_delegations(envelope.public_key, envelope.delegations, request_type, now, root_key)
+    key, targets = _follow_delegations(envelope.public_key, envelope.delegations or (), request_type, now, root_key)
     message = REQUEST_DOMAIN + envelope.request_id
     _check_signature("the signature of the request", key, envelope.signature, message, root_key)
     return targets
@@ -363,4 +363,6 @@ def _targets(delegation: Mapping[str, Any]) -> frozenset[bytes] | None:
         return None
     if len(targets) > MAX_TARGETS or not all(isinstance(target, bytes) for target in targets):
         raise BadRequest(f"the targets of a delegation must be at most {MAX_TARGETS} principals")
+    if any(len(target) > principal.MAX_LENGTH for target in targets):
+        raise BadRequest(f"a target of a delegation has more than the {principal.MAX_LENGTH} bytes of a principal")
     return frozenset(targets)

@@ -138,6 +138,9 @@ OTHER = principal.canister_id(9)
             "the delegation is not for canister",
         ),
         ([delegation(KEY, LAST, targets=[CANISTER] * 1001)], "at most 1000 principals"),
+        ([delegation(KEY, LAST, targets=[CANISTER, "x"])], "at most 1000 principals"),
+        ([delegation(KEY, LAST, targets=[CANISTER, bytes(30)])], "more than the 29 bytes of a principal"),
+        ([delegation(KEY, LAST, targets=CANISTER)], "targets is a bytes, it must be an array"),
         ([delegation(KEY, LAST), delegation(LAST, KEY)], "a key occurs twice"),
         ([delegation(KEY, KEY)], "a key occurs twice"),
         ([delegation(KEY, LAST)] * 21, "21 delegations, at most 20"),
@@ -234,6 +237,8 @@ def test_a_body_that_would_unfold_to_endless_values_is_refused() -> None:
         (cbor2.dumps({"content": content(extra=[0] * 200_000)}), "more than 150000 values"),
         (cbor2.dumps({"content": content(extra=[[0] * 999] * 200)}), "more than 150000 values"),
         (cbor2.dumps({"content": content(), "sender_sig": b"x"}), "the sender is anonymous"),
+        (cbor2.dumps({"content": content(), "sender_sig": b""}), "the sender is anonymous"),
+        (cbor2.dumps({"content": content(), "sender_delegation": []}), "the sender is anonymous"),
         (cbor2.dumps({"content": content(KEY.principal)}), "sender_pubkey and sender_sig are needed"),
         (
             cbor2.dumps({"content": content(OTHER), "sender_pubkey": KEY.der, "sender_sig": b""}),

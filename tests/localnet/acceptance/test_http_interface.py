@@ -329,6 +329,14 @@ def test_closed_paths(served: Served, path: str) -> None:
         assert _read(served, path, at).status_code == 403
 
 
+def test_older_ranges(served: Served) -> None:
+    """/subnet/<id>/canister_ranges of a subnet that is not the root subnet is read at /api/v2 only"""
+    read = served.read(_path(served, "subnet/ID/canister_ranges"), sender=principal.ANONYMOUS)
+    for version, status in (("v2", 200), ("v3", 403)):
+        for address in (served.at("read_state", version), _at_subnet(served, "read_state", version)):
+            assert served.post(address, read.body()).status_code == status
+
+
 def test_names_of_metadata(served: Served) -> None:
     """A name of metadata that is not UTF-8 cannot be read (403)"""
     read = served.read([b"canister", served.called, b"metadata", b"\xff"], sender=principal.ANONYMOUS)
