@@ -149,7 +149,7 @@ def test_go_on_after_load(ic: Driver, canister: bytes) -> None:
 
 
 def test_load_after_uninstall(ic: Driver, canister: bytes) -> None:
-    """a snapshot can be loaded into the canister after its code was uninstalled"""
+    """a snapshot can be loaded onto its canister after the code of that was uninstalled"""
     snapshot = take(ic, canister)["id"]
     ic.manage("uninstall_code", {"canister_id": canister})
     assert load(ic, canister, snapshot) is None
@@ -212,7 +212,7 @@ def test_delete(ic: Driver, canister: bytes) -> None:
 
 
 def test_replace(ic: Driver, canister: bytes) -> None:
-    """replace_snapshot deletes the snapshot it names"""
+    """taking a snapshot with replace_snapshot deletes the snapshot that it names"""
     first = take(ic, canister)["id"]
     numbered(ic, canister, 6)
     second = take(ic, canister, replace_snapshot=first)["id"]
@@ -529,7 +529,7 @@ def test_read_data(ic: Driver, canister: bytes) -> None:
 
 
 def test_read_beyond(ic: Driver, canister: bytes) -> None:
-    """slices beyond the end, or larger than 2 MB, are rejected"""
+    """reading a slice of a snapshot that goes beyond its end, or has more than 2 MB, is rejected"""
     snapshot = take(ic, canister)["id"]
     beyond = read(ic, canister, snapshot, wasm_memory={"offset": 2 * 65536, "size": 1})
     rejected(beyond, 4, "Invalid subslice", "IC0408")
@@ -599,7 +599,7 @@ def test_upload_into_taken(ic: Driver, canister: bytes) -> None:
 
 
 def test_upload_beyond(ic: Driver, canister: bytes) -> None:
-    """data beyond the sizes of the metadata is rejected"""
+    """data that are uploaded into a snapshot beyond the sizes of its metadata are rejected"""
     target = ic.create()
     uploaded = moved(ic, canister, target)
     outcome = upload(ic, target, uploaded, b"12", wasm_memory={"offset": 2 * 65536 - 1})

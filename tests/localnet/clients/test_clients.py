@@ -92,9 +92,9 @@ def _icp_py_core(url: str) -> tuple[Send, bytes]:
 def test_python_clients(served: Served, module_file: Path, client: Callable[[str], tuple[Send, bytes]]) -> None:
     send, user = client(served.url)
 
-    def manage(method: str, arg: dict[str, Any], effective: str) -> Any:
+    def manage(method: str, arg: dict[str, Any], effective: str, kind: str = "update") -> Any:
         encoded = candid.encode(management.INTERFACE.methods[method].args, [arg])
-        return send("update", MANAGEMENT, method, encoded, effective)
+        return send(kind, MANAGEMENT, method, encoded, effective)
 
     created = manage("provisional_create_canister_with_cycles", {"amount": 10**13}, MANAGEMENT)
     ((_, canister_id),) = created[0]["value"].items()
@@ -116,6 +116,8 @@ def test_python_clients(served: Served, module_file: Path, client: Callable[[str
     state = served.network.subnet.canisters[own["canister_id"]].state
     assert state.settings.freezing_threshold == 1_234_567
     assert state.settings.controllers == [user]
+    for method in ("canister_status", "canister_metrics", "canister_info", "fetch_canister_logs"):
+        assert manage(method, own, canister, "query")
     manage("stop_canister", own, canister)
     manage("delete_canister", own, canister)
     assert own["canister_id"] not in served.network.subnet.canisters
