@@ -294,7 +294,7 @@ def use_memory(step: Step, canister: Canister, more: int, instructions: int = 0)
         Failure: the cycles of the canister, its settings or the memory of the subnet do not suffice; nothing is taken.
     """
     price = cycles.execution(instructions) if instructions else 0
-    reserved = check_growth(canister, more, price) if more > 0 else 0
+    reserved = check_growth(canister, more, price)
     if instructions:
         charge_work(step, canister, instructions)
     canister.state.cycles -= reserved
@@ -303,7 +303,7 @@ def use_memory(step: Step, canister: Canister, more: int, instructions: int = 0)
 
 
 def check_growth(canister: Canister, more: int, price: int = 0) -> int:
-    """The cycles to set aside so that a canister may keep `more` bytes.
+    """The cycles to set aside so that a canister may keep `more` bytes, none if they are less than it keeps now.
 
     Args:
         price: cycles that it pays besides.
@@ -311,6 +311,8 @@ def check_growth(canister: Canister, more: int, price: int = 0) -> int:
     Raises:
         Failure: its cycles, its settings or the memory of the subnet do not suffice.
     """
+    if more <= 0:
+        return 0
     growth = canister.growth(more, canister.state.cycles - price)
     if growth.beyond_subnet > 0:
         raise rejections.subnet_full(more, more - growth.beyond_subnet)

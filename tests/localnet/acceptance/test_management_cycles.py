@@ -203,8 +203,8 @@ def test_install_without_cycles(ic: Driver) -> None:
 
 
 def test_out_of_cycles(ic: Driver) -> None:
-    """a canister without cycles loses its code, history and snapshots, and keeps its controllers"""
-    proxy, canister = Proxy(ic), ic.create(SMALL, cycles=10**12)
+    """a canister without cycles loses code, history, snapshots, allocations and log_memory_limit, but no controller"""
+    proxy, canister = Proxy(ic), ic.create(SMALL, cycles=10**12, memory_allocation=2**20, log_memory_limit=2**20)
     ic.manage("take_canister_snapshot", {"canister_id": canister})
     state = ic.network.subnet.canisters[canister].state
     with ic.network.subnet.lock:
@@ -217,6 +217,7 @@ def test_out_of_cycles(ic: Driver) -> None:
     assert info["total_num_changes"] == 2
     assert info["controllers"] == [ALICE]
     assert ic.network.store.snapshots(canister) == []
+    assert (state.settings.memory_allocation, state.settings.log_memory_limit) == (0, 4096)
     assert ic.manage("provisional_top_up_canister", {"canister_id": canister, "amount": 10**13}) is None
     assert ic.install(canister, SMALL, INSTALL) is None
 
