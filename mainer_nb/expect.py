@@ -301,6 +301,12 @@ def answered(new: Sequence[Submission], by: Sequence[Mainer]) -> str:
 
 
 @_expectation
+def covered(opened: Sequence[Challenge], left: Sequence[Challenge]) -> str:
+    """How many of the challenges have an answer, and which have none; that is no fault, they are drawn at random."""
+    number = f"{len(opened) - len(left)} of {how_many(len(opened), 'challenge')} answered"
+    return f"{number}." if not left else f"{number}; not yet: {', '.join(challenge.question for challenge in left)}"
+
+
 def kept(submitted: Mapping[str, Sequence[Submission]], at_game_state: Sequence[Submission]) -> str:
     """What mAIners keep as submitted is what the Game State got from them, word for word."""
     there = {submission.submission_id: submission for submission in at_game_state}

@@ -44,6 +44,7 @@ NEEDED = {
 MOST_QUEUED = 5  # challenges in the queue of a mAIner
 ANSWER_CYCLES = 100 * 10**9  # that an answer costs at the Game State, and as much at a ShareService
 ATTEMPTS_TO_OPEN = 10  # a challenge, while others open some
+DRAWS = 10  # of challenges at random, for each that is to be answered, before it is left
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
 MOST_GIVEN_UP = 3  # challenges, before it is not the challenges' fault
 TIMER_INTERVAL = 60  # seconds between two runs of a mAIner's timers, unless told otherwise
@@ -481,6 +482,48 @@ def _check_not_given_up(net: Network, challenge: Challenge, workers: Sequence[Ma
             f"{challenge.question!r} is closed: others answered it, and enough of their answers were scored, before "
             f"{workers[0].name} got it. Ask again."
         )
+
+
+def unanswered(opened: Iterable[Challenge], answers: Iterable[Submission]) -> list[Challenge]:
+    """Those of the challenges to which there is no answer among these."""
+    answered = {submission.challenge_id for submission in answers}
+    return [challenge for challenge in opened if challenge.challenge_id not in answered]
+
+
+def answer_rest(
+    net: Network,
+    controller_id: str,
+    opened: Sequence[Challenge],
+    known: Collection[str] = (),
+    progress: Progress | None = None,
+) -> list[Challenge]:
+    """Have an Own mAIner work until each of these challenges has an answer, by whomever.
+
+    A Game State hands out open challenges at random, so some come twice and others late: after `DRAWS` for each that is
+    missing it is left at that.
+
+    Args:
+        known: the ids of submissions that do not count.
+
+    Returns:
+        The challenges that have no answer.
+
+    Raises:
+        CanisterError: the mAIner or the Game State refuses.
+    """
+    mainer = population.mainer(net, controller_id)
+    left = unanswered(opened, new_submissions(net, known))
+    with (progress or Silent()).task(f"{mainer.name} answers what is left", len(left), "challenges") as task:
+        for _ in range(DRAWS * len(left)):
+            open_ids = {challenge.challenge_id for challenge in challenges(net)}
+            if not any(challenge.challenge_id in open_ids for challenge in left):
+                break
+            make_room(net, challenges=0, submissions=1)
+            _work(net, [mainer])
+            still = unanswered(left, new_submissions(net, known))
+            task.advance(len(left) - len(still))
+            left = still
+    return left
 
 
 def hand_over(net: Network, team: Team, progress: Progress | None = None) -> list[Mainer]:

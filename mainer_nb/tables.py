@@ -11,6 +11,7 @@ pointer rests on them, and in `data`. Cycles are in T (10^12).
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape, unescape
@@ -44,6 +45,7 @@ CELL = "text-align: left; vertical-align: top; white-space: normal; word-break: 
 HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
 LONGEST_WORD = 24  # letters; longer ones may be broken after punctuation
 LONGEST_PART = 40  # letters that stay together in any case
+LONGEST_ANSWER = 120  # letters, beside a question; the table of submissions has all of it
 PROSE = 40  # letters, from which a column is kept wide enough to be read
 CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
 
@@ -346,6 +348,23 @@ def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table
     )
 
 
+def answers(opened: Iterable[Challenge], found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table:
+    """Challenges in the order of their opening, each with who answered what."""
+    called, by_challenge = names(mainers), defaultdict(list)
+    for submission in sorted(found, key=lambda submission: submission.submitted):
+        by_challenge[submission.challenge_id].append(submission)
+    return Table(
+        {
+            "question": challenge.question,
+            "answered by": _lines(escape(called.get(one.submitted_by, one.submitted_by)) for one in answers)
+            or "nobody yet",
+            "answer": _lines(_breakable(_shortened(one.answer)) for one in answers),
+        }
+        for challenge in opened
+        for answers in [by_challenge[challenge.challenge_id]]
+    )
+
+
 def cycles(statistics: Mapping[str, Statistics], mainers: Sequence[Mainer]) -> Table:
     """What mAIners have spent and have left, given by id."""
     called = names(mainers)
@@ -452,6 +471,11 @@ def _hash(text: str) -> Markup:
 
 def _lines(parts: Iterable[str]) -> Markup:
     return Markup("<br>".join(parts))
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_ANSWER else f"{line[: LONGEST_ANSWER - 1]}…"
 
 
 def _mark(ok: bool, text: str) -> Markup:

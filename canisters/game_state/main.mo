@@ -298,6 +298,17 @@ persistent actor GameState {
     #Ok(openChallenges().size());
   };
 
+  /// Those of the challenges that were handed out to the fewest mAIners, so that each gets its answers in turn.
+  func leastUndertaken(open : [Types.Challenge]) : [Types.Challenge] {
+    func times(challenge : Types.Challenge) : Nat = switch (undertaken.get(challenge.challengeId)) {
+      case (?record) record.holders.size() + record.timesGivenUp;
+      case null 0;
+    };
+    var fewest = times(open[0]);
+    for (challenge in open.values()) fewest := Nat.min(fewest, times(challenge));
+    open.filter(func challenge = times(challenge) == fewest);
+  };
+
   public shared ({ caller }) func getRandomOpenChallenge() : async Types.ChallengeResult {
     if (not isMainer(caller)) return #Err(#Unauthorized);
     if (openSubmissions.size() > thresholds.thresholdMaxOpenSubmissions) {
@@ -309,7 +320,7 @@ persistent actor GameState {
     };
     let open = openChallenges();
     if (open.size() == 0) return #Err(#Other("There is no open challenge"));
-    let challenge = oneOf(open);
+    let challenge = oneOf(leastUndertaken(open));
     switch (undertaken.get(challenge.challengeId)) {
       case (?record) record.holders.add(caller);
       case null undertaken.add(challenge.challengeId, { holders = Set.singleton(caller); var timesGivenUp = 0 });

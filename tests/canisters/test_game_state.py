@@ -155,6 +155,19 @@ def test_a_mainer_gets_one_of_the_open_challenges(protocol: Protocol) -> None:
     assert {result["Ok"]["challengeId"] for result in results} == open_ids
 
 
+def test_what_the_fewest_mainers_have_had_is_handed_out_first(protocol: Protocol) -> None:
+    mainers = [protocol.registered_forwarder() for _ in range(4)]
+    open_ids = {protocol.open_challenge()["challengeId"] for _ in range(4)}
+    for _ in range(2):  # the second time each of them has been had once
+        drawn = [
+            mainer.call(protocol.game_state, "getRandomOpenChallenge")[0]["Ok"]["challengeId"] for mainer in mainers
+        ]
+        assert set(drawn) == open_ids
+        mainers = [protocol.registered_forwarder() for _ in range(4)]
+    new = protocol.open_challenge()["challengeId"]
+    assert mainers[0].call(protocol.game_state, "getRandomOpenChallenge")[0]["Ok"]["challengeId"] == new
+
+
 def test_no_challenge_is_given_out_while_too_many_submissions_wait(protocol: Protocol) -> None:
     mainer, challenge = protocol.registered_forwarder(), protocol.open_challenge()
     for _ in range(6):
