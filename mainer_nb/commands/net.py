@@ -52,8 +52,9 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 
 def _reset(arguments: argparse.Namespace) -> int:
-    server.reset(places.state())
-    say(arguments, "network local is stopped and its state removed, canister ids included")
+    removed = server.reset(places.state())
+    gone = "network local is stopped and its state removed, canister ids included"
+    say(arguments, gone if removed else f"network local has no state in {places.state()}: nothing was removed")
     return 0
 
 

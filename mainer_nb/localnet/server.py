@@ -167,18 +167,20 @@ def stop(folder: Path) -> bool:
     return True
 
 
-def reset(folder: Path) -> None:
-    """Stops the network of `folder` and removes its state.
+def reset(folder: Path) -> bool:
+    """Stops the network of `folder` and removes its state; False if there is none.
 
     Raises:
         ServerError: it does not stop, or the folder does not look like a network's.
     """
     stop(folder)
-    if folder.exists() and any(folder.iterdir()):
+    there = folder.exists() and any(folder.iterdir())
+    if there:
         known = {"network.sqlite", "server.json", "server.log", "server.lock"}
         if not known & {path.name for path in folder.iterdir()}:
             raise ServerError(f"{folder} does not look like the state folder of a network: nothing was removed")
         shutil.rmtree(folder)
+    return there
 
 
 def serve(

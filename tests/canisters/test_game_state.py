@@ -156,6 +156,7 @@ def test_a_mainer_gets_one_of_the_open_challenges(protocol: Protocol) -> None:
 
 
 def test_what_the_fewest_mainers_have_had_is_handed_out_first(protocol: Protocol) -> None:
+    thresholds(protocol, thresholdMaxOpenChallenges=5)
     mainers = [protocol.registered_forwarder() for _ in range(4)]
     open_ids = {protocol.open_challenge()["challengeId"] for _ in range(4)}
     for _ in range(2):  # the second time each of them has been had once
