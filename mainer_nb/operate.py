@@ -35,14 +35,14 @@ WAIT_TIMEOUT = ASK_TIMEOUT = 600.0
 FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 0.1, 1.2, 1.0  # seconds between two looks
 CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net, mainer_nb.create.Plan()))"
 MINIMUM_BALANCE = 250 * 10**9  # cycles that a mAIner keeps
+ANSWER_CYCLES = 100 * 10**9  # that an answer costs at the Game State, and as much at a ShareService
 # Cycles with which a mAIner takes its next step, after which it still has the minimum; with less it pauses.
 NEEDED = {
-    "Own": MINIMUM_BALANCE + 100 * 10**9,  # for the Game State
+    "Own": MINIMUM_BALANCE + ANSWER_CYCLES,
     "ShareService": MINIMUM_BALANCE,
-    "ShareAgent": MINIMUM_BALANCE + 200 * 10**9,  # for its ShareService and the Game State
+    "ShareAgent": MINIMUM_BALANCE + 2 * ANSWER_CYCLES,
 }
 MOST_QUEUED = 5  # challenges in the queue of a mAIner
-ANSWER_CYCLES = 100 * 10**9  # that an answer costs at the Game State, and as much at a ShareService
 ATTEMPTS_TO_OPEN = 10  # a challenge, while others open some
 DRAWS = 10  # of challenges at random, for each that is to be answered, before it is left
 ATTEMPTS = 3  # of a mAIner at a challenge, before it gives it up
@@ -403,10 +403,8 @@ def ask(
 
 
 def _check_balance(net: Network, mainer: Mainer) -> None:
-    """PreconditionError, if a mAIner would pause instead of answering; it pays the Game State, a ShareAgent also its
-    ShareService.
-    """
-    needed = MINIMUM_BALANCE + ANSWER_CYCLES * (2 if mainer.kind == "ShareAgent" else 1)
+    """PreconditionError, if a mAIner would pause instead of answering."""
+    needed = NEEDED[mainer.kind]
     balance = statistics(net, mainer.controller_id).cycle_balance
     if balance < needed:
         raise PreconditionError(
