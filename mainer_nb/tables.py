@@ -45,7 +45,6 @@ CELL = "text-align: left; vertical-align: top; white-space: normal; word-break: 
 HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
 LONGEST_WORD = 24  # letters; longer ones may be broken after punctuation
 LONGEST_PART = 40  # letters that stay together in any case
-LONGEST_ANSWER = 120  # letters, beside a question; the table of submissions has all of it
 PROSE = 40  # letters, from which a column is kept wide enough to be read
 CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
 
@@ -350,18 +349,22 @@ def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table
 
 def answers(opened: Iterable[Challenge], found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table:
     """Challenges in the order of their opening, each with who answered what."""
-    called, by_challenge = names(mainers), defaultdict(list)
+    called = names(mainers)
+    by_challenge: defaultdict[str, list[Submission | None]] = defaultdict(list)
     for submission in sorted(found, key=lambda submission: submission.submitted):
         by_challenge[submission.challenge_id].append(submission)
+    rows = [
+        (challenge.question, submission)
+        for challenge in opened
+        for submission in by_challenge[challenge.challenge_id] or [None]
+    ]
     return Table(
         {
-            "question": challenge.question,
-            "answered by": _lines(escape(called.get(one.submitted_by, one.submitted_by)) for one in answers)
-            or "nobody yet",
-            "answer": _lines(_breakable(_shortened(one.answer)) for one in answers),
+            "question": question,
+            "answered by": called.get(answer.submitted_by, answer.submitted_by) if answer else "nobody yet",
+            "answer": answer.answer if answer else "",
         }
-        for challenge in opened
-        for answers in [by_challenge[challenge.challenge_id]]
+        for question, answer in rows
     )
 
 
@@ -471,11 +474,6 @@ def _hash(text: str) -> Markup:
 
 def _lines(parts: Iterable[str]) -> Markup:
     return Markup("<br>".join(parts))
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_ANSWER else f"{line[: LONGEST_ANSWER - 1]}…"
 
 
 def _mark(ok: bool, text: str) -> Markup:

@@ -64,7 +64,10 @@ def test_summary_says_what_is_on_the_network(after_first_run: run.Result) -> Non
 
 def test_every_type_has_submitted_answers(after_first_run: run.Result) -> None:
     summary = after_first_run.summary
-    assert submissions_by_kind(summary) == {"Own": 2, "ShareAgent": 2}
+    by_kind = submissions_by_kind(summary)
+    assert by_kind["ShareAgent"] == 2
+    assert by_kind["Own"] >= 2  # one more for each question that is left
+    assert len({submission["challenge"] for submission in summary["submissions"]}) == 3  # each question its answer
     agents = {mainer["controller_id"] for mainer in summary["mainers"] if mainer["type"] == "ShareAgent"}
     assert agents <= {submission["submittedBy"] for submission in summary["submissions"]}
     for submission in summary["submissions"]:
@@ -284,7 +287,9 @@ def test_the_real_model_answers_on_a_fresh_network(tmp_path: Path) -> None:
     result = run.run(output=tmp_path)
     assert result.ok, result.failure
     assert result.summary["model"]["file"] == "gemma-3-270m-q4_k_m.gguf"
-    assert submissions_by_kind(result.summary) == {"Own": 2, "ShareAgent": 2}
+    by_kind = submissions_by_kind(result.summary)
+    assert by_kind["Own"] >= 2
+    assert by_kind["ShareAgent"] == 2
     right = {"France": "Paris", "Japan": "Tokyo", "sky": "blue"}
     answers = [(submission["challenge"], submission["answer"].lower()) for submission in result.summary["submissions"]]
     known = [word.lower() in text for question, text in answers for about, word in right.items() if about in question]
