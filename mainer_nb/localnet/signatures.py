@@ -26,6 +26,8 @@ from ..protocol.principal import MAX_LENGTH, to_text
 #: Bits of RSA keys (as mainnet has it).
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 MAX_COSE_DEPTH = 8
+#: Bytes of a key other than of canister signatures, whose seed may be long: keys are kept once they were seen.
+MAX_KEY = 16 * 1024
 MAX_TREE_DEPTH = 400
 #: The signatures of canisters of such subnets are not valid (changelog 0.60.0).
 _REFUSED_SUBNETS = frozenset({b"cloud_engine"})
@@ -86,6 +88,8 @@ _SEQUENCE, _BIT_STRING = 0x30, 0x03
 @lru_cache(maxsize=1024)
 def _verifier(public_key: bytes) -> _Verify:
     """How signatures of a key, given in DER, are checked; not of one of canister signatures."""
+    if len(public_key) > MAX_KEY:
+        raise InvalidKey(f"it has {len(public_key)} bytes; at most {MAX_KEY} are accepted")
     cose = _content(_WEB_AUTHENTICATION, public_key)
     if cose is not None:
         return partial(_check_web_authentication, _cose_verifier(cose))

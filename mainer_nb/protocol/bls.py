@@ -63,7 +63,6 @@ def _point(public_key_der: bytes) -> G2Point:
         raise BlsError(f"not a BLS12-381 public key: {error}") from None
 
 
-@lru_cache(maxsize=1024)  # a network certifies many answers with one signature
 def verify(public_key_der: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` is the key holder's for `message`.
 
@@ -78,6 +77,12 @@ def verify(public_key_der: bytes, message: bytes, signature: bytes) -> bool:
     key = _point(public_key_der)
     if len(signature) != SIGNATURE_LENGTH or key == G2Point.identity():
         return False
+    return _holds(public_key_der, message, signature)
+
+
+@lru_cache(maxsize=1024)  # a network certifies many answers with one signature
+def _holds(public_key_der: bytes, message: bytes, signature: bytes) -> bool:
+    key = _point(public_key_der)
     try:
         point = G1Point.from_compressed_bytes(signature)
     except ValueError:

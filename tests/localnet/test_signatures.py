@@ -97,6 +97,7 @@ RSA_NUMBERS = RSA.public_key().public_numbers()
         ({**cose(RSA), -1: bytes(255) + b"\3"}, "must have 2048 to 8192 bits, this one has 2"),
         ({**cose(RSA), -1: b"\xff" * 1025}, "not a key of"),
         ({**cose(RSA), -2: b"\2"}, "not a valid key"),
+        ({**cose(P256), 99: bytes(20_000)}, "bytes; at most 16384 are accepted"),
         ({1: 1, 3: -8, -1: 6, -2: bytes(31)}, "not a valid key"),
         ({1: 1, 3: -8, -1: 7, -2: bytes(32)}, "not a key of"),
     ],
