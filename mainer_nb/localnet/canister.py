@@ -255,7 +255,8 @@ class Canister:
         grown = heap_size + (execution.stable.pages - before) * WASM_PAGE + more
         if grown <= 0 or execution.entry is EntryPoint.REPLICATED_QUERY:
             return 0
-        balance = execution.balance - cycles.execution(instructions, execution.view.memory64)
+        kept_back = execution.view.kept_back - cycles.execution(instructions, execution.view.memory64)
+        balance = execution.balance + kept_back
         growth = self.growth(grown, balance)
         if growth.beyond_subnet > 0:
             raise rejections.out_of_memory()

@@ -150,11 +150,13 @@ class View(NamedTuple):
 
     Attributes:
         time: ns since the epoch.
+        balance: cycles, less those that are kept back for the execution itself.
         reserve: cycles of the balance that are frozen.
         status: as ``ic0.canister_status`` gives it.
         variables: the environment variables.
         open_calls: the callee of each call that awaits its response.
         log_limit: bytes that the canister's log keeps.
+        kept_back: cycles for the execution, what is left of which comes back.
     """
 
     canister_id: bytes
@@ -171,6 +173,7 @@ class View(NamedTuple):
     log_limit: int
     instruction_limit: int
     open_calls: Sequence[bytes] = ()
+    kept_back: int = 0
 
 
 @dataclass
@@ -239,6 +242,10 @@ class Execution:
         error: what a function of the System API raised; wasm cannot carry it.
     """
 
+    _settled = 0  # of what was charged, what the machine was told of
+    _began: float | None = None  # processor time of the thread when it was first told
+    _looked = 0.0  # and when it was last looked at what was written
+
     def __init__(self, entry: EntryPoint, given: Input, view: View, machine: Machine, stable: Stable) -> None:
         self.entry = entry
         self.input = given
@@ -254,9 +261,6 @@ class Execution:
         self.charged = 0
         self.error: BaseException | None = None
         self.write_limit = write_limit(entry)
-        self._settled = 0  # of what was charged, what the machine was told of
-        self._began: float | None = None
-        self._looked = 0.0
 
     def enter(self, entry: EntryPoint) -> None:
         """What is executed next is entry point `entry`, whose instructions count from 0."""

@@ -273,7 +273,7 @@ class Executor:
         )
         others = [call.callee for number, call in canister.state.callbacks.items() if number != message.callback_id]
         instance = canister.instance()
-        view = self._view(canister, others)._replace(balance=balance)
+        view = self._view(canister, others, balance)
         execution = canister.execution(entry, given, view, instance)
         index, environment = function
         outcome = canister.run(execution, lambda: instance.call_table(index, environment, execution))
@@ -312,14 +312,17 @@ class Executor:
 
     # What these have in common.
 
-    def _view(self, canister: Canister, open_calls: Sequence[bytes]) -> View:
+    def _view(self, canister: Canister, open_calls: Sequence[bytes], balance: int) -> View:
+        """What a message sees that has `balance` cycles: those that its execution may cost are kept back."""
         assert canister.compiled is not None
         memory64 = canister.compiled.info.memory64
-        return canister.view(self.subnet.info, self.subnet.clock.now(), memory64, limits.UPDATE_LIMIT, open_calls)
+        view = canister.view(self.subnet.info, self.subnet.clock.now(), memory64, limits.UPDATE_LIMIT, open_calls)
+        kept_back = min(balance, canister.price(limits.UPDATE_LIMIT))
+        return view._replace(balance=balance - kept_back, kept_back=kept_back)
 
     def _run_export(self, canister: Canister, entry: EntryPoint, given: Input, export: str) -> tuple[Instance, Outcome]:
         instance = canister.instance()
-        view = self._view(canister, canister.state.open_calls())
+        view = self._view(canister, canister.state.open_calls(), canister.state.cycles)
         execution = canister.execution(entry, given, view, instance)
         return instance, canister.run(execution, lambda: instance.call_export(export, execution))
 

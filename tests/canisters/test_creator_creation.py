@@ -40,8 +40,9 @@ CHUNK_STORE = """service : {
   stored_chunks : (record { canister_id : principal }) -> (vec record { hash : blob });
   clear_chunk_store : (record { canister_id : principal }) -> ();
 }"""
-# What a failed creation may cost: the network's fee for the canister, and what bringing back its cycles takes.
-COST_OF_FAILURE = CREATION_FEE + 100 * BILLION
+# What a failed creation may cost: the network's fee for the canister, and what bringing back its cycles takes: its last
+# message sends all that it has but what is kept back for the message itself, 40 billion.
+COST_OF_FAILURE = CREATION_FEE + 150 * BILLION
 
 
 @contextmanager

@@ -57,10 +57,12 @@ def test_the_callee_sees_the_calling_canister(pair: Pair) -> None:
 
 
 def test_a_callback_sees_the_original_caller(pair: Pair) -> None:
+    """a callback of an update sees who called the update, not who answers"""
     assert replied(pair.calls(u.reply(), on_reply=u.reply(u.caller()))) == pair.ic.user
 
 
 def test_a_query_method_can_be_called(pair: Pair) -> None:
+    """a canister can call a query method of another in an update; it is executed replicated"""
     assert replied(pair.calls(u.reply(u.blob(b"read")), method="query")) == b"read"
 
 
@@ -75,37 +77,44 @@ def test_a_composite_query_method_cannot_be_called_as_an_ingress_message(pair: P
 
 
 def test_a_rejection_by_the_callee_has_code_4(pair: Pair) -> None:
+    """a call that the callee rejects with ic0.msg_reject is rejected with code 4"""
     assert u.rejected(replied(pair.calls(u.reject("not today")))) == (4, "not today")
 
 
 def test_a_trap_of_the_callee_has_code_5(pair: Pair) -> None:
+    """a call whose callee traps is rejected with code 5"""
     code, text = u.rejected(replied(pair.calls(u.trap("ouch"))))
     assert code == 5
     assert "'ouch'" in text
 
 
 def test_a_callee_that_does_not_respond_has_code_5(pair: Pair) -> None:
+    """a call whose callee returns without a response is rejected with code 5"""
     code, text = u.rejected(replied(pair.calls(u.store(1024, 1))))
     assert (code, text) == (5, "No response")
 
 
 def test_a_missing_method_has_code_5(pair: Pair) -> None:
+    """a call of a method that the callee does not have is rejected with code 5"""
     code, text = u.rejected(replied(pair.calls(method="nowhere")))
     assert code == 5
     assert "no update method 'nowhere'" in text
 
 
 def test_a_missing_canister_has_code_3(pair: Pair) -> None:
+    """a call to a canister that does not exist is rejected with code 3"""
     pair.callee = principal.canister_id(1000)
     assert u.rejected(replied(pair.calls(u.reply())))[0] == 3
 
 
 def test_a_callee_without_code_has_code_5(pair: Pair) -> None:
+    """a call to a canister without code is rejected with code 5"""
     pair.callee = pair.ic.create()
     assert u.rejected(replied(pair.calls(u.reply())))[0] == 5
 
 
 def test_a_stopped_callee_has_code_5(pair: Pair) -> None:
+    """a call to a stopped canister is rejected with code 5"""
     pair.ic.manage("stop_canister", {"canister_id": pair.callee})
     code, text = u.rejected(replied(pair.calls(u.reply())))
     assert code == 5
@@ -167,6 +176,7 @@ def test_calls_of_a_message_that_traps_are_not_made(pair: Pair) -> None:
 
 
 def test_a_call_that_is_not_performed_is_dropped(pair: Pair) -> None:
+    """a call that is begun and not performed is dropped at the end of the message"""
     program = u.new_call(pair.callee, "update", u.store(1024, 1) + u.reply(), cycles=10**9) + u.reply()
     before = pair.ic.cycles(pair.caller)
     assert replied(pair.ic.update(pair.caller, "update", program)) == b""
@@ -187,6 +197,7 @@ def test_a_call_that_is_not_performed_is_dropped(pair: Pair) -> None:
     ids=["call_on_cleanup", "call_data_append", "call_with_best_effort_response", "call_cycles_add128", "call_perform"],
 )
 def test_without_a_call_under_construction_traps(pair: Pair, step: bytes) -> None:
+    """ic0.call_on_cleanup, call_data_append, call_cycles_add and call_perform trap without a call under construction"""
     rejected(pair.ic.update(pair.caller, "update", step), "IC0504", "called when no call is under construction")
     performed = u.call(pair.callee, "update", u.reply()) + step
     rejected(pair.ic.update(pair.caller, "update", performed), "IC0504", "called when no call is under construction")
@@ -194,6 +205,7 @@ def test_without_a_call_under_construction_traps(pair: Pair, step: bytes) -> Non
 
 @pytest.mark.parametrize("step", ["call_on_cleanup", "call_with_best_effort_response"])
 def test_can_be_set_once_only(pair: Pair, step: str) -> None:
+    """the cleanup callback and the timeout of a call can be set once only: the second time traps"""
     again = u.api(step, *([0, 0] if "cleanup" in step else [5])) * 2
     rejected(pair.ic.update(pair.caller, "update", u.new_call(pair.callee, "update") + again), "IC0504")
 
@@ -208,11 +220,13 @@ def test_can_be_set_once_only(pair: Pair, step: str) -> None:
     ids=["principal too long", "name too long", "name not UTF-8"],
 )
 def test_call_new_traps(pair: Pair, callee: bytes, method: bytes, text: str) -> None:
+    """ic0.call_new traps if the callee is no principal, or the method's name is too long or not UTF-8"""
     program = u.api("call_new", u.blob(callee), u.blob(method), 0, 0, 0, 0)
     rejected(pair.ic.update(pair.caller, "update", program), "IC0504", text)
 
 
 def test_the_argument_may_be_appended_in_parts(pair: Pair) -> None:
+    """the argument of a call may be appended in parts"""
     payload = u.reply(u.argument())
     parts = u.new_call(pair.callee, "update")
     for i in range(0, len(payload), 3):
@@ -222,6 +236,7 @@ def test_the_argument_may_be_appended_in_parts(pair: Pair) -> None:
 
 
 def test_an_argument_may_not_be_larger_than_10_mib(pair: Pair) -> None:
+    """ic0.call_data_append traps when the argument of a call has more than 10 MiB"""
     program = u.ignore(u.basic("grow", 200)) + u.new_call(pair.callee, "update")
     rejected(
         pair.ic.update(pair.caller, "update", program + u.api("call_data_append", 0, 10 * 1024 * 1024 + 1)), "IC0504"
@@ -243,6 +258,7 @@ def _failures(callee: bytes, calls: int) -> bytes:
 
 
 def test_calls_fail_to_be_performed_when_too_many_to_one_canister_are_open(pair: Pair) -> None:
+    """ic0.call_perform gives 2 when 500 calls to the callee are open"""
     program = _failures(pair.callee, execution.MAX_CALLS_TO_ONE + 3) + u.reply(u.i64(u.stored(1024)))
     assert number(pair.ic.update(pair.caller, "update", program)) == 3 * 2
 
@@ -254,6 +270,7 @@ def test_a_canister_may_have_more_calls_open_to_many_canisters(pair: Pair) -> No
 
 
 def test_calls_fail_to_be_performed_when_too_many_are_open_in_all(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ic0.call_perform gives 2 when too many calls of the canister are open in all"""
     monkeypatch.setattr(execution, "MAX_OPEN_CALLS", 30)
     other = pair.ic.create(u.universal(), arg=b"")
     program = _failures(pair.callee, 20) + _failures(other, 20) + u.reply(u.i64(u.stored(1024)))
@@ -261,6 +278,7 @@ def test_calls_fail_to_be_performed_when_too_many_are_open_in_all(pair: Pair, mo
 
 
 def test_calls_fail_to_be_performed_when_they_would_freeze_the_canister(pair: Pair) -> None:
+    """ic0.call_perform gives 2 when paying for the call would freeze the canister"""
     poor = pair.ic.create(u.universal(), arg=b"", cycles=10**12)
     pair.ic.manage("update_settings", {"canister_id": poor, "settings": {"freezing_threshold": 2**40}})
     program = u.new_call(pair.callee, "update", u.reply()) + u.reply(u.i64(u.api("call_perform")))
@@ -300,6 +318,7 @@ def test_a_trap_in_the_cleanup_undoes_the_cleanup(pair: Pair) -> None:
 
 
 def test_the_reject_code_is_0_in_a_reply_callback(pair: Pair) -> None:
+    """ic0.msg_reject_code gives 0 in a reply callback"""
     assert number(pair.calls(u.reply(), on_reply=u.reply(u.i64(u.api("msg_reject_code"))))) == 0
 
 
@@ -345,6 +364,7 @@ def test_no_more_cycles_are_accepted_than_are_available(pair: Pair) -> None:
 
 
 def test_nothing_is_available_after_responding(pair: Pair) -> None:
+    """no cycles of the call are available after responding"""
     late = u.reply() + u.store(1024, u.api("msg_cycles_available")) + u.store(1032, u.api("msg_cycles_accept", 9))
     replied(pair.calls(late, cycles=1000))
     assert (pair.stored(1024, pair.callee), pair.stored(1032, pair.callee)) == (0, 0)
@@ -352,6 +372,7 @@ def test_nothing_is_available_after_responding(pair: Pair) -> None:
 
 @pytest.mark.parametrize("payload", [u.trap(), u.reject("no"), b""], ids=["trap", "reject", "no response"])
 def test_cycles_come_back_if_the_call_fails(pair: Pair, payload: bytes) -> None:
+    """the cycles of a call that is rejected come back to its caller"""
     assert number(pair.calls(payload, cycles=1000, on_reject=u.reply(u.i64(u.api("msg_cycles_refunded"))))) == 1000
 
 
@@ -387,6 +408,7 @@ def test_the_balance_is_less_while_cycles_are_attached_and_more_when_the_call_is
 
 
 def test_amounts_beyond_64_bits_trap_in_the_64_bit_functions(pair: Pair) -> None:
+    """the functions for 64-bit amounts of cycles trap if the amount is larger"""
     rich = pair.ic.create(u.universal(), arg=b"", cycles=2**70)
     rejected(
         pair.ic.query(rich, "query", u.reply(u.i64(u.api("canister_cycle_balance")))),
@@ -400,9 +422,38 @@ def test_amounts_beyond_64_bits_trap_in_the_64_bit_functions(pair: Pair) -> None
 
 
 def test_amounts_beyond_64_bits_can_be_sent(pair: Pair) -> None:
+    """amounts of cycles beyond 64 bits can be sent and accepted"""
     pair.caller = pair.ic.create(u.universal(), arg=b"", cycles=2**70)
     data = replied(pair.calls(u.reply(u.amount("msg_cycles_accept128", 2, 0)), cycles=2**65 + 7))
     assert int.from_bytes(data, "little") == 2**65
+
+
+def test_the_cycles_that_a_message_may_cost_are_kept_back_while_it_runs(pair: Pair) -> None:
+    """the balance that a message sees is less by what its execution may cost, in callbacks too; not in queries"""
+    balance = u.reply(u.amount("canister_cycle_balance128"))
+
+    def seen(program: bytes, method: str = "update") -> int:
+        return int.from_bytes(replied(pair.ic.update(pair.caller, method, program)), "little")
+
+    kept_back = 5_000_000 + 40_000_000_000
+    callback = u.call(pair.callee, "update", u.reply(), on_reply=balance)
+    for program, method in ((balance, "update"), (balance, "query"), (callback, "update")):
+        before = pair.ic.cycles(pair.caller)
+        assert 0 < before - kept_back - seen(program, method) < 20_000_000
+    found = int.from_bytes(replied(pair.ic.query(pair.caller, "query", balance)), "little")
+    assert found == pair.ic.cycles(pair.caller)
+
+
+def test_a_message_that_spends_all_it_may_does_not_freeze_the_canister(pair: Pair) -> None:
+    """a message that burns or attaches all the cycles that it may leaves those of the freezing threshold"""
+    liquid = u.amount("canister_liquid_cycle_balance128") + u.basic("drop")
+    attached = u.new_call(pair.callee, "update") + u.api("call_cycles_add128", 0, u.basic("load", liquid)) + u.reply()
+    burnt = u.reply(u.amount("cycles_burn128", 2**60, 0))
+    for program in (attached, burnt):
+        assert pair.ic.cycles(pair.caller) > 9 * 10**13
+        replied(pair.ic.update(pair.caller, "update", program))
+    status = pair.ic.manage("canister_status", {"canister_id": pair.caller})
+    assert status["cycles"] >= 30 * status["idle_cycles_burned_per_day"]
 
 
 def test_cycles_can_be_burnt_down_to_the_freezing_threshold(pair: Pair) -> None:
@@ -427,15 +478,18 @@ def test_the_callee_of_a_best_effort_call_sees_the_deadline(pair: Pair) -> None:
 
 
 def test_a_timeout_is_at_most_300_seconds(pair: Pair) -> None:
+    """a best-effort call waits for at most 300 seconds, however many it asks for"""
     deadline = number(pair.calls(u.reply(u.i64(u.api("msg_deadline"))), timeout=2**31))
     assert deadline <= pair.ic.time() + 300 * 10**9
 
 
 def test_a_query_method_sees_no_deadline(pair: Pair) -> None:
+    """a query method that is called with a timeout sees the deadline 0"""
     assert number(pair.calls(u.reply(u.i64(u.api("msg_deadline"))), method="query", timeout=10)) == 0
 
 
 def test_after_the_deadline_the_caller_gets_sys_unknown(pair: Pair) -> None:
+    """a best-effort call that is not answered by its deadline is rejected with code 6 (SYS_UNKNOWN)"""
     pair.ic.pause()
     pair.ic.hold(pair.callee)
     request = pair.submits(u.reply(), timeout=10)
@@ -447,6 +501,7 @@ def test_after_the_deadline_the_caller_gets_sys_unknown(pair: Pair) -> None:
 
 
 def test_a_call_that_has_expired_is_not_executed(pair: Pair) -> None:
+    """a best-effort call that waited until its deadline is not executed"""
     pair.ic.pause()
     pair.ic.hold(pair.callee)
     request = pair.submits(u.store(1024, 1) + u.reply(), timeout=10)
@@ -458,6 +513,7 @@ def test_a_call_that_has_expired_is_not_executed(pair: Pair) -> None:
 
 
 def test_a_late_response_is_dropped_and_its_cycles_are_lost(pair: Pair) -> None:
+    """a response to a best-effort call that comes after the deadline is dropped, and its cycles are lost"""
     pair.ic.pause()
     third = pair.ic.create(u.universal(), arg=b"")
     pair.ic.hold(third)
@@ -473,6 +529,7 @@ def test_a_late_response_is_dropped_and_its_cycles_are_lost(pair: Pair) -> None:
 
 
 def test_deadlines_survive_a_restart(pair: Pair) -> None:
+    """the deadlines of best-effort calls survive a restart of the network"""
     pair.callee = pair.ic.create(u.universal(), arg=b"", controllers=[pair.ic.user])
     settings = {"controllers": [pair.ic.user, pair.callee]}
     pair.ic.manage("update_settings", {"canister_id": pair.callee, "settings": settings})

@@ -65,6 +65,7 @@ def _told_in_composite(ic: Driver, caller: bytes, callee: bytes, payload: bytes,
 def test_what_the_callee_does_wrong_is_told_with_error_code_to_canisters_and_beside_it_to_users(
     ic: Driver, caller: bytes, callee: bytes, payload: bytes, method: str, code: str, text: str
 ) -> None:
+    """what a callee does wrong is told to canisters with the error code in the text, to users with the code beside"""
     described = f"Error from Canister {principal.to_text(callee)}: {text}"
     seen, message = _told(ic, caller, callee, payload, method)
     assert seen == 5
@@ -76,6 +77,7 @@ def test_what_the_callee_does_wrong_is_told_with_error_code_to_canisters_and_bes
 
 
 def test_in_a_composite_query_the_error_code_is_not_told(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """callbacks of a composite query are not told the error code of a rejection"""
     name = principal.to_text(callee)
     text = f"Error from Canister {name}: Canister called `ic0.trap` with message: 'ouch'.\n{HANDLE}trapped-explicitly"
     assert _told_in_composite(ic, caller, callee, u.trap("ouch"), "query") == (5, text)
@@ -83,12 +85,14 @@ def test_in_a_composite_query_the_error_code_is_not_told(ic: Driver, caller: byt
 
 
 def test_a_composite_query_in_replicated_mode(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """a composite query that is called as an update is rejected with IC0527"""
     text = "Composite query cannot be called in replicated mode"
     assert _told(ic, caller, callee, u.reply(), "composite_query") == (5, f"IC0527: {text}")
     assert ic.update(callee, "composite_query", u.reply()) == Reject(RejectCode.CANISTER_ERROR, text, "IC0527")
 
 
 def test_silence_is_told_to_canisters_without_error_code(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """a callee that does not respond is told to canisters without an error code"""
     name = principal.to_text(callee)
     for method in ("update", "query"):
         assert _told(ic, caller, callee, b"", method) == (5, "No response")
@@ -101,6 +105,7 @@ def test_silence_is_told_to_canisters_without_error_code(ic: Driver, caller: byt
 
 
 def test_a_missing_callee_is_told_without_error_code(ic: Driver, caller: bytes) -> None:
+    """a callee that does not exist is told to canisters without an error code"""
     missing, nobody = principal.canister_id(1000), principal.self_authenticating(b"no canister")
     assert _told(ic, caller, missing) == (3, f"Canister {principal.to_text(missing)} not found")
     assert _told(ic, caller, nobody) == (3, f"No route to canister {principal.to_text(nobody)}")
@@ -108,6 +113,7 @@ def test_a_missing_callee_is_told_without_error_code(ic: Driver, caller: bytes) 
 
 @pytest.mark.parametrize("method", ["update", "query"])
 def test_a_stopped_callee_is_told_without_error_code(ic: Driver, caller: bytes, callee: bytes, method: str) -> None:
+    """a callee that is stopped is told to canisters without an error code"""
     ic.manage("stop_canister", {"canister_id": callee})
     name = principal.to_text(callee)
     assert _told(ic, caller, callee, u.reply(), method) == (5, f"Canister {name} is stopped")
@@ -117,12 +123,14 @@ def test_a_stopped_callee_is_told_without_error_code(ic: Driver, caller: bytes, 
 
 
 def test_a_query_of_a_stopped_canister(ic: Driver, callee: bytes) -> None:
+    """a query of a stopped canister is rejected with IC0508, of a stopping one with IC0509"""
     ic.manage("stop_canister", {"canister_id": callee})
     text = f"Canister {principal.to_text(callee)} is stopped and therefore does not have a CallContextManager"
     assert ic.query(callee, "query", u.reply()) == Reject(RejectCode.CANISTER_ERROR, text, "IC0508")
 
 
 def test_a_callee_that_stops_before_the_call_is_executed(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """a call is rejected when its callee stops before it is executed"""
     ic.hold(callee)
     request = ic.submit(caller, "update", u.call(callee, "update", u.reply()))
     assert isinstance(request, bytes)
@@ -135,6 +143,7 @@ def test_a_callee_that_stops_before_the_call_is_executed(ic: Driver, caller: byt
 
 
 def test_a_callee_without_code(ic: Driver, caller: bytes) -> None:
+    """a call to a canister without code is rejected with IC0537"""
     empty = ic.create()
     text = (
         f"Error from Canister {principal.to_text(empty)}: Attempted to execute a message, but the canister contains no"
@@ -145,6 +154,7 @@ def test_a_callee_without_code(ic: Driver, caller: bytes) -> None:
 
 
 def test_a_callee_that_is_uninstalled_while_it_is_called(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """a call whose callee is uninstalled meanwhile is rejected, and its caller is told so"""
     held = ic.create(u.universal(), arg=b"")
     ic.hold(held)
     request = ic.submit(caller, "update", u.call(callee, "update", u.call(held, "update", u.reply())))
@@ -157,6 +167,7 @@ def test_a_callee_that_is_uninstalled_while_it_is_called(ic: Driver, caller: byt
 
 
 def test_a_rejection_of_the_management_canister(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """a rejection of the management canister is told to canisters and users in the same words"""
     payload = b"not candid"
     code, text = _told(ic, caller, principal.MANAGEMENT, payload, "canister_status")
     assert code == 4
@@ -166,6 +177,7 @@ def test_a_rejection_of_the_management_canister(ic: Driver, caller: bytes, calle
 
 
 def test_a_cleanup_that_traps_too(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """a cleanup callback that traps as well is told with both traps"""
     options = {"on_reply": u.trap("first"), "on_cleanup": u.trap("second")}
     text = (
         f"Error from Canister {principal.to_text(caller)}: Canister called `ic0.trap` with message: 'first'\n\n"
@@ -179,6 +191,7 @@ def test_a_cleanup_that_traps_too(ic: Driver, caller: bytes, callee: bytes) -> N
 
 
 def test_a_long_text_is_shortened_in_the_middle_for_canisters(ic: Driver, caller: bytes, callee: bytes) -> None:
+    """a long text of a rejection is shortened in the middle for canisters"""
     long = b"<" + b"x" * 9000 + b">"
     code, text = _told(ic, caller, callee, u.api("msg_reject", u.blob(long)))
     assert (code, len(text)) == (4, 8 * 1024)

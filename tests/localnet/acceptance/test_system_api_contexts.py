@@ -104,6 +104,7 @@ def _call_of(name: str) -> bytes:
 def test_functions_can_be_called_from_the_specified_entry_points_only(
     shared: Driver, site: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """each function of the System API can be called from the entry points that are specified, and traps elsewhere"""
     refused = set()
 
     def watch(item: system_api.Import, execution: Execution) -> None:
@@ -119,34 +120,40 @@ def test_functions_can_be_called_from_the_specified_entry_points_only(
 
 
 def test_the_error_names_function_and_entry_point(ic: Driver) -> None:
+    """the error of a function that is called from a wrong entry point names both"""
     canister = ic.create(u.universal(), arg=b"")
     text = 'Canister violated contract: "ic0_accept_message" cannot be executed in update mode'
     rejected(ic.update(canister, "update", u.api("accept_message")), "IC0504", text)
 
 
 def test_all_functions_have_the_specified_types() -> None:
+    """each function of the System API has the specified types of parameters and results"""
     for name, signature in u.SIGNATURES.items():
         item = system_api.IMPORTS[name]
         assert (item.params, item.results) == (signature.params, signature.results), name
 
 
 def test_there_are_no_other_functions() -> None:
+    """the System API has the specified functions, all of them and no others"""
     assert set(system_api.IMPORTS) == set(u.SIGNATURES)
 
 
 @pytest.mark.parametrize("name", u.ONLY_32_BIT)
 def test_functions_of_32_bits_are_missing_for_modules_with_64_bit_memories(ic: Driver, name: str) -> None:
+    """modules with 64-bit memories cannot import the functions for 32-bit memories only"""
     wat = u.signature_text(name, "i64")
     refusal = ic.install(ic.create(), module(wat, "(memory i64 1)", imports=""), INSTALL)
     rejected(refusal, "IC0505", f"it imports ic0.{name}, which modules with 64-bit memories do not have")
 
 
 def test_functions_outside_of_the_specification_cannot_be_imported(ic: Driver) -> None:
+    """a module that imports anything but functions of the System API is refused"""
     for wat in ('(import "ic0" "mint_cycles" (func (param i64)))', '(import "env" "print" (func))'):
         rejected(ic.install(ic.create(), module(wat, imports=""), INSTALL), "IC0505", "the System API does not have")
 
 
 def test_imports_with_other_types_are_refused(ic: Driver) -> None:
+    """a module that imports a function of the System API with other types is refused"""
     wat = '(import "ic0" "time" (func (result i32)))'
     rejected(ic.install(ic.create(), module(wat, imports=""), INSTALL), "IC0505", "time")
 
@@ -166,6 +173,7 @@ def test_multiple_values_may_be_returned_by_functions_of_a_module(ic: Driver) ->
 
 @pytest.mark.parametrize("memory64", [False, True], ids=["32-bit", "64-bit"])
 def test_modules_have_memories_of_32_or_of_64_bits(ic: Driver, memory64: bool) -> None:
+    """modules may have 32-bit or 64-bit memories, and call each other"""
     canister = ic.create(u.universal(memory64), arg=b"")
     assert replied(ic.update(canister, "update", u.reply(u.blob(b"wide or narrow")))) == b"wide or narrow"
     other = ic.create(u.universal(not memory64), arg=b"")

@@ -44,6 +44,7 @@ def test_copying_beyond_the_end_of_the_memory_traps(ic: Driver, canister: bytes)
 
 
 def test_the_caller_of_a_user_is_the_user(ic: Driver, canister: bytes) -> None:
+    """ic0.msg_caller gives the user who called"""
     assert replied(ic.update(canister, "update", u.reply(u.caller()), BOB)) == BOB
     assert replied(ic.query(canister, "query", u.reply(u.caller()), principal.ANONYMOUS)) == principal.ANONYMOUS
 
@@ -66,6 +67,7 @@ def test_callers_that_sign_with_a_key_have_no_further_information(ic: Driver, ca
 
 
 def test_the_deadline_of_an_ingress_message_is_0(ic: Driver, canister: bytes) -> None:
+    """ic0.msg_deadline gives 0 for an ingress message"""
     assert number(ic.update(canister, "update", u.reply(u.i64(u.api("msg_deadline"))))) == 0
 
 
@@ -78,10 +80,12 @@ def test_a_reply_may_be_appended_in_parts(ic: Driver, canister: bytes) -> None:
 
 
 def test_a_reply_may_be_empty(ic: Driver, canister: bytes) -> None:
+    """a reply may be empty"""
     assert replied(ic.update(canister, "update", u.reply())) == b""
 
 
 def test_what_was_appended_is_dropped_by_a_rejection(ic: Driver, canister: bytes) -> None:
+    """what was appended to the reply is dropped by ic0.msg_reject"""
     refusal = rejected(ic.update(canister, "update", u.append(u.blob(b"lost")) + u.reject("no")))
     assert (refusal.code, refusal.message, refusal.error_code) == (4, "no", "")
 
@@ -104,6 +108,7 @@ def test_a_rejection_that_is_not_utf8_traps(ic: Driver, canister: bytes) -> None
 
 
 def test_a_reply_of_2_mib_is_the_largest(ic: Driver, canister: bytes) -> None:
+    """a reply of an update has at most 2 MiB"""
     enough = u.ignore(u.basic("grow", 40)) + u.append(u.number(0) + u.number(system_api.MAX_REPLY))
     assert len(replied(ic.update(canister, "update", enough + u.reply()))) == system_api.MAX_REPLY
     too_much = enough + u.append(u.number(0) + u.number(1))
@@ -142,12 +147,14 @@ def test_the_inspection_sees_method_argument_and_caller(ic: Driver, canister: by
 
 
 def test_accepting_twice_traps(ic: Driver, canister: bytes) -> None:
+    """ic0.accept_message traps the second time"""
     twice = u.api("accept_message") + u.api("accept_message")
     ic.update(canister, "update", u.hook("canister_inspect_message", twice))
     rejected(ic.update(canister, "update", u.reply()), "IC0504", "already called")
 
 
 def test_the_inspection_changes_nothing(ic: Driver, canister: bytes) -> None:
+    """canister_inspect_message changes nothing of the canister"""
     ic.update(canister, "update", u.hook("canister_inspect_message", u.store(1024, 5) + u.api("accept_message")))
     assert number(ic.update(canister, "update", u.reply(u.i64(u.stored(1024))))) == 0
 
@@ -244,6 +251,7 @@ def test_new_stable_memory_is_zero(ic: Driver, canister: bytes) -> None:
 
 @pytest.mark.parametrize("pages", [2**63, 2**64 - 1, 500 * 1024**3 // 65536 + 1])
 def test_growing_beyond_the_limit_gives_minus_1(ic: Driver, canister: bytes, pages: int) -> None:
+    """growing the stable memory beyond 500 GiB gives -1"""
     assert number(ic.update(canister, "update", u.reply(u.i64(u.api("stable64_grow", pages))))) == 2**64 - 1
 
 
@@ -254,6 +262,7 @@ def test_access_beyond_the_stable_memory_traps(ic: Driver, canister: bytes, name
 
 
 def test_access_beyond_64_bits_traps(ic: Driver, canister: bytes) -> None:
+    """reading or writing stable memory traps if offset and size add up to more than 64 bits"""
     program = u.stable_grow(1) + u.api("stable64_read", 1024, 2**64 - 1, 2)
     rejected(ic.update(canister, "update", program), "IC0502", "stable memory out of bounds")
 
@@ -279,6 +288,7 @@ def test_the_32_bit_functions_share_the_stable_memory(ic: Driver, canister: byte
 
 
 def test_the_32_bit_functions_end_at_4_gib(ic: Driver, canister: bytes) -> None:
+    """the 32-bit functions for stable memory grow it to 4 GiB, and trap if it is larger"""
     grow = u.reply(u.i64(u.api("stable_grow", 65537)))
     assert number(ic.update(canister, "update", grow)) == 2**32 - 1
     assert number(ic.update(canister, "update", u.stable_grow(65537) + u.reply())) == 0
@@ -326,6 +336,7 @@ def test_the_performance_counter_grows_with_work(ic: Driver, canister: bytes) ->
 
 
 def test_the_counter_of_the_call_includes_the_messages_before(ic: Driver, canister: bytes) -> None:
+    """performance counter 1 includes the messages of the call before this one"""
     both = u.append(u.i64(u.api("performance_counter", 0))) + u.reply(u.i64(u.api("performance_counter", 1)))
     work = u.basic("fill", 40_000, 50_000)
     data = replied(ic.update(canister, "update", work + u.call(canister, "update", u.reply(), on_reply=both)))
@@ -334,22 +345,26 @@ def test_the_counter_of_the_call_includes_the_messages_before(ic: Driver, canist
 
 
 def test_an_unknown_performance_counter_traps(ic: Driver, canister: bytes) -> None:
+    """ic0.performance_counter traps for a counter that there is not"""
     rejected(ic.query(canister, "query", u.ignore(u.api("performance_counter", 2))), "IC0504", "counter type 2")
 
 
 def test_replicated_execution_is_told_apart(ic: Driver, canister: bytes) -> None:
+    """ic0.in_replicated_execution tells replicated from other execution"""
     program = u.reply(u.i64(u.api("in_replicated_execution")))
     assert [number(ic.update(canister, method, program)) for method in ("update", "query")] == [1, 1]
     assert [number(ic.query(canister, method, program)) for method in ("query", "composite_query")] == [0, 0]
 
 
 def test_controllers_are_known(ic: Driver) -> None:
+    """ic0.is_controller tells controllers from others"""
     canister = ic.create(u.universal(), arg=b"", controllers=[ALICE, BOB])
     for who, expected in ((ALICE, 1), (BOB, 1), (canister, 0), (b"", 0)):
         assert number(ic.query(canister, "query", u.reply(u.i64(u.api("is_controller", u.blob(who)))))) == expected
 
 
 def test_asking_about_a_principal_that_is_too_long_traps(ic: Driver, canister: bytes) -> None:
+    """ic0.is_controller traps for bytes that are no principal"""
     rejected(ic.query(canister, "query", u.ignore(u.api("is_controller", u.blob(bytes(30))))), "IC0504", "29 bytes")
 
 
@@ -402,6 +417,7 @@ def test_the_root_key_is_known_in_replicated_execution(ic: Driver, canister: byt
 
 
 def test_the_cost_of_a_call_covers_the_call(ic: Driver, canister: bytes) -> None:
+    """ic0.cost_call gives no less than what a call costs"""
     price = int.from_bytes(_query(ic, canister, u.amount("cost_call", 6, 100)), "little")
     other = ic.create(u.universal(), arg=b"")
     before = ic.cycles(canister)
@@ -431,10 +447,12 @@ def test_the_cost_of_a_call_is_the_same_from_everywhere(ic: Driver, canister: by
 
 
 def test_the_cost_of_a_creation_is_500_billion(ic: Driver, canister: bytes) -> None:
+    """ic0.cost_create_canister gives 500 billion"""
     assert int.from_bytes(_query(ic, canister, u.amount("cost_create_canister")), "little") == 500_000_000_000
 
 
 def test_the_cost_of_an_outcall_is_that_of_the_price_table(ic: Driver, canister: bytes) -> None:
+    """ic0.cost_http_request gives the price of pricing version 1"""
     expected = (3_000_000 + 60_000 * 13) * 13 + 100 * 400 * 13 + 2_000 * 800 * 13
     assert int.from_bytes(_query(ic, canister, u.amount("cost_http_request", 100, 2_000)), "little") == expected
 
@@ -458,6 +476,8 @@ def _outcall(kind: object, **more: int) -> bytes:
 def test_the_cost_of_an_outcall_of_version_2_is_base_usage_and_a_reserve_for_the_delivery(
     ic: Driver, canister: bytes
 ) -> None:
+    """ic0.cost_http_request_v2 gives base fee, usage and a reserve for the delivery of an outcall"""
+
     def cost(arg: bytes) -> int:
         return int.from_bytes(_query(ic, canister, u.amount("cost_http_request_v2", u.blob(arg))), "little")
 
@@ -480,12 +500,15 @@ def test_the_cost_of_an_outcall_of_version_2_is_base_usage_and_a_reserve_for_the
 
 @pytest.mark.parametrize("arg", [b"", b"DIDL", _outcall(None) + b"x", bytes(2_000)])
 def test_wrong_parameters_of_an_outcalls_cost_trap(ic: Driver, canister: bytes, arg: bytes) -> None:
+    """ic0.cost_http_request_v2 traps if its parameters are not Candid of the specified type"""
     outcome = ic.query(canister, "query", u.amount("cost_http_request_v2", u.blob(arg)))
     rejected(outcome, "IC0504", "ic0.cost_http_request_v2: parameters")
 
 
 @pytest.mark.parametrize("name", ["cost_sign_with_ecdsa", "cost_sign_with_schnorr", "cost_vetkd_derive_key"])
 def test_the_cost_of_a_signature_depends_on_algorithm_and_key(ic: Driver, canister: bytes, name: str) -> None:
+    """ic0.cost_sign_* and cost_vetkd_derive_key give the fee of the key, 1 for another algorithm, 2 for another key"""
+
     def cost(key: bytes, algorithm: int) -> bytes:
         return _query(ic, canister, u.append(u.i64(u.api(name, u.blob(key), algorithm, 1024))) + u.i64(u.stored(1024)))
 
@@ -523,6 +546,7 @@ def test_environment_variables_are_listed_and_looked_up(ic: Driver) -> None:
     ids=["index out of bounds", "unknown name", "not UTF-8", "too long"],
 )
 def test_wrong_environment_variables_trap(ic: Driver, canister: bytes, program: bytes) -> None:
+    """asking for an environment variable that there is not, or with a name that is too long or not UTF-8, traps"""
     rejected(ic.query(canister, "query", program), "IC0504")
 
 
@@ -530,6 +554,7 @@ def test_wrong_environment_variables_trap(ic: Driver, canister: bytes, program: 
 
 
 def test_printing_never_traps(ic: Driver, canister: bytes) -> None:
+    """ic0.debug_print never traps, even for bytes outside of the memory"""
     program = u.api("debug_print", u.blob(b"fine")) + u.api("debug_print", BEYOND, 100) + u.reply()
     assert isinstance(ic.update(canister, "update", program), Reply)
     logs = [text for _, _, text in ic.network.subnet.canisters[canister].logs]
@@ -537,15 +562,18 @@ def test_printing_never_traps(ic: Driver, canister: bytes) -> None:
 
 
 def test_a_trap_leaves_out_what_is_not_utf8(ic: Driver, canister: bytes) -> None:
+    """the text of ic0.trap is told without what is not UTF-8"""
     refusal = rejected(ic.update(canister, "update", u.api("trap", u.blob(b"be\xffcause"))), "IC0503")
     assert "with message: 'because'." in refusal.message
 
 
 def test_a_trap_from_outside_of_the_memory_is_still_a_trap(ic: Driver, canister: bytes) -> None:
+    """ic0.trap traps even for bytes outside of the memory"""
     rejected(ic.update(canister, "update", u.api("trap", BEYOND, 100)), "IC0503", "out of memory bounds")
 
 
 def test_an_installation_without_canister_init_is_fine(ic: Driver) -> None:
+    """a module without canister_init can be installed"""
     canister = ic.create()
     assert ic.install(canister, b"\0asm\1\0\0\0", INSTALL) is None
     rejected(ic.update(canister, "anything"), "IC0536")

@@ -172,6 +172,7 @@ def test_a_flood_of_slow_queries_does_not_stop_others(
 
 
 def test_inspections_that_loop_do_not_stop_others(ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """loops in canister_inspect_message do not stop other canisters"""
     monkeypatch.setattr(limits, "INSPECT_LIMIT", 300_000_000)
     wasm = module('(func (export "canister_inspect_message") (loop $again (br $again)))')
     looping = ic.create(wasm)
@@ -348,6 +349,7 @@ def test_a_module_that_demands_too_much_memory_is_refused(ic: Driver) -> None:
 
 
 def test_a_module_with_a_huge_table_is_refused(ic: Driver) -> None:
+    """a module with a table of too many elements is refused"""
     refusal = ic.install(ic.create(), module("(table 1000000000 funcref)", imports=""), INSTALL)
     assert isinstance(refusal, Reject)
 

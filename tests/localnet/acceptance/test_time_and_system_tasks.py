@@ -34,6 +34,7 @@ def _set_timer(ic: Driver, canister: bytes, seconds: float, program: bytes = COU
 
 
 def test_time_stands_still_while_it_is_paused(ic: Driver, canister: bytes) -> None:
+    """the network's time stands still while a test has paused it"""
     program = u.reply(u.i64(u.api("time")))
     now = ic.time()
     assert number(ic.update(canister, "update", program)) == now
@@ -41,17 +42,20 @@ def test_time_stands_still_while_it_is_paused(ic: Driver, canister: bytes) -> No
 
 
 def test_time_is_advanced_by_hand(ic: Driver, canister: bytes) -> None:
+    """a test can advance the network's time"""
     now = ic.time()
     ic.advance_time(3600)
     assert number(ic.query(canister, "query", u.reply(u.i64(u.api("time"))))) == now + 3600 * 10**9
 
 
 def test_time_is_set(ic: Driver, canister: bytes) -> None:
+    """a test can set the network's time"""
     ic.set_time(2_000_000_000 * 10**9)
     assert number(ic.query(canister, "query", u.reply(u.i64(u.api("time"))))) == 2_000_000_000 * 10**9
 
 
 def test_time_does_not_go_backwards(ic: Driver, canister: bytes) -> None:
+    """the network's time cannot be set backwards"""
     with pytest.raises(ValueError, match="never goes backwards"):
         ic.set_time(ic.time() - 1)
     with pytest.raises(ValueError, match="never goes backwards"):
@@ -118,6 +122,7 @@ def test_a_timer_in_the_past_fires_at_once(ic: Driver, canister: bytes) -> None:
 
 
 def test_a_timer_is_set_again_by_itself(ic: Driver, canister: bytes) -> None:
+    """a timer can set itself again"""
     again = COUNT + u.ignore(u.api("global_timer_set", u.basic("add", u.api("time"), 10**9)))
     _set_timer(ic, canister, 1, again)
     for _ in range(5):
@@ -225,6 +230,7 @@ def test_a_heartbeat_comes_with_each_tick(ic: Driver, canister: bytes) -> None:
 
 
 def test_heartbeats_come_by_themselves(ic: Driver, canister: bytes) -> None:
+    """heartbeats come by themselves as time passes"""
     ic.resume()
     ic.update(canister, "update", u.hook("canister_heartbeat", COUNT) + u.reply())
     before = _counted(ic, canister)
