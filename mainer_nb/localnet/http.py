@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import cbor2
@@ -36,7 +36,8 @@ from .replica import Replica
 MAX_BODY = 5 * 1024 * 1024  # bytes, as of the main network's nodes; the argument of a call: MAX_PAYLOAD
 SYNCHRONOUS_SECONDS = 10.0  # how long a synchronous call waits for its outcome
 
-_API_VERSION = "0.67.0"  # of the specification
+#: The version of the specification that the network keeps to (docs/specification.md).
+API_VERSION = "0.67.0"
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
@@ -125,7 +126,7 @@ class _Handlers:
     async def status(self, request: web.Request) -> web.Response:
         return _cbor(
             {
-                "ic_api_version": _API_VERSION,
+                "ic_api_version": API_VERSION,
                 "impl_version": "mainer-nb",
                 "replica_health_status": "healthy",
                 "root_key": self._replica.root_key,
@@ -200,13 +201,6 @@ class _Handlers:
     async def read_subnet_state(self, request: web.Request) -> web.Response:
         return await self._read_state(request, self._own_subnet(request))
 
-    def _is_legacy(self, path: Sequence[bytes]) -> bool:
-        """Whether a path is the older form of the canister ranges of a subnet that is not the root subnet."""
-        match path:
-            case [b"subnet", subnet_id, b"canister_ranges"]:
-                return subnet_id != self._replica.subnet_id
-        return False
-
     def _own_subnet(self, request: web.Request) -> bytes:
         subnet = _id_in_url(request)
         if subnet != self._replica.subnet_id:
@@ -219,10 +213,7 @@ class _Handlers:
         for label, whose in (("request_status", "request"), ("canister_ranges", "subnet")):
             if len({path[1] for path in read.paths if len(path) > 1 and path[0] == label.encode()}) > 1:
                 raise BadRequest(f"all paths under {label} must be of one {whose}")
-        deprecated = request.path.startswith("/api/v2/")
         for path in read.paths:
-            if not deprecated and self._is_legacy(path):
-                raise web.HTTPForbidden(text="canister_ranges of another subnet can be read at /api/v2 only")
             reason = self._replica.may_read(read.sender, list(path), effective, read.targets)
             if reason is not None:
                 raise web.HTTPForbidden(text=reason)

@@ -7,6 +7,8 @@ import ast
 import pytest
 from localnet.acceptance import specification
 
+from mainer_nb.localnet import http
+
 _ALL = [row for kind in ("change", "price", "limit") for row in specification.rows(kind)]
 #: The versions of the changelog, which has one or more entries for each.
 _VERSIONS = [f"0.{minor}.0" for minor in range(40, 68)]
@@ -19,6 +21,10 @@ def test_the_page_is_current() -> None:
 
 def test_each_version_has_a_row() -> None:
     assert list(dict.fromkeys(row.version for row in specification.rows("change"))) == _VERSIONS
+
+
+def test_the_status_page_tells_the_version_that_the_page_allows() -> None:
+    assert specification.kept_version() == http.API_VERSION
 
 
 def test_rows_are_named_once() -> None:

@@ -17,6 +17,8 @@ from typing import Any
 from mainer_nb import localnet
 
 HERE = Path(__file__).parent
+#: How the reason begins of a row that does not hold, and could.
+NOT_YET = "not yet"
 PAGE = HERE.parents[2] / "docs" / "specification.md"
 _HEAD = """# The network and the specification of the Internet Computer
 
@@ -68,6 +70,13 @@ def rows(kind: str) -> list[Row]:
         )
         for row in found
     ]
+
+
+def kept_version() -> str:
+    """The version of the specification up to which nothing is missing but what one subnet cannot have."""
+    changes = rows("change")
+    missing = next((index for index, row in enumerate(changes) if (row.why or "").startswith(NOT_YET)), len(changes))
+    return changes[missing - 1].version if missing else ""
 
 
 def _test(name: str) -> tuple[str, str]:
