@@ -204,24 +204,32 @@ def creator(net: Network) -> Form:
     kind.observe(suit, "value")
     suit({"new": kind.value})
 
+    interrupted = False
+
     def make() -> None:
+        nonlocal known, interrupted
+        if interrupted:  # nothing can be asked of the network while something stops
+            known, interrupted = create.mainers(net), False
         agent = kind.value == "ShareAgent"
         number, of = (0, service.value) if agent else (llms.value, None)
-        made = create.create_one(net, kind.value, number, of, known, progress.auto())
-        print(f"Created {made.name} ({made.controller_id}).")
-
-    def show() -> None:
-        nonlocal known
-        known = create.mainers(net)
-        service.options = _services(known)
-        display(tables.mainers(known))
+        try:
+            made = create.create_one(net, kind.value, number, of, known, progress.auto())
+            print(f"Created {made.name} ({made.controller_id}).")
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
+        finally:
+            if not interrupted:
+                known = create.mainers(net)
+                service.options = _services(known)
+                display(tables.mainers(known))
 
     fields = [
         CheckedField(kind, lambda: ""),
         CheckedField(llms, lambda: create.problem_of_llms(kind.value, llms.value)),
         CheckedField(service, lambda: create.problem_of_service(service.value, known)),
     ]
-    return _form(fields, "Create mAIner", make, show)
+    return _form(fields, "Create mAIner", make)
 
 
 def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
@@ -260,9 +268,9 @@ def _list(description: str, options: list[tuple[str, str]], value: str) -> ipywi
     return ipywidgets.Dropdown(description=description, options=options, value=value, **WIDE)
 
 
-def _form(fields: Sequence[CheckedField], label: str, *steps: Callable[[], None]) -> Form:
-    """Fields and a button that carries out `steps`, if what is in the fields would work; Enter in a line of text does
-    what the button does. What they print or raise is shown below; each is done whatever became of the one before.
+def _form(fields: Sequence[CheckedField], label: str, action: Callable[[], None]) -> Form:
+    """Fields and a button that carries out `action`, if what is in the fields would work; Enter in a line of text does
+    what the button does. What the action prints or raises is shown below.
     """
     output = ipywidgets.Output()
 
@@ -274,13 +282,11 @@ def _form(fields: Sequence[CheckedField], label: str, *steps: Callable[[], None]
         output.clear_output()
         if not check():
             return
-        for step in steps:
-            with output:
-                try:
-                    with stopping.by_interrupt():
-                        step()
-                except (MainerError, KeyboardInterrupt) as error:
-                    print("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
+        with output, stopping.by_interrupt():
+            try:
+                action()
+            except (MainerError, KeyboardInterrupt) as error:
+                print("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
 
     button = Press(label, act)
     for field in fields:
