@@ -310,7 +310,7 @@ def test_a_game_state_that_forgot_the_mainers_gets_them_again(net: Network) -> N
     everybody = {one.controller_id for one in before} | {unused}
     for register in (
         lambda: deploy.register(net),
-        lambda: create.ensure(net, Plan(own=1, llms_per_own=0, services=0, agents=0)),  # uses one of them
+        lambda: create.ensure(net, Plan(own=1, llms_per_own=1, services=0, agents=0)),  # uses one of them
     ):
         wasm = artifacts.canister_wasm(GAME_STATE).data()
         management.install_code(net.agent, net.canister_id(GAME_STATE), wasm, "reinstall")
