@@ -242,10 +242,6 @@ class Execution:
         error: what a function of the System API raised; wasm cannot carry it.
     """
 
-    _settled = 0  # of what was charged, what the machine was told of
-    _began: float | None = None  # processor time of the thread when it was first told
-    _looked = 0.0  # and when it was last looked at what was written
-
     def __init__(self, entry: EntryPoint, given: Input, view: View, machine: Machine, stable: Stable) -> None:
         self.entry = entry
         self.input = given
@@ -261,6 +257,9 @@ class Execution:
         self.charged = 0
         self.error: BaseException | None = None
         self.write_limit = write_limit(entry)
+        self._settled = 0  # of what was charged, what the machine was told of
+        self._began: float | None = None  # processor time of the thread when it was first told
+        self._looked = 0.0  # and when it was last looked at what was written
 
     def enter(self, entry: EntryPoint) -> None:
         """What is executed next is entry point `entry`, whose instructions count from 0."""
