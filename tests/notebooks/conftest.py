@@ -30,20 +30,33 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def use(project: Path) -> Iterator[Callable[[Path], None]]:
-    """Makes this process, and the kernels and commands it starts, use the project and a state folder."""
+def environment() -> pytest.MonkeyPatch:
+    """Changes of the environment, which `as_before` takes back after each test."""
+    return pytest.MonkeyPatch()
+
+
+@pytest.fixture(autouse=True)
+def as_before(environment: pytest.MonkeyPatch) -> Iterator[None]:
+    yield
+    environment.undo()
+
+
+@pytest.fixture(scope="session")
+def use(project: Path, environment: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Makes this process, and the kernels and commands it starts, use the project and a state folder, until the test
+    is over.
+    """
     folders: set[Path] = set()
-    with pytest.MonkeyPatch.context() as patch:
 
-        def places_of(state: Path) -> None:
-            folders.add(state)
-            for name, path in (("PROJECT", project), ("STATE", state), ("CONFIG", project / "config")):
-                patch.setenv(f"MAINER_NB_{name}", str(path))
-            patch.setenv("MAINER_NB_CACHE", str(project / "cache"))
-            patch.setenv("MAINER_NB_PROGRESS", "lines")
-            patch.setenv("JUPYTER_DATA_DIR", str(project / "jupyter"))  # which notebooks JupyterLab trusts
+    def places_of(state: Path) -> None:
+        folders.add(state)
+        for name, path in (("PROJECT", project), ("STATE", state), ("CONFIG", project / "config")):
+            environment.setenv(f"MAINER_NB_{name}", str(path))
+        environment.setenv("MAINER_NB_CACHE", str(project / "cache"))
+        environment.setenv("MAINER_NB_PROGRESS", "lines")
+        environment.setenv("JUPYTER_DATA_DIR", str(project / "jupyter"))  # which notebooks JupyterLab trusts
 
-        yield places_of
+    yield places_of
     for folder in folders:
         server.stop(folder)
 

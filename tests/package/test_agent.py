@@ -256,9 +256,9 @@ def test_a_clock_that_is_off_is_named_with_how_much(hours: int, said: str, heade
     assert f"The clock of this machine is {said} the network's" in str(agents.refused("http://x", answer))
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", format_datetime(datetime.now(UTC) - timedelta(seconds=5))])
-def test_a_clock_that_is_right_is_not_mentioned(date: str) -> None:
-    assert "clock" not in str(agents.refused("http://x", agents.HttpAnswer(400, b"no", date)))
+def test_a_clock_that_is_right_is_not_mentioned() -> None:
+    for date in ("", "yesterday", format_datetime(datetime.now(UTC) - timedelta(seconds=5))):
+        assert "clock" not in str(agents.refused("http://x", agents.HttpAnswer(400, b"no", date)))
 
 
 def set_proxies(monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str]) -> None:
