@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import tiny_gguf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mainer_nb import artifacts, create, deploy, network, places, upload
+from mainer_nb import artifacts, create, deploy, network, operate, places, upload
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
+from mainer_nb.errors import CanisterError
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
 from mainer_nb.network import Network
+from mainer_nb.operate import Challenge
 
 MODEL = "tiny"
 
@@ -120,6 +123,30 @@ def service(mainers: list[Mainer]) -> Mainer:
 @pytest.fixture
 def agents(mainers: list[Mainer]) -> list[Mainer]:
     return mainers[2:]
+
+
+@pytest.fixture
+def close(uploaded: Network, own: Mainer) -> Callable[[], None]:
+    """Has the open challenges answered and judged until none is open, and what is still queued given up."""
+
+    def until_none_is_open() -> None:
+        while operate.challenges(uploaded):
+            operate.fund(uploaded, [own])
+            if operate.judge_next(uploaded, score=3) is None:
+                with suppress(CanisterError):  # what is queued may have been closed
+                    operate.trigger(uploaded, own.controller_id)
+        while operate.queue(uploaded, own.controller_id):
+            with suppress(CanisterError):
+                operate.trigger(uploaded, own.controller_id)
+
+    return until_none_is_open
+
+
+@pytest.fixture
+def challenge(uploaded: Network, close: Callable[[], None]) -> Iterator[Challenge]:
+    """An open challenge, the only one; closed again after the test, with nothing left to judge."""
+    yield operate.open_challenge(uploaded, "arithmetic", "What is one and one?", seed=7)
+    close()
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ def run(uploaded: Network, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     monkeypatch.undo()
 
 
-def test_the_lines_of_the_missions_readme(run: Run, uploaded: Network, mainers: list[Mainer]) -> None:
+@pytest.mark.usefixtures("challenge")
+def test_the_lines_of_the_missions_readme(run: Run, uploaded: Network) -> None:
     """Each `dfx canister call` of it, in its order; ids are copied from the printout, as it says."""
 
     def good(*words: str) -> str:
@@ -68,7 +69,6 @@ def test_the_lines_of_the_missions_readme(run: Run, uploaded: Network, mainers: 
     for mainer in (own, agent):
         for method in ("amiController", "health", "ready", "checkAccessToLLMs", "getMainerCanisterType"):
             good(mainer, method)
-    operate.open_challenge(uploaded, "geography", "What is the capital of France?")
     good(agent, "triggerChallengeResponseAdmin")
     assert len(json.loads(good(agent, "getChallengeQueueAdmin", "--output", "json"))["Ok"]) == 1
     assert len(json.loads(good(service, "getChallengeQueueAdmin", "--output", "json"))["Ok"]) == 1
@@ -250,7 +250,9 @@ def test_status_starts_no_network(capfd: pytest.CaptureFixture[str]) -> None:
         network.connect(start=False)
 
 
-def test_ask_prints_the_answer_and_nothing_else(run: Run, uploaded: Network, agents: list[Mainer]) -> None:
+def test_ask_prints_the_answer_and_nothing_else(
+    run: Run, uploaded: Network, agents: list[Mainer], close: Callable[[], None]
+) -> None:
     status, out, err = run("ask", "What is two and five?", "--mainer", agents[0].name, "--quiet")
     assert (status, err) == (0, "")
     answers = {
@@ -260,3 +262,4 @@ def test_ask_prints_the_answer_and_nothing_else(run: Run, uploaded: Network, age
     assert "the question is empty" in run("ask", "")[2]
     assert "the timeout is 0 s: give more than 0" in run("ask", "What?", "--timeout", "0")[2]
     assert "no mAIner 'Nobody' on network local; there are: Own 1" in run("ask", "What?", "--mainer", "Nobody")[2]
+    close()

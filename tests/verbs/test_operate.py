@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -22,26 +21,6 @@ from mainer_nb.errors import (
 )
 from mainer_nb.network import CREATOR, Network
 from mainer_nb.operate import Challenge, Submission
-
-
-@pytest.fixture
-def challenge(uploaded: Network, mainers: list[Mainer]) -> Iterator[Challenge]:
-    """An open challenge, the only one; closed again after the test, with nothing left to judge."""
-    opened = operate.open_challenge(uploaded, "arithmetic", "What is one and one?", seed=7)
-    yield opened
-    close(uploaded, mainers[0])
-
-
-def close(net: Network, own: Mainer) -> None:
-    """Have the open challenges answered and judged until none is open, and what is still queued given up."""
-    while operate.challenges(net):
-        operate.fund(net, [own])
-        if operate.judge_next(net, score=3) is None:
-            with suppress(CanisterError):  # what is queued may have been closed
-                operate.trigger(net, own.controller_id)
-    while operate.queue(net, own.controller_id):
-        with suppress(CanisterError):
-            operate.trigger(net, own.controller_id)
 
 
 def by(submissions: list[Submission], mainer: Mainer) -> list[Submission]:
@@ -111,12 +90,12 @@ def test_timers_bring_a_submission_that_nobody_triggered(uploaded: Network, own:
 
 
 def test_a_challenge_that_was_closed_meanwhile_is_not_answered(
-    uploaded: Network, own: Mainer, service: Mainer, agents: list[Mainer], challenge: Challenge
+    uploaded: Network, service: Mainer, agents: list[Mainer], challenge: Challenge, close: Callable[[], None]
 ) -> None:
     agent = agents[0]
     operate.trigger(uploaded, agent.controller_id)
     assert operate.queue(uploaded, agent.controller_id)
-    close(uploaded, own)
+    close()
     before = operate.submission_ids(uploaded)
 
     with pytest.raises(CanisterError, match=r"InvalidId.*closed meanwhile"):
@@ -189,12 +168,12 @@ def test_somebody_else_may_neither_open_nor_trigger(
 
 
 @pytest.fixture
-def crowd(uploaded: Network, own: Mainer) -> Iterator[list[Challenge]]:
+def crowd(uploaded: Network, close: Callable[[], None]) -> Iterator[list[Challenge]]:
     """Other open challenges, of which the Game State may hand out any; limits and challenges are put back."""
     limits = operate.thresholds(uploaded)
     operate.make_room(uploaded, challenges=3, submissions=0)
     yield [operate.open_challenge(uploaded, "arithmetic", f"What is {number} and one?") for number in range(3)]
-    close(uploaded, own)
+    close()
     operate.set_thresholds(uploaded, limits)
 
 
