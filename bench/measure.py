@@ -1,8 +1,11 @@
 """What every measure here shares: figures with what they are compared to, the table, the JSON, the command line.
 
-with measure.network() as net:
-    figures = [measure.Figure("update call, p50", 3.2, "ms", target=5, lower_is_better=True)]
-measure.report("updates", "Update calls", figures)
+    chosen = measure.options(__doc__)
+    with measure.network() as net:
+        figures = [measure.Figure("update call, p50", 3.2, "ms", target=5, lower_is_better=True)]
+    measure.report("updates", "Update calls", figures, chosen)
+
+A report prints the table and writes the JSON file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """What canisters really are, whatever a register says of them: there, running, with code and cycles.
 
-conditions.of(net, ["rrkah-fqaaa-aaaaa-aaaaq-cai"])["rrkah-fqaaa-aaaaa-aaaaq-cai"].problem    # "" or "was deleted"
+    canister_id = "rrkah-fqaaa-aaaaa-aaaaq-cai"
+    conditions.of(net, [canister_id])[canister_id].problem    # "" or "was deleted"
+
+`problem` is empty where nothing is known to be wrong.
 """
 
 from __future__ import annotations

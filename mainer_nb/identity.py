@@ -1,9 +1,11 @@
 """Who calls: an identity of icp-cli or dfx, any other PEM file, or a development identity made on first use.
 
-me = identity.load()                       # the development identity
-me = identity.load("alice")                # by the name it has in icp-cli or dfx
-me = identity.load("~/keys/alice.pem")     # by file
-print(me.sender())                         # its principal
+    me = identity.load()                       # the development identity
+    me = identity.load("alice")                # by the name it has in icp-cli or dfx
+    me = identity.load("~/keys/alice.pem")     # by file
+    print(me.sender())                         # its principal
+
+An identity signs requests; its principal is the caller that canisters see.
 """
 
 from __future__ import annotations

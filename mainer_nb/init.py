@@ -1,6 +1,8 @@
 """A new project: a folder to work in, with the notebooks and the canisters that they deploy.
 
-init.project(Path("my-mainers"))    # then: cd my-mainers && mainer-nb run
+    init.project(Path("my-mainers"))    # then: cd my-mainers && mainer-nb run
+
+A folder that already has files in it is refused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """All canisters of the project on a network, as they are: the protocol's, the mAIners, their LLMs.
 
-overview.canisters(net)[0].problem      # "", or "is stopped", "not deployed", …
+    overview.canisters(net)[0].problem      # "", or "is stopped", "not deployed", …
+
+`problem` is empty where nothing is known to be wrong.
 """
 
 from __future__ import annotations

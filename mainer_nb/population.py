@@ -1,7 +1,9 @@
 """What exists: mAIners and their LLMs, as the creator knows them.
 
-population.mainers(net)
-population.mainer(net, "rrkah-fqaaa-aaaaa-aaaaq-cai").llms[0].model
+    population.mainers(net)
+    population.mainer(net, "rrkah-fqaaa-aaaaa-aaaaq-cai").llms[0].model
+
+The creator is asked each time; nothing is kept here.
 """
 
 from __future__ import annotations

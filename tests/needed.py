@@ -1,6 +1,8 @@
 """What some tests need and not every machine has. Without it they are skipped; the end of a run says what to install.
 
-pytestmark = needed.CHROMIUM
+    pytestmark = needed.CHROMIUM
+
+The line stands at the top of a module of tests, or a mark is put before one test.
 """
 
 from __future__ import annotations

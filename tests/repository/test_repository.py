@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -156,3 +157,27 @@ def test_the_map_of_the_embedded_network_has_all_its_files() -> None:
     mapped = set(re.findall(r"^ {4}.{24}(\w+)(?: |$)", localnet.__doc__ or "", re.MULTILINE))
     there = {path.stem for path in (ROOT / "mainer_nb" / "localnet").iterdir() if not path.name.startswith("_")}
     assert mapped == there
+
+
+def is_code(line: str) -> bool:
+    """Whether a line is a statement that calls or assigns something."""
+    try:
+        tree = ast.parse(line)
+    except SyntaxError:
+        return False
+    return any(isinstance(node, ast.Call | ast.Assign) for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("folder", ["mainer_nb", "tests", "bench", "tools"])
+def test_an_example_in_the_docstring_of_a_module_is_indented(folder: str) -> None:
+    """Else it is shown as running text, its lines joined."""
+    paths = [path for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts]
+    docstrings = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in paths}
+    assert any("    >>> " in text or "\n    " in text for text in docstrings.values())
+    found = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for path, text in docstrings.items()
+        for line in text.splitlines()
+        if not line.startswith(" ") and is_code(line)
+    ]
+    assert found == []
