@@ -6,16 +6,16 @@ with one node, so there is no consensus: a message is final when the network's d
 
     what a client sees      http         the HTTP interface
                             envelope     requests: their form, senders, delegations, expiry
-                            signatures   which keys users may have, and checking what they sign
+                            signatures   signatures of users checked: plain keys, WebAuthn, canister signatures
                             replica      what http and gateway ask of a network
-                            node         what answers to queries are signed with
-                            state_tree   what can be certified
+                            node         the key that signs the answers to queries
+                            state_tree   the state as a hash tree, which is certified
                             certification
-                                         one signature for all who wait for a certificate at the same time
+                                         the certificates of replies: one signature for all who wait
                             gateway      canisters as web sites
-                            header_names what a header may be called, in both directions
+                            header_names which names of headers are allowed, in requests and in answers
     what the network does   network      ingress messages, queries, certificates; owns clock, keys and folder
-                            scheduler    who runs when
+                            scheduler    which canister runs when
                             pool         threads for messages and queries
                             ingress      whether an ingress message is let in
                             messages     executing calls, responses and system tasks
@@ -23,11 +23,11 @@ with one node, so there is no consensus: a message is final when the network's d
                             queries      query calls
                             composite    composite queries, with the queries that they call
                             outcalls     HTTP requests that canisters make
-                            fetcher      making them, if the network is asked to
-                            management   the management canister, a module a concern (its interface: management.did)
+                            fetcher      sends them, if the network was started with outcalls
+                            management   the management canister: settings, code, snapshots, … (its interface: management.did)
                             rejections   refusals and traps, in mainnet's words
                             keys         development keys that canisters sign with
-                            cycles       what things cost
+                            cycles       prices in cycles
                             limits       what a message may take: instructions, memory
                             clock        the network's time, which a test can hold and move
     what a canister is      canister     its memories and instances; executing, committing and rolling back a message
