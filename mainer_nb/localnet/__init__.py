@@ -24,7 +24,7 @@ with one node, so there is no consensus: a message is final when the network's d
                             composite    composite queries, with the queries that they call
                             outcalls     HTTP requests that canisters make
                             fetcher      sends them, if the network was started with outcalls
-                            management   the management canister: settings, code, snapshots, … (its interface: management.did)
+                            management   the management canister: settings, code, snapshots, … (see management.did)
                             rejections   refusals and traps, in mainnet's words
                             keys         development keys that canisters sign with
                             cycles       prices in cycles
