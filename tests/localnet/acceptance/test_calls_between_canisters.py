@@ -127,6 +127,7 @@ def test_a_canister_can_call_itself(pair: Pair) -> None:
 
 
 def test_several_calls_of_a_message_are_all_made(pair: Pair) -> None:
+    """a message can make several calls, and all of them are made"""
     note = u.store(1024, u.basic("add", u.stored(1024), 1))
     calls = u.call(pair.callee, "update", u.reply(), on_reply=note) * 5
     assert replied(pair.ic.update(pair.caller, "update", calls + u.reply())) == b""
@@ -145,11 +146,13 @@ def test_calls_to_the_same_canister_arrive_in_order(pair: Pair) -> None:
 
 
 def test_a_chain_of_calls_answers_from_its_end(pair: Pair) -> None:
+    """in a chain of calls the last canister answers first, and its answer travels back to the first caller"""
     third = pair.ic.create(u.universal(), arg=b"")
     assert replied(pair.calls(u.call(third, "update", u.reply(u.blob(b"far"))))) == b"far"
 
 
 def test_a_callback_can_call_again(pair: Pair) -> None:
+    """a callback can make calls"""
     again = u.call(pair.callee, "update", u.reply(u.blob(b"second")))
     assert replied(pair.calls(u.reply(u.blob(b"first")), on_reply=again)) == b"second"
 
@@ -264,6 +267,7 @@ def test_calls_fail_to_be_performed_when_too_many_to_one_canister_are_open(pair:
 
 
 def test_a_canister_may_have_more_calls_open_to_many_canisters(pair: Pair) -> None:
+    """a canister may have more than 500 calls open, if they are to several canisters"""
     other = pair.ic.create(u.universal(), arg=b"")
     program = _failures(pair.callee, 400) + _failures(other, 400) + u.reply(u.i64(u.stored(1024)))
     assert number(pair.ic.update(pair.caller, "update", program)) == 0
@@ -323,6 +327,7 @@ def test_the_reject_code_is_0_in_a_reply_callback(pair: Pair) -> None:
 
 
 def test_responses_to_a_replaced_canister_find_their_callbacks_by_table_index(pair: Pair) -> None:
+    """after an upgrade, the response to an earlier call runs the callback at the same table index of the new module"""
     pair.ic.hold(pair.callee)
     request = pair.submits(u.reply(u.blob(b"after the upgrade")))
     assert pair.ic.install(pair.caller, u.universal(), UPGRADE, b"") is None
@@ -399,6 +404,7 @@ def test_more_cycles_than_the_canister_has_cannot_be_attached(pair: Pair) -> Non
 
 
 def test_the_balance_is_less_while_cycles_are_attached_and_more_when_the_call_is_dropped(pair: Pair) -> None:
+    """cycles attached to a call leave the balance at once, and come back when the call is dropped"""
     balance = u.append(u.amount("canister_cycle_balance128"))
     program = balance + u.new_call(pair.callee, "update", cycles=10**9) + balance
     program += u.new_call(pair.callee, "update") + balance + u.reply()
@@ -408,7 +414,7 @@ def test_the_balance_is_less_while_cycles_are_attached_and_more_when_the_call_is
 
 
 def test_amounts_beyond_64_bits_trap_in_the_64_bit_functions(pair: Pair) -> None:
-    """the functions for 64-bit amounts of cycles trap if the amount is larger"""
+    """the functions for 64-bit amounts of cycles trap if an amount needs more bits"""
     rich = pair.ic.create(u.universal(), arg=b"", cycles=2**70)
     rejected(
         pair.ic.query(rich, "query", u.reply(u.i64(u.api("canister_cycle_balance")))),
@@ -429,7 +435,7 @@ def test_amounts_beyond_64_bits_can_be_sent(pair: Pair) -> None:
 
 
 def test_the_cycles_that_a_message_may_cost_are_kept_back_while_it_runs(pair: Pair) -> None:
-    """the balance that a message sees is less by what its execution may cost, in callbacks too; not in queries"""
+    """updates and callbacks see the balance without the cycles that their execution may cost; queries see all of it"""
     balance = u.reply(u.amount("canister_cycle_balance128"))
 
     def seen(program: bytes, method: str = "update") -> int:
@@ -445,7 +451,7 @@ def test_the_cycles_that_a_message_may_cost_are_kept_back_while_it_runs(pair: Pa
 
 
 def test_a_message_that_spends_all_it_may_does_not_freeze_the_canister(pair: Pair) -> None:
-    """a message that burns or attaches all the cycles that it may leaves those of the freezing threshold"""
+    """a message cannot burn or attach the cycles of the freezing threshold"""
     liquid = u.amount("canister_liquid_cycle_balance128") + u.basic("drop")
     attached = u.new_call(pair.callee, "update") + u.api("call_cycles_add128", 0, u.basic("load", liquid)) + u.reply()
     burnt = u.reply(u.amount("cycles_burn128", 2**60, 0))
@@ -468,17 +474,19 @@ def test_cycles_can_be_burnt_down_to_the_freezing_threshold(pair: Pair) -> None:
 
 
 def test_a_best_effort_call_is_answered_like_any_other(pair: Pair) -> None:
+    """a best-effort call is answered like any other call"""
     assert replied(pair.calls(u.reply(u.blob(b"in time")), timeout=10)) == b"in time"
 
 
 def test_the_callee_of_a_best_effort_call_sees_the_deadline(pair: Pair) -> None:
+    """the callee of a best-effort call sees its deadline"""
     before = pair.ic.time()
     deadline = number(pair.calls(u.reply(u.i64(u.api("msg_deadline"))), timeout=10))
     assert before + 10 * 10**9 <= deadline <= pair.ic.time() + 10 * 10**9
 
 
 def test_a_timeout_is_at_most_300_seconds(pair: Pair) -> None:
-    """a best-effort call waits for at most 300 seconds, however many it asks for"""
+    """a best-effort call waits for at most 300 seconds, even if it asks for more"""
     deadline = number(pair.calls(u.reply(u.i64(u.api("msg_deadline"))), timeout=2**31))
     assert deadline <= pair.ic.time() + 300 * 10**9
 

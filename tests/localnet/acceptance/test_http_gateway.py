@@ -128,7 +128,7 @@ def test_a_page_is_at_the_canister_id_in_the_query(served: Gateway, form: bytes)
 
 
 def test_what_such_a_page_asks_for_is_found_by_its_referer(served: Gateway, form: bytes) -> None:
-    """What a page at ?canisterId=<canister id> loads is found by its referer"""
+    """What a page at ?canisterId=<canister id> loads comes from the same canister, which the Referer header names"""
     referer = f"http://127.0.0.1:{served.port}/?canisterId={principal.to_text(form)}"
     page = served.get(form, "/style.css", host=f"127.0.0.1:{served.port}", headers={"Referer": referer})
     assert page.status_code == 200
@@ -265,7 +265,7 @@ def test_an_answer_that_http_cannot_carry_is_told(served: Gateway, answer: dict[
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_status_without_a_body_gets_none(served: Gateway, status: int) -> None:
-    """A body that comes with status 204 or 304 is not sent: the client would take it for the next answer"""
+    """The body of an answer with status 204 or 304 is not sent: the client would read it as the next answer"""
     canister = served.create(_site(_answer(status_code=status, body=b"HTTP/1.1 200 OK\r\n\r\n")))
     with httpx.Client(headers={"Host": f"{principal.to_text(canister)}.localhost"}) as browser:
         for _ in range(2):
@@ -275,7 +275,7 @@ def test_a_status_without_a_body_gets_none(served: Gateway, status: int) -> None
 
 @pytest.mark.parametrize("headers", [{"Referer": "http://["}, {"Host": b"\xff\xfe"}], ids=str)
 def test_a_header_that_makes_no_sense_is_not_the_networks_fault(served: Gateway, headers: dict[str, Any]) -> None:
-    """A header of a canister that makes no sense is sent, or refused with a text, and is no internal error"""
+    """A request whose Host or Referer header cannot be understood is answered with a text that says what to do"""
     page = httpx.post(f"http://127.0.0.1:{served.port}/", headers=headers, content=b"x", timeout=30)
     assert page.status_code == 404
     assert "<canister id>.localhost" in page.text

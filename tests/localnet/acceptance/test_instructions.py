@@ -321,7 +321,7 @@ def test_proposals(ic: Driver, body: str) -> None:
 
 
 def test_padding_is_no_code(ic: Driver) -> None:
-    """counting changes nothing of what a module computes: branch tables, large constants, every kind of operand"""
+    """counting instructions does not change what a module computes: branch tables, large constants, all operands"""
     body = """(func $pick (param $n i32) (result i32)
         (block $c (block $b (block $a (br_table $a $b $c $a $b (local.get $n)))
           (return (i32.const 100))) (return (i32.const 200))) (i32.const 300))

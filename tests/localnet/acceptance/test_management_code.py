@@ -133,7 +133,7 @@ def test_persistence_replace(ic: Driver) -> None:
 
 
 def test_persistence_missing(ic: Driver) -> None:
-    """upgrade of a module with orthogonal persistence without saying what becomes of the heap is rejected"""
+    """upgrade of a module with orthogonal persistence is rejected without wasm_memory_persistence"""
     canister = ic.create(ORTHOGONAL)
     rejected(ic.install(canister, ORTHOGONAL, UPGRADE), 5, "Missing upgrade option", "IC0504")
 
@@ -236,7 +236,7 @@ def chunked(ic: Driver, canister: bytes, data: bytes, **other: Any) -> dict[str,
 
 
 def test_install_chunked(ic: Driver) -> None:
-    """install_chunked_code installs what the chunks add up to"""
+    """install_chunked_code installs the module that the chunks make together"""
     canister = ic.create()
     assert ic.manage("install_chunked_code", chunked(ic, canister, KEEPER)) is None
     assert ic.number(canister, "heap") == 7
@@ -244,7 +244,7 @@ def test_install_chunked(ic: Driver) -> None:
 
 
 def test_install_chunked_from_other_store(ic: Driver) -> None:
-    """install_chunked_code takes the chunks of another canister of the caller's"""
+    """install_chunked_code takes chunks from another canister that the caller controls"""
     store, target = ic.create(), ic.create()
     args = chunked(ic, store, KEEPER, target_canister=target, store_canister=store)
     assert ic.manage("install_chunked_code", args) is None
@@ -320,7 +320,7 @@ def test_chunk_count(ic: Driver) -> None:
 
 @pytest.mark.parametrize("method", ["upload_chunk", "clear_chunk_store", "stored_chunks"])
 def test_chunks_only_controllers(ic: Driver, method: str) -> None:
-    """only controllers use the chunk store from outside"""
+    """only the controllers of a canister, and the canister itself, use its chunk store"""
     args: dict[str, Any] = {"canister_id": ic.create()}
     if method == "upload_chunk":
         args["chunk"] = b"a"

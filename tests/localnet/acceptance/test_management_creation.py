@@ -73,7 +73,7 @@ def test_specified_id_deleted(ic: Driver, distance: int) -> None:
 
 
 def test_create_canister_by_a_canister(ic: Driver) -> None:
-    """create_canister called by a canister makes a canister of the caller's from the cycles of the call"""
+    """create_canister called by a canister makes a canister with the cycles of the call, controlled by the caller"""
     proxy = Proxy(ic)
     made = proxy.manage("create_canister", {}, 3 * cycles.CANISTER_CREATION)["canister_id"]
     assert ic.cycles(made) == 2 * cycles.CANISTER_CREATION

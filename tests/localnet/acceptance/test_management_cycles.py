@@ -76,7 +76,7 @@ def test_call_price(ic: Driver) -> None:
 
 
 def test_reserve_comes_back(ic: Driver) -> None:
-    """what a caller sets aside for the largest response comes back but for what the response costs"""
+    """a caller pays for the largest possible response in advance, and gets back what the real one does not cost"""
     proxy, worker = Proxy(ic), ic.create(SMALL)
     before = ic.cycles(proxy.id)
     proxy.call(worker, "nothing", b"")
@@ -203,7 +203,7 @@ def test_install_without_cycles(ic: Driver) -> None:
 
 
 def test_out_of_cycles(ic: Driver) -> None:
-    """a canister without cycles loses code, history, snapshots, allocations and log_memory_limit, but no controller"""
+    """a canister without cycles loses code, history, snapshots, allocations and log_memory_limit, but no controllers"""
     proxy, canister = Proxy(ic), ic.create(SMALL, cycles=10**12, memory_allocation=2**20, log_memory_limit=2**20)
     ic.manage("take_canister_snapshot", {"canister_id": canister})
     state = ic.network.subnet.canisters[canister].state

@@ -166,7 +166,7 @@ def test_history_origin_canister(ic: Driver) -> None:
 
 
 def test_history_variables(ic: Driver) -> None:
-    """the history tells of the creation with environment variables their hash, and of others none"""
+    """a creation with environment variables is in the history with their hash, one without has no hash"""
     proxy = Proxy(ic)
     for variables, digest in (([{"name": "A", "value": "1"}], hash_of_map({"A": "1"})), ([], None)):
         (creation,) = history(proxy, ic.create(environment_variables=variables))["recent_changes"]
@@ -206,7 +206,7 @@ def test_history_bounded(ic: Driver) -> None:
 
 
 def test_history_of_anybody(ic: Driver) -> None:
-    """every canister may ask for the history of every other and its own, every user in a query for that of all"""
+    """every canister may ask for the history of any canister, and so may every user, in a query"""
     proxy = Proxy(ic)
     assert history(proxy, proxy.id)["module_hash"] == hashlib.sha256(PROXY).digest()
     for sender in (BOB, principal.ANONYMOUS):
@@ -377,7 +377,7 @@ def test_logs_filtered(ic: Driver) -> None:
 
 
 def test_logs_of_one_response(ic: Driver) -> None:
-    """a response tells at most 2 MB of logs: without a filter the newest lines, with one the oldest of those wanted"""
+    """a response has at most 2 MB of logs: the newest lines without a filter, the oldest matching ones with a filter"""
     canister = ic.create(TALKER, log_memory_limit=2 * 2**20, cycles=10**15)
     for _ in range(63):
         assert ic.update(canister, "say", b"x" * 32_768) == Reply(b"")
@@ -390,7 +390,7 @@ def test_logs_of_one_response(ic: Driver) -> None:
 
 
 def test_empty_lines(ic: Driver) -> None:
-    """an empty line takes 20 bytes of the log too, so that empty lines do not pile up"""
+    """an empty line takes 20 bytes of the log, so that its number of lines is bounded"""
     canister = ic.create(TALKER)
     for _ in range(300):
         ic.update(canister, "say", b"")
@@ -398,7 +398,7 @@ def test_empty_lines(ic: Driver) -> None:
 
 
 def test_log_memory(ic: Driver) -> None:
-    """the log takes as much memory as it may become long, and two pages, however much is in it; without a log none"""
+    """a log takes the memory of its limit and two pages, however much is in it; with the limit 0 it takes none"""
     canister = ic.create(TALKER)
 
     def sizes() -> tuple[int, int]:
@@ -440,7 +440,7 @@ def test_log_limit_lowered(ic: Driver) -> None:
 
 
 def test_log_limit_costs(ic: Driver) -> None:
-    """another log_memory_limit costs an instruction for each byte of the log's memory before and after; others none"""
+    """a change of log_memory_limit costs an instruction for each byte of the log's memory, old and new"""
     canister = ic.create(TALKER)
 
     def price(**settings: int) -> int:

@@ -98,7 +98,7 @@ def test_update_instructions(ic: Driver, monkeypatch: pytest.MonkeyPatch) -> Non
     ids=["branches", "calls", "numbers", "vectors", "tables", "choices", "memory", "nothing"],
 )
 def test_complexity_of_functions(ic: Driver, instructions: str, complexity: int) -> None:
-    """a function that is too hard to compile is refused, one that just is not is a canister's"""
+    """a function of a complexity of more than 1,000,000 is refused; up to 1,000,000 it is accepted"""
     most = (metering.MAX_FUNCTION_COMPLEXITY - 1) // complexity  # `end` counts as one
 
     def with_repeated(times: int) -> bytes:

@@ -254,13 +254,13 @@ def test_https(caller: Proxy, secure_site: Server) -> None:
 
 
 def test_wrong_name(caller: Proxy, secure_site: Server) -> None:
-    """a server whose certificate is for another name is not asked"""
+    """an outcall is not sent to a server whose certificate is for another name"""
     rejected(ask(caller, secure_site.url.replace("127.0.0.1", "localhost")), 2, "Connecting to localhost failed")
     assert not secure_site.seen
 
 
 def test_unknown_authority(tmp_path: Path, module_cache: Path, secure_site: Server) -> None:
-    """a server whose certificate is signed by nobody known is not asked"""
+    """an outcall is not sent to a server whose certificate has an unknown issuer"""
     ic = Driver(tmp_path / "network", module_cache, outcalls=True)
     try:
         rejected(ask(Proxy(ic, wasm=CALLER), secure_site.url), 2, "Connecting to 127.0.0.1 failed")
@@ -270,7 +270,7 @@ def test_unknown_authority(tmp_path: Path, module_cache: Path, secure_site: Serv
 
 
 def test_http(caller: Proxy, site: Server) -> None:
-    """plain http is for servers on this machine only"""
+    """outcalls over plain http are for servers on this machine only"""
     assert ask(caller, site.url)["body"] == b"hello"
     assert ask(caller, site.url.replace("127.0.0.1", "localhost"))["body"] == b"hello"
     for url in ("http://example.org", "http://127.0.0.1.example.org/", "http://192.0.2.1/", "ftp://127.0.0.1/"):
@@ -279,13 +279,13 @@ def test_http(caller: Proxy, site: Server) -> None:
 
 @pytest.mark.parametrize("url", ["", "nonsense", "https://", "https://[::1", "https:// x/"])
 def test_url(caller: Proxy, url: str) -> None:
-    """what is no URL is rejected"""
+    """an outcall to a text that is not a URL is rejected"""
     assert rejected(ask(caller, url), 1).message.startswith(("Failed to parse URL", "Url need to specify https"))
 
 
 @pytest.mark.parametrize("verb", ["get", "head", "post"])
 def test_methods(caller: Proxy, site: Server, verb: str) -> None:
-    """GET, HEAD and POST send headers and body, and nothing that the canister did not say but user-agent and host"""
+    """GET, HEAD and POST send the canister's headers and body, and add only user-agent and host"""
     headers = [{"name": "X-One", "value": "1"}, {"name": "x-one", "value": "2"}]
     answer = ask(caller, f"{site.url}/", method={verb: None}, headers=headers, body=b"data")
     assert answer["body"] == (b"" if verb == "head" else b"hello")
@@ -321,7 +321,7 @@ def test_url_beyond_ascii(caller: Proxy, site: Server) -> None:
 
 
 def test_status(caller: Proxy, site: Server) -> None:
-    """an answer that is no success is a response, and redirections are not followed"""
+    """an answer with an HTTP error is a response like any other, and redirections are not followed"""
     assert ask(caller, f"{site.url}/missing")["status"] == 404
     assert ask(caller, f"{site.url}/moved")["status"] == 302
     assert [path for _, path, _, _ in site.seen] == ["/missing", "/moved"]
@@ -353,7 +353,7 @@ def test_max_response_bytes(caller: Proxy, site: Server) -> None:
 
 
 def test_url_length(caller: Proxy, site: Server) -> None:
-    """a URL has at most 8192 bytes"""
+    """the URL of an outcall has at most 8192 bytes"""
     url = f"{site.url}/".ljust(8192, "a")
     assert ask(caller, url)["status"] == 200
     rejected(ask(caller, url + "a"), 4, "url size 8193 exceeds 8192")
@@ -369,7 +369,7 @@ def test_url_length(caller: Proxy, site: Server) -> None:
     ],
 )
 def test_request_headers(caller: Proxy, site: Server, headers: list[tuple[str, str]], text: str) -> None:
-    """headers of a request have at most 64 entries, 8 KiB each name and value, 48 KiB in all"""
+    """an outcall has at most 64 headers, with names and values of at most 8 KiB, 48 KiB in all"""
     given = [{"name": name, "value": value} for name, value in headers]
     rejected(ask(caller, site.url, headers=given), 4, text)
     assert caller.refunded == PLENTY
@@ -377,14 +377,14 @@ def test_request_headers(caller: Proxy, site: Server, headers: list[tuple[str, s
 
 
 def test_request_size(caller: Proxy, site: Server) -> None:
-    """headers and body of a request have at most 2,000,000 bytes"""
+    """headers and body of an outcall have at most 2,000,000 bytes together"""
     refused = ask(caller, site.url, method={"post": None}, body=bytes(2_000_001))
     rejected(refused, 4, "http header names and values and http body 2000001 exceeds 2000000")
 
 
 @pytest.mark.parametrize(("name", "value"), [("a b", "x"), ("", "x"), ("a", "x\r\nb: c"), ("a", "ü")])
 def test_header_characters(caller: Proxy, site: Server, name: str, value: str) -> None:
-    """headers that HTTP does not allow are rejected and nothing is sent"""
+    """an outcall with headers that HTTP does not allow is rejected, and nothing is sent"""
     rejected(ask(caller, site.url, headers=[{"name": name, "value": value}]), 1, "Failed to parse header")
     assert not site.seen
 
@@ -397,7 +397,7 @@ def test_header_characters(caller: Proxy, site: Server, name: str, value: str) -
     ],
 )
 def test_response_headers(caller: Proxy, site: Server, path: str, text: str) -> None:
-    """the limits of headers hold for responses too"""
+    """the limits of headers hold for responses to outcalls too"""
     rejected(ask(caller, f"{site.url}/{path}"), 1, text)
 
 
@@ -443,7 +443,7 @@ def test_transform_of_another(ic: Driver, caller: Proxy, site: Server) -> None:
     ],
 )
 def test_transform_fails(caller: Proxy, site: Server, name: str, code: int, text: str) -> None:
-    """a transform function that traps, rejects, is silent, is no query method or not there rejects the call"""
+    """an outcall is rejected if its transform function traps, rejects, does not respond or is no query method"""
     rejected(ask(caller, site.url, transform=name), code, text)
     assert caller.refunded == PLENTY - price(site.url, name)
 
@@ -458,7 +458,7 @@ def test_transform_size(caller: Proxy, site: Server) -> None:
 
 
 def test_price(caller: Proxy, site: Server) -> None:
-    """an outcall costs by the size of the request and max_response_bytes; what is beyond goes back"""
+    """the price of an outcall depends on the size of the request and max_response_bytes; more cycles go back"""
     ask(caller, site.url)
     assert caller.refunded == PLENTY - price(site.url)
     more: dict[str, Any] = {"headers": [{"name": "abc", "value": "de"}], "body": b"1234567", "max_response_bytes": 3000}
@@ -482,7 +482,7 @@ def test_too_few_cycles(caller: Proxy, site: Server) -> None:
 
 
 def test_no_connection(caller: Proxy) -> None:
-    """a server that does not answer is SYS_TRANSIENT, and the price is gone"""
+    """an outcall to a server that does not answer is rejected with SYS_TRANSIENT, and its price is spent"""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"https://127.0.0.1:{unused.getsockname()[1]}"
@@ -491,17 +491,17 @@ def test_no_connection(caller: Proxy) -> None:
 
 
 def test_no_such_host(caller: Proxy) -> None:
-    """a host whose name is not known is SYS_TRANSIENT"""
+    """an outcall to a host with an unknown name is rejected with SYS_TRANSIENT"""
     rejected(ask(caller, "https://no-such-host.invalid/"), 2, "Connecting to no-such-host.invalid failed")
 
 
 def test_hanging_up(caller: Proxy, site: Server) -> None:
-    """a server that hangs up without an answer is SYS_TRANSIENT"""
+    """an outcall to a server that closes the connection without an answer is rejected with SYS_TRANSIENT"""
     rejected(ask(caller, f"{site.url}/hang-up"), 2, "Connecting to 127.0.0.1 failed")
 
 
 def test_timeout(caller: Proxy, site: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """a server that is silent for too long (30 s) is SYS_FATAL"""
+    """an outcall to a server that sends nothing for 30 s is rejected with SYS_FATAL"""
     assert outcalls.TIMEOUT_SECONDS == 30
     monkeypatch.setattr(outcalls, "TIMEOUT_SECONDS", 0.2)
     rejected(ask(caller, f"{site.url}/wait"), 1, "Timeout expired")

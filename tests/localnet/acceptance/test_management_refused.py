@@ -32,7 +32,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 def test_raw_rand(ic: Driver) -> None:
-    """raw_rand gives a canister 32 bytes, others each time"""
+    """raw_rand gives a canister 32 bytes, different ones each time"""
     proxy = Proxy(ic)
     first, second = proxy.manage("raw_rand"), proxy.manage("raw_rand")
     assert len(first) == len(second) == 32
@@ -71,7 +71,7 @@ def _some(kind: Any) -> Any:
 
 @pytest.mark.parametrize("method", sorted(REFUSED))
 def test_not_supported(ic: Driver, method: str) -> None:
-    """what needs other networks is refused as not supported, and its cycles go back"""
+    """methods that need other networks are refused as not supported, and the cycles go back"""
     proxy = Proxy(ic)
     rejected(proxy.manage(method, REFUSED[method], 10**10), 4, f"{method} is not supported by this network")
     assert proxy.refunded == 10**10

@@ -86,7 +86,7 @@ def test_ranges(ic: Driver, name: str, largest: int) -> None:
     ],
 )
 def test_values_are_kept(ic: Driver, name: str, value: object) -> None:
-    """a setting takes the value given, keeps it over a restart, and leaves the others"""
+    """a setting takes the value given, keeps it over a restart, and leaves the other settings as they are"""
     canister = ic.create()
     before = settings(ic, canister)
     assert change(ic, canister, ALICE, **{name: value}) is None
@@ -182,7 +182,7 @@ def test_variables_names_differ(ic: Driver) -> None:
 
 
 def test_memory_allocation_is_no_bound(ic: Driver) -> None:
-    """heap and stable memory grow beyond the memory allocation, and more can be installed and kept than it promises"""
+    """heap, stable memory, code and snapshots may take more memory than the memory allocation"""
     canister = ic.create(GROWER)
     used = ic.manage("canister_status", {"canister_id": canister})["memory_size"]
     assert change(ic, canister, memory_allocation=used + 12 * PAGE) is None
@@ -303,7 +303,7 @@ def test_low_memory_hook(ic: Driver) -> None:
 
 
 def test_low_memory_hook_again(ic: Driver) -> None:
-    """the low memory hook runs again after there was enough memory in between"""
+    """the low memory hook runs again if there was enough memory in the meantime"""
     canister = ic.create(GROWER)
     assert change(ic, canister, wasm_memory_limit=20 * PAGE, wasm_memory_threshold=10 * PAGE) is None
     ic.update(canister, "heap", pages(11))

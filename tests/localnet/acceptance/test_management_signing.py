@@ -144,7 +144,7 @@ def test_bip32_vector() -> None:
 
 
 def test_ecdsa_keys_differ(ic: Driver, proxy: Proxy) -> None:
-    """canisters, paths and key names have different keys; a canister's key can be asked for by others"""
+    """each canister, path and key name has a key of its own; a canister may ask for the public key of another"""
     other = Proxy(ic)
     mine, theirs = ecdsa_key(proxy, PATH), ecdsa_key(other, PATH)
     assert mine != theirs
@@ -154,7 +154,7 @@ def test_ecdsa_keys_differ(ic: Driver, proxy: Proxy) -> None:
 
 
 def test_keys_survive(ic: Driver, proxy: Proxy) -> None:
-    """development keys are the same after a restart, and others on another network"""
+    """development keys are the same after a restart, and different on another network"""
     before = ecdsa_key(proxy, PATH)
     ic.restart()
     assert ecdsa_key(proxy, PATH) == before
@@ -168,7 +168,7 @@ def test_ecdsa_hash_size(ic: Driver, proxy: Proxy) -> None:
 
 @pytest.mark.parametrize(("name", "fee"), [("dfx_test_key", FEE), ("test_key_1", FEE), ("key_1", 26_153_846_153)])
 def test_fee(ic: Driver, proxy: Proxy, name: str, fee: int) -> None:
-    """a signature costs the fee of its key; what is sent beyond comes back"""
+    """a signature costs the fee of its key, and cycles beyond the fee come back"""
     key_id = {**ECDSA, "name": name}
     outcome = sign_ecdsa(proxy, fee - 1, key_id=key_id)
     rejected(outcome, 4, f"sign_with_ecdsa request sent with {fee - 1} cycles, but {fee} cycles are required.")
@@ -189,7 +189,7 @@ def test_fee(ic: Driver, proxy: Proxy, name: str, fee: int) -> None:
     ],
 )
 def test_unknown_keys(ic: Driver, proxy: Proxy, method: str, key_id: dict[str, Any], more: dict[str, Any]) -> None:
-    """unknown key names are rejected with the names that exist; users cannot ask"""
+    """an unknown key name is rejected with a text that lists the known ones; users cannot call these methods"""
     args = {"key_id": {**key_id, "name": "no_key"}, **more}
     outcome = proxy.manage(method, args, FEE)
     rejected(outcome, 4, "Requested unknown threshold key")
@@ -218,7 +218,7 @@ def sign_schnorr(proxy: Proxy, key_id: dict[str, Any], message: bytes, **more: A
 
 @pytest.mark.parametrize("message", [b"", b"message", HASH, b"x" * 1000])
 def test_bip340(ic: Driver, proxy: Proxy, message: bytes) -> None:
-    """a BIP340 signature of a message of any length verifies under the x of the public key"""
+    """a BIP340 signature of a message of any length verifies under the x coordinate of the public key"""
     public = schnorr_key(proxy, BIP340, PATH)["public_key"]
     signature = sign_schnorr(proxy, BIP340, message)["signature"]
     assert is_bip340(public[1:], message, signature)
@@ -226,7 +226,7 @@ def test_bip340(ic: Driver, proxy: Proxy, message: bytes) -> None:
 
 
 def test_bip340_derivation(ic: Driver, proxy: Proxy) -> None:
-    """BIP340 keys are derived as ECDSA keys are, from another master key"""
+    """BIP340 keys are derived in the same way as ECDSA keys, from another master key"""
     root = schnorr_key(proxy, BIP340, [])
     public, chain_code = bip32_child(root["public_key"], root["chain_code"], b"x")
     assert schnorr_key(proxy, BIP340, [b"x"]) == {"public_key": public, "chain_code": chain_code}
@@ -302,7 +302,7 @@ def test_vetkd(ic: Driver, proxy: Proxy) -> None:
 
 
 def test_vetkd_is_repeatable(ic: Driver, proxy: Proxy) -> None:
-    """the same input gives the same key, encrypted differently each time; another input another key"""
+    """the same input gives the same vetKD key, encrypted differently each time; another input gives another key"""
     secret = Scalar(99)
     transport = bytes((G1Point() * secret).to_compressed_bytes())
 
@@ -320,7 +320,7 @@ def test_vetkd_is_repeatable(ic: Driver, proxy: Proxy) -> None:
 
 
 def test_vetkd_contexts(ic: Driver, proxy: Proxy) -> None:
-    """the key of a context is the canister's plus an offset hashed from both, which anybody can compute"""
+    """the public vetKD key of a context is the canister's plus a hash of both, which anybody can compute"""
     canister = vetkd_key(proxy, b"")
     data = len(canister).to_bytes(8, "big") + canister + (5).to_bytes(8, "big") + b"files"
     offset = Scalar.from_be_bytes_mod_order(expand(data, b"ic-vetkd-bls12-381-g2-context"))

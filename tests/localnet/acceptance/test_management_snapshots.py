@@ -102,7 +102,7 @@ def test_load_timer(ic: Driver, canister: bytes) -> None:
 
 
 def test_load_uploaded_timer(ic: Driver, canister: bytes) -> None:
-    """loading a snapshot that was uploaded sets the global timer as its metadata say, if they do"""
+    """loading a snapshot that was uploaded sets the global timer if its metadata have one"""
     for timer, after in (
         ({"active": 8_000_000_000_000_000_000}, 8_000_000_000_000_000_000),
         ({"inactive": None}, 0),
@@ -149,7 +149,7 @@ def test_go_on_after_load(ic: Driver, canister: bytes) -> None:
 
 
 def test_load_after_uninstall(ic: Driver, canister: bytes) -> None:
-    """a snapshot can be loaded onto its canister after the code of that was uninstalled"""
+    """a snapshot can be loaded onto its canister after the canister's code was uninstalled"""
     snapshot = take(ic, canister)["id"]
     ic.manage("uninstall_code", {"canister_id": canister})
     assert load(ic, canister, snapshot) is None
@@ -200,7 +200,7 @@ def test_list(ic: Driver, canister: bytes) -> None:
 
 
 def test_delete(ic: Driver, canister: bytes) -> None:
-    """a deleted snapshot is gone, and so is its size"""
+    """a deleted snapshot cannot be used any more, and its memory is free again"""
     snapshot = take(ic, canister)["id"]
     args = {"canister_id": canister, "snapshot_id": snapshot}
     assert ic.manage("delete_canister_snapshot", args) is None
@@ -230,7 +230,7 @@ def test_replace_unknown(ic: Driver, canister: bytes) -> None:
 
 
 def test_number_of_snapshots(ic: Driver, canister: bytes) -> None:
-    """a canister has at most 10 snapshots; replacing goes on"""
+    """a canister has at most 10 snapshots; with 10, each can still be replaced"""
     taken = [take(ic, canister)["id"] for _ in range(10)]
     rejected(take(ic, canister), 4, "has reached the maximum number of snapshots allowed: 10.", "IC0406")
     assert not isinstance(take(ic, canister, replace_snapshot=taken[3]), Reject)
@@ -275,7 +275,7 @@ def test_history_of_another(ic: Driver, canister: bytes) -> None:
 
 
 def test_load_of_stranger(ic: Driver, canister: bytes) -> None:
-    """who does not control the canister that a snapshot is of cannot load it onto another"""
+    """only a controller of the canister that a snapshot was taken of can load it onto another canister"""
     snapshot = take(ic, canister)["id"]
     of_bob = ic.create(OTHER, controllers=[ALICE, BOB])
     text = "Only a controller of the canister that snapshot"
@@ -284,7 +284,7 @@ def test_load_of_stranger(ic: Driver, canister: bytes) -> None:
 
 
 def test_snapshot_of_another(ic: Driver, canister: bytes) -> None:
-    """a snapshot can be read, replaced, written and deleted as one of its own canister only"""
+    """a snapshot can be read, replaced, written and deleted only in calls that name its own canister"""
     snapshot, other = take(ic, canister)["id"], ic.create(OTHER)
     named = {"canister_id": other, "snapshot_id": snapshot}
     for outcome in (
@@ -299,7 +299,7 @@ def test_snapshot_of_another(ic: Driver, canister: bytes) -> None:
 
 
 def test_wait_until_loadable(tmp_path: Path, module_cache: Path) -> None:
-    """if the network is to have it so, a new snapshot can be loaded onto another canister after a while only"""
+    """on a network started with snapshot_wait, a new snapshot is loaded onto other canisters only after that time"""
     with Driver(tmp_path / "waiting", module_cache, snapshot_wait=600) as ic:
         ic.pause()
         canister, target = ic.create(STATEFUL), ic.create()
@@ -322,7 +322,7 @@ def test_wait_until_loadable(tmp_path: Path, module_cache: Path) -> None:
 
 
 def test_load_while_deleted(ic: Driver, canister: bytes) -> None:
-    """while snapshots are taken, replaced and deleted, a load is whole or says that the snapshot is not found"""
+    """while snapshots are replaced and deleted, loading one succeeds as a whole or says that it is not found"""
     target = ic.create(STATEFUL)
     numbered(ic, target, 1)
     names = [take(ic, canister)["id"]]
@@ -350,7 +350,7 @@ def test_load_while_deleted(ic: Driver, canister: bytes) -> None:
 
 
 def test_take_and_uninstall(ic: Driver, canister: bytes) -> None:
-    """a snapshot can be taken and the code uninstalled at once, in as much memory as before"""
+    """a snapshot can be taken and the code uninstalled in one call, which needs no further memory"""
     ic.manage("upload_chunk", {"canister_id": canister, "chunk": b"chunk"})
     used = ic.manage("canister_status", {"canister_id": canister})["memory_size"]
     proxy = Proxy(ic)
@@ -599,7 +599,7 @@ def test_upload_into_taken(ic: Driver, canister: bytes) -> None:
 
 
 def test_upload_beyond(ic: Driver, canister: bytes) -> None:
-    """data that are uploaded into a snapshot beyond the sizes of its metadata are rejected"""
+    """data beyond the sizes in the metadata of a snapshot cannot be uploaded into it"""
     target = ic.create()
     uploaded = moved(ic, canister, target)
     outcome = upload(ic, target, uploaded, b"12", wasm_memory={"offset": 2 * 65536 - 1})

@@ -66,6 +66,7 @@ def test_a_frozen_canister_cannot_be_queried(ic: Driver, pair: tuple[bytes, byte
 
 
 def test_a_canister_without_code_or_existence_cannot_be_queried(ic: Driver) -> None:
+    """a canister that has no code, or does not exist, cannot be queried"""
     assert rejected(ic.query(ic.create(), "query", b""), "IC0537").code == 5
     assert rejected(ic.query(principal.canister_id(1000), "query", b""), "IC0301").code == 3
 
@@ -82,6 +83,7 @@ def test_a_composite_query_calls_a_query_of_another_canister(ic: Driver, pair: t
 
 
 def test_the_called_query_sees_the_calling_canister(ic: Driver, pair: tuple[bytes, bytes]) -> None:
+    """a query that is called by a composite query sees the calling canister"""
     assert _composite(ic, pair[0], u.call(pair[1], "query", u.reply(u.caller()))) == pair[0]
 
 
@@ -108,6 +110,7 @@ def test_a_composite_query_makes_several_calls(ic: Driver, pair: tuple[bytes, by
 
 
 def test_a_callback_of_a_composite_query_calls_again(ic: Driver, pair: tuple[bytes, bytes]) -> None:
+    """a callback of a composite query can make calls"""
     again = u.call(pair[1], "query", u.reply(u.blob(b"second")))
     assert _composite(ic, pair[0], u.call(pair[1], "query", u.reply(), on_reply=again)) == b"second"
 
@@ -120,6 +123,7 @@ def test_callbacks_see_what_the_composite_query_has_changed(ic: Driver, pair: tu
 
 
 def test_nothing_of_a_composite_query_is_kept(ic: Driver, pair: tuple[bytes, bytes]) -> None:
+    """all changes of a composite query are forgotten when it has answered"""
     change = u.store(1024, 7) + u.stable_grow(1) + u.basic("global_set", 8)
     _composite(ic, pair[0], change + u.call(pair[1], "query", change + u.reply(), on_reply=change + u.reply()))
     seen = u.append(u.i64(u.stored(1024))) + u.append(u.i64(u.api("stable64_size")))
@@ -132,6 +136,7 @@ def test_nothing_of_a_composite_query_is_kept(ic: Driver, pair: tuple[bytes, byt
 def test_a_query_below_sees_the_committed_state_not_that_of_the_query_above(
     ic: Driver, pair: tuple[bytes, bytes]
 ) -> None:
+    """a query that a composite query calls on its own canister sees the committed state, not the caller's changes"""
     program = u.store(1024, 7) + u.call(pair[0], "query", u.reply(u.i64(u.stored(1024))))
     assert _composite(ic, pair[0], program) == bytes(8)
 
@@ -144,6 +149,7 @@ def test_a_query_below_sees_the_committed_state_not_that_of_the_query_above(
 def test_a_failed_query_reaches_the_reject_callback(
     ic: Driver, pair: tuple[bytes, bytes], payload: bytes, code: int, text: str
 ) -> None:
+    """a composite query's call of a query that fails runs the reject callback"""
     found, message = u.rejected(_composite(ic, pair[0], u.call(pair[1], "query", payload)))
     assert found == code
     assert text in message
@@ -156,6 +162,7 @@ def test_an_update_method_cannot_be_called_by_a_composite_query(ic: Driver, pair
 
 
 def test_a_missing_canister_reaches_the_reject_callback(ic: Driver, pair: tuple[bytes, bytes]) -> None:
+    """a composite query's call to a canister that does not exist runs the reject callback"""
     missing = u.call(principal.canister_id(1000), "query", u.reply())
     assert u.rejected(_composite(ic, pair[0], missing))[0] == 3
 
@@ -225,6 +232,7 @@ def test_a_trap_in_a_composite_cleanup_undoes_the_cleanup(ic: Driver, pair: tupl
 
 
 def test_the_depth_of_calls_is_bounded(ic: Driver, pair: tuple[bytes, bytes]) -> None:
+    """the depth of calls in a composite query is bounded"""
     program = u.reply(u.blob(b"deep enough"))
     for _ in range(composite.MAX_DEPTH):
         program = u.call(pair[0], "composite_query", program)
@@ -236,6 +244,7 @@ def test_the_depth_of_calls_is_bounded(ic: Driver, pair: tuple[bytes, bytes]) ->
 def test_all_calls_of_an_evaluation_share_the_instruction_limit(
     ic: Driver, pair: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """a composite query and all the queries that it calls share one instruction limit"""
     monkeypatch.setattr("mainer_nb.localnet.limits.QUERY_LIMIT", 10_000_000)
     monkeypatch.setattr("mainer_nb.localnet.limits.UPDATE_LIMIT", 10_000_000)
     work = u.ignore(u.basic("grow", 100)) + u.basic("fill", 140_000, 4_000_000) + u.reply()
@@ -253,6 +262,7 @@ def test_cycles_cannot_be_attached_in_a_composite_query(ic: Driver, pair: tuple[
 
 
 def test_calls_go_on_while_composite_queries_are_evaluated(ic: Driver, pair: tuple[bytes, bytes]) -> None:
+    """update calls are executed while composite queries are evaluated"""
     requests = [ic.submit(canister, "update", u.store(1024, 1) + u.reply()) for canister in pair * 10]
     crossed = [(pair[0], pair[1]), (pair[1], pair[0])] * 5
     for first, second in crossed:

@@ -65,7 +65,7 @@ def _told_in_composite(ic: Driver, caller: bytes, callee: bytes, payload: bytes,
 def test_what_the_callee_does_wrong_is_told_with_error_code_to_canisters_and_beside_it_to_users(
     ic: Driver, caller: bytes, callee: bytes, payload: bytes, method: str, code: str, text: str
 ) -> None:
-    """what a callee does wrong is told to canisters with the error code in the text, to users with the code beside"""
+    """canisters read the error code of a callee's failure in the text, users read it in a field of its own"""
     described = f"Error from Canister {principal.to_text(callee)}: {text}"
     seen, message = _told(ic, caller, callee, payload, method)
     assert seen == 5
@@ -123,7 +123,7 @@ def test_a_stopped_callee_is_told_without_error_code(ic: Driver, caller: bytes, 
 
 
 def test_a_query_of_a_stopped_canister(ic: Driver, callee: bytes) -> None:
-    """a query of a stopped canister is rejected with IC0508, of a stopping one with IC0509"""
+    """a query to a stopped canister is rejected with IC0508, to a stopping canister with IC0509"""
     ic.manage("stop_canister", {"canister_id": callee})
     text = f"Canister {principal.to_text(callee)} is stopped and therefore does not have a CallContextManager"
     assert ic.query(callee, "query", u.reply()) == Reject(RejectCode.CANISTER_ERROR, text, "IC0508")
@@ -177,7 +177,7 @@ def test_a_rejection_of_the_management_canister(ic: Driver, caller: bytes, calle
 
 
 def test_a_cleanup_that_traps_too(ic: Driver, caller: bytes, callee: bytes) -> None:
-    """a cleanup callback that traps as well is told with both traps"""
+    """the rejection after a trap in a callback and in its cleanup names both traps"""
     options = {"on_reply": u.trap("first"), "on_cleanup": u.trap("second")}
     text = (
         f"Error from Canister {principal.to_text(caller)}: Canister called `ic0.trap` with message: 'first'\n\n"

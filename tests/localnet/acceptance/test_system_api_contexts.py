@@ -159,6 +159,7 @@ def test_imports_with_other_types_are_refused(ic: Driver) -> None:
 
 
 def test_modules_without_memory_import_the_32_bit_functions(ic: Driver) -> None:
+    """modules without a memory import the 32-bit functions"""
     wat = """(import "ic0" "msg_reply" (func $reply)) (import "ic0" "msg_arg_data_size" (func $size (result i32)))
       (func (export "canister_update go") (drop (call $size)) (call $reply))"""
     canister = ic.create(module(wat, "", imports=""))

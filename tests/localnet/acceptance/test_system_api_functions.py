@@ -62,6 +62,7 @@ def test_the_caller_of_a_system_task_is_the_management_canister(ic: Driver, cani
 
 
 def test_callers_that_sign_with_a_key_have_no_further_information(ic: Driver, canister: bytes) -> None:
+    """ic0.msg_caller_info_data is empty for callers that sign with a key"""
     for name in ("msg_caller_info_data", "msg_caller_info_signer"):
         assert _query(ic, canister, u.taken(name)) == b""
 
@@ -85,7 +86,7 @@ def test_a_reply_may_be_empty(ic: Driver, canister: bytes) -> None:
 
 
 def test_what_was_appended_is_dropped_by_a_rejection(ic: Driver, canister: bytes) -> None:
-    """what was appended to the reply is dropped by ic0.msg_reject"""
+    """ic0.msg_reject drops what was appended to the reply"""
     refusal = rejected(ic.update(canister, "update", u.append(u.blob(b"lost")) + u.reject("no")))
     assert (refusal.code, refusal.message, refusal.error_code) == (4, "no", "")
 
@@ -99,11 +100,13 @@ def test_responding_twice_traps(ic: Driver, canister: bytes, first: bytes, secon
 
 
 def test_not_responding_is_a_rejection(ic: Driver, canister: bytes) -> None:
+    """a message that does not respond is rejected"""
     assert rejected(ic.update(canister, "update", b""), "IC0506", "did not reply").code == 5
     assert rejected(ic.query(canister, "query", b""), "IC0506", "did not produce a response").code == 5
 
 
 def test_a_rejection_that_is_not_utf8_traps(ic: Driver, canister: bytes) -> None:
+    """ic0.msg_reject traps for a text that is not UTF-8"""
     rejected(ic.update(canister, "update", u.api("msg_reject", u.blob(b"\xff\xfe"))), "IC0504", "not UTF-8")
 
 
@@ -133,6 +136,7 @@ def test_replying_from_outside_of_the_memory_traps(ic: Driver, canister: bytes) 
 
 
 def test_the_inspection_sees_method_argument_and_caller(ic: Driver, canister: bytes) -> None:
+    """canister_inspect_message sees the method, the argument and the caller"""
     seen = u.api("debug_print", u.taken("msg_method_name")) + u.api("debug_print", u.caller())
     ic.update(canister, "update", u.hook("canister_inspect_message", seen + u.api("debug_print", u.argument())))
     refusal = rejected(ic.update(canister, "update", b"argument", BOB), "IC0406")
@@ -170,6 +174,7 @@ def test_calls_of_canisters_and_queries_are_not_inspected(ic: Driver, canister: 
 
 
 def test_a_canister_knows_itself_and_its_subnet(ic: Driver, canister: bytes) -> None:
+    """a canister can read its own id and that of its subnet"""
     assert _query(ic, canister, u.taken("canister_self")) == canister
     assert _query(ic, canister, u.taken("subnet_self")) == ic.network.subnet_id
     assert _query(ic, canister, u.i64(u.api("subnet_self_node_count"))) == (1).to_bytes(8, "little")
@@ -207,6 +212,8 @@ def test_a_stopping_canister_sees_status_2_in_its_callbacks(ic: Driver, canister
 
 
 def test_the_version_grows_with_every_change(ic: Driver, canister: bytes) -> None:
+    """the canister version grows with every change"""
+
     def version() -> int:
         return number(ic.query(canister, "query", u.reply(u.i64(u.api("canister_version")))))
 
@@ -226,6 +233,7 @@ def test_the_version_grows_with_every_change(ic: Driver, canister: bytes) -> Non
 
 
 def test_an_upgrade_sees_the_old_version_before_and_the_new_one_after(ic: Driver, canister: bytes) -> None:
+    """canister_pre_upgrade sees the old canister version, canister_post_upgrade the new one"""
     before = u.stable_grow(1) + u.stable_write(0, u.i64(u.api("canister_version")))
     ic.update(canister, "update", u.hook("canister_pre_upgrade", before))
     now = number(ic.query(canister, "query", u.reply(u.i64(u.api("canister_version")))))
@@ -281,6 +289,7 @@ def test_empty_access_at_the_end_of_the_stable_memory_is_allowed(ic: Driver, can
 
 
 def test_the_32_bit_functions_share_the_stable_memory(ic: Driver, canister: bytes) -> None:
+    """the 32-bit and the 64-bit functions work on the same stable memory"""
     program = u.ignore(u.api("stable_grow", 1)) + u.stable_write(9, u.blob(b"shared"))
     program += u.api("stable_read", 1024, 9, 6) + u.reply(u.number(1024) + u.number(6))
     assert replied(ic.update(canister, "update", program)) == b"shared"
@@ -316,6 +325,7 @@ def test_stable_memory_of_a_trapping_message_is_unchanged(ic: Driver, canister: 
 
 
 def test_the_time_is_the_networks_and_constant_within_a_message(ic: Driver, canister: bytes) -> None:
+    """the time is the network's, and constant within a message"""
     before = ic.time()
     data = _query(ic, canister, u.append(u.i64(u.api("time"))) + u.i64(u.api("time")))
     assert data[:8] == data[8:]
@@ -397,12 +407,14 @@ def test_certified_data_survives_upgrades_and_not_reinstallations(ic: Driver, ca
 
 
 def test_a_certificate_is_present_in_queries_only(ic: Driver, canister: bytes) -> None:
+    """the data certificate is present in queries only"""
     present = u.reply(u.i64(u.api("data_certificate_present")))
     assert [number(ic.query(canister, method, present)) for method in ("query", "composite_query")] == [1, 1]
     assert [number(ic.update(canister, method, present)) for method in ("update", "query")] == [0, 0]
 
 
 def test_a_certificate_is_absent_below_the_first_canister_and_in_callbacks(ic: Driver, canister: bytes) -> None:
+    """in a composite query the data certificate is absent in the queries that it calls and in callbacks"""
     present = u.reply(u.i64(u.api("data_certificate_present")))
     other = ic.create(u.universal(), arg=b"")
     assert number(ic.query(canister, "composite_query", u.call(other, "query", present))) == 0
@@ -410,6 +422,7 @@ def test_a_certificate_is_absent_below_the_first_canister_and_in_callbacks(ic: D
 
 
 def test_the_root_key_is_known_in_replicated_execution(ic: Driver, canister: bytes) -> None:
+    """a canister can read the root key in replicated execution"""
     assert replied(ic.update(canister, "update", u.reply(u.taken("root_key")))) == ic.network.root_key
 
 
@@ -562,7 +575,7 @@ def test_printing_never_traps(ic: Driver, canister: bytes) -> None:
 
 
 def test_a_trap_leaves_out_what_is_not_utf8(ic: Driver, canister: bytes) -> None:
-    """the text of ic0.trap is told without what is not UTF-8"""
+    """bytes that are not UTF-8 are left out of the text of ic0.trap"""
     refusal = rejected(ic.update(canister, "update", u.api("trap", u.blob(b"be\xffcause"))), "IC0503")
     assert "with message: 'because'." in refusal.message
 

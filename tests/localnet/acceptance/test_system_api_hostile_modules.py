@@ -90,12 +90,14 @@ def test_deep_recursion_ends_in_a_stack_overflow(ic: Driver, canister: bytes) ->
 
 
 def test_deep_recursion_through_the_system_api_ends_in_a_stack_overflow(ic: Driver) -> None:
+    """deep recursion through the System API ends in a stack overflow"""
     body = """(func $deep (drop (call $time)) (call $deep) (drop (call $time)))
       (func (export "canister_update go") (call $deep))"""
     rejected(ic.update(ic.create(module(body)), "go"), "IC0502", "stack overflow")
 
 
 def test_other_canisters_and_their_queries_go_on(ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """other canisters and their queries go on while one canister loops"""
     monkeypatch.setattr(limits, "UPDATE_LIMIT", 4_000_000_000)
     other = ic.create(u.universal(), arg=b"")
     request = ic.submit(canister, "update", u.forever())
@@ -220,6 +222,7 @@ def test_a_flood_of_calls_to_itself_does_not_stop_others(ic: Driver, canister: b
 
 
 def test_a_queue_holds_the_calls_of_many_callers(ic: Driver) -> None:
+    """the queue of a canister holds the calls of several callers, more than 500 in all"""
     other = ic.create(u.universal(), arg=b"")
     ic.hold(other)
     calls = u.call(other, "query", u.reply(), on_reply=b"") * 400
@@ -233,6 +236,7 @@ def test_a_queue_holds_the_calls_of_many_callers(ic: Driver) -> None:
 
 
 def test_a_full_queue_refuses_calls(ic: Driver, canister: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """calls to a canister whose queue is full are refused"""
     monkeypatch.setattr(subnet, "MAX_QUEUE", 500)
     other = ic.create(u.universal(), arg=b"")
     ic.hold(other)
@@ -335,6 +339,7 @@ def test_a_memory_does_not_grow_once_too_much_was_written(
 
 
 def test_a_memory_grows_to_its_limit_only(ic: Driver) -> None:
+    """a memory cannot grow beyond its limit"""
     for memory64, pages in ((False, 65536), (True, 6 * 1024**3 // 65536)):
         canister = ic.create(u.universal(memory64), arg=b"")
         beyond = u.reply(u.i64(u.basic("grow", pages - 2)))  # it has three already
@@ -355,6 +360,7 @@ def test_a_module_with_a_huge_table_is_refused(ic: Driver) -> None:
 
 
 def test_growing_a_table_is_bounded(ic: Driver) -> None:
+    """a table cannot grow beyond its limit"""
     body = """(table 1 funcref) (func (export "canister_query go")
       (call $reply_i32 (table.grow (ref.null func) (i32.const 2000000))))"""
     assert ic.number(ic.create(module(body)), "go") == 2**32 - 1
@@ -375,6 +381,7 @@ def test_growing_a_table_is_bounded(ic: Driver) -> None:
     ids=lambda value: value.strip("()").split(" ")[0] if "(" in value or value == "unreachable" else value,
 )
 def test_a_trapping_instruction_is_named(ic: Driver, instruction: str, text: str) -> None:
+    """the error of a trap says what the instruction did wrong"""
     body = f"""(table 2 funcref) (elem (i32.const 1) $nothing) (func $nothing)
       (func (export "canister_update go") {instruction})"""
     rejected(ic.update(ic.create(module(body)), "go"), "IC0502", f"Canister trapped: {text}.")

@@ -70,6 +70,7 @@ def test_time_runs_on_from_where_it_was_set(ic: Driver, canister: bytes) -> None
 
 
 def test_certificates_tell_the_networks_time(ic: Driver, canister: bytes) -> None:
+    """certificates have the network's time"""
     ic.advance_time(10**6)
     certificate = replied(ic.query(canister, "query", u.reply(u.taken("data_certificate"))))
     found = ic.certified(certificate, [b"time"])
@@ -132,6 +133,7 @@ def test_a_timer_is_set_again_by_itself(ic: Driver, canister: bytes) -> None:
 
 
 def test_a_timer_is_moved_and_deactivated(ic: Driver, canister: bytes) -> None:
+    """a timer can be moved and deactivated"""
     _set_timer(ic, canister, 10)
     _set_timer(ic, canister, 100)
     ic.advance_time(50)
@@ -222,6 +224,7 @@ def test_timers_of_several_canisters_fire_in_order(ic: Driver, canister: bytes) 
 
 
 def test_a_heartbeat_comes_with_each_tick(ic: Driver, canister: bytes) -> None:
+    """a heartbeat runs with each tick of a test"""
     ic.update(canister, "update", u.hook("canister_heartbeat", COUNT) + u.reply())
     ic.tick()
     first = _counted(ic, canister)
@@ -230,7 +233,7 @@ def test_a_heartbeat_comes_with_each_tick(ic: Driver, canister: bytes) -> None:
 
 
 def test_heartbeats_come_by_themselves(ic: Driver, canister: bytes) -> None:
-    """heartbeats come by themselves as time passes"""
+    """heartbeats run without a tick as time passes"""
     ic.resume()
     ic.update(canister, "update", u.hook("canister_heartbeat", COUNT) + u.reply())
     before = _counted(ic, canister)
@@ -310,6 +313,7 @@ def test_a_request_is_forgotten_after_its_expiry_and_five_minutes(ic: Driver, ca
 
 
 def test_a_request_that_has_not_expired_is_done_when_its_response_is_forgotten(ic: Driver, canister: bytes) -> None:
+    """a request that has not expired gets the status "done" when its response is forgotten"""
     request = ic.submit(canister, "update", u.reply())
     assert isinstance(request, bytes)
     ic.response(request)
