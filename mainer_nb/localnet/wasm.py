@@ -14,6 +14,8 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -175,8 +177,15 @@ def inspect(module: bytes) -> ModuleInfo:
     Raises:
         InvalidModule: it is malformed, or not what the specification allows for a canister.
     """
-    try:
+    with _malformed_is_invalid():
         return _inspect(module)
+
+
+@contextmanager
+def _malformed_is_invalid() -> Iterator[None]:
+    """Reading past an end, or text that is none, is the module's fault."""
+    try:
+        yield
     except IndexError as error:
         raise InvalidModule("a section of the module ends too early") from error
     except UnicodeDecodeError as error:
@@ -189,11 +198,16 @@ def code_section(module: bytes) -> bytes:
 
 
 def without_long_names(module: bytes) -> bytes:
-    """`module` without exports whose names are too long for the engine: nobody can call them."""
+    """`module` without exports whose names are too long for the engine: nobody can call them.
+
+    Raises:
+        InvalidModule: its export section is malformed.
+    """
     out = [MAGIC]
-    for section, start, end in _sections(module):
-        content = module[start:end]
-        out.append(_section(section, _short_exports(content) if section == _EXPORT else content))
+    with _malformed_is_invalid():
+        for section, start, end in _sections(module):
+            content = module[start:end]
+            out.append(_section(section, _short_exports(content) if section == _EXPORT else content))
     return b"".join(out)
 
 
@@ -206,7 +220,7 @@ def _short_exports(content: bytes) -> bytes:
         _, offset = read_uleb(content, offset + 1)
         if len(name.encode()) <= _MAX_ENGINE_NAME:
             kept.append(content[start:offset])
-    return leb128(len(kept)) + b"".join(kept)
+    return leb128(len(kept)) + b"".join(kept) + content[offset:]  # what follows the last is for the engine to refuse
 
 
 def instrument(module: bytes, info: ModuleInfo, code: bytes) -> bytes:

@@ -84,8 +84,11 @@ def test_invalid_modules_are_refused_and_nothing_is_installed(ic: Driver, module
     assert ic.manage("canister_status", {"canister_id": canister})["module_hash"] is None
 
 
-def _section(number: int, items: list[bytes]) -> bytes:
-    content = leb128(len(items)) + b"".join(items)
+GO = b"\x12canister_update go\0\0"  # exports the first function
+
+
+def _section(number: int, items: list[bytes], announced: int | None = None) -> bytes:
+    content = leb128(len(items) if announced is None else announced) + b"".join(items)
     return bytes([number]) + leb128(len(content)) + content
 
 
@@ -93,7 +96,7 @@ def _with(*sections: bytes, body: bytes = b"", locals_: bytes = b"\0") -> bytes:
     """A module with one update method `go` of this code, and further sections."""
     code = locals_ + body + b"\x0b"
     parts = {1: _section(1, [b"\x60\0\0"]), 3: _section(3, [b"\0"]), 5: _section(5, [b"\0\1"])}
-    parts[7] = _section(7, [b"\x12canister_update go\0\0"])
+    parts[7] = _section(7, [GO])
     parts[10] = _section(10, [leb128(len(code)) + code])
     parts |= {section[0]: section for section in sections}
     return wasm.MAGIC + b"".join(parts[number] for number in sorted(parts, key=lambda number: number or 99))
@@ -109,6 +112,8 @@ def _padded(size: int) -> bytes:
         (_with(b"\x08\1\0", _section(1, [b"\x60\2\x7e\x7e\0"])), "invalid start function type"),
         (_with(b"\x08\1\5"), "unknown function"),
         (_with() + b"\x08\1\0", "out of order"),
+        (_with(_section(7, [GO], announced=2), body=b"\1" * 20), "ends too early"),  # reads on as if it were a name
+        (_with(_section(7, [GO], announced=0)), "section size mismatch"),
         (_with(_section(11, [b"\0\x41\0\x0b\0"] * (wasm.MAX_DATA_SEGMENTS + 1))), "data segments"),
         (_with() + b"\0\2\1x" * (wasm.MAX_SECTIONS + 1), "more than 10000 sections"),
         (_padded(wasm.MAX_MODULE - 8), "more than 10000 sections"),
@@ -117,7 +122,10 @@ def _padded(size: int) -> bytes:
         (bytes(wat2wasm('(module (tag $t) (func (throw $t)))')), "exceptions"),
         (bytes(wat2wasm('(module (type $t (func)) (func (call_ref $t (ref.null $t))))')), "reference"),
     ],
-    ids=["start takes", "no start", "start late", "data", "sections", "zeros", "bomb", "gc", "exceptions", "call_ref"],
+    ids=[
+        "start takes", "no start", "start late", "export missing", "export left over", "data", "sections", "zeros",
+        "bomb", "gc", "exceptions", "call_ref",
+    ],
 )  # fmt: skip
 def test_hostile_modules_are_refused(ic: Driver, module_bytes: bytes, why: str) -> None:
     outcome = ic.install(ic.create(), module_bytes, INSTALL)
@@ -128,7 +136,7 @@ def test_hostile_modules_are_refused(ic: Driver, module_bytes: bytes, why: str) 
 
 def test_very_many_exports_are_no_burden(ic: Driver) -> None:
     names = [leb128(len(name)) + name + b"\0\0" for name in (b"%d" % n for n in range(20_000))]
-    canister = ic.create(_with(_section(7, [*names, b"\x12canister_update go\0\0"])))
+    canister = ic.create(_with(_section(7, [*names, GO])))
     assert ic.update(canister, "go") == ic.update(canister, "go")
 
 
