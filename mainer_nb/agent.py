@@ -290,7 +290,7 @@ def _pool_manager(url: str) -> urllib3.PoolManager:
         variable = f"{parts.scheme.upper()}_PROXY" if proxies.get(parts.scheme) else "ALL_PROXY"
         raise NetworkError(
             f"the proxy {_without_password(proxy)}, which {variable} names, cannot be used: it must be an HTTP proxy, "
-            f"such as http://host:3128. Name one, or reach {parts.hostname} without: NO_PROXY={parts.hostname}"
+            f"such as http://host:3128. Name one, or reach {parts.hostname} without a proxy: NO_PROXY={parts.hostname}"
         ) from error
 
 
@@ -392,7 +392,7 @@ class Agent(IcPyMethods):
 
         Raises:
             CallTimeout: there is no reply yet; the call may still be carried out.
-            CertificateError: the network's root key does not vouch for the answer.
+            CertificateError: the answer cannot be verified with the network's root key.
         """
         deadline = time.monotonic() + timeout
         effective = to_principal(canister_id if effective_canister_id is None else effective_canister_id, "canister id")
@@ -424,7 +424,7 @@ class Agent(IcPyMethods):
         """The verified certificate, CBOR, that shows these paths of the state tree (section "Request: Read state").
 
         Raises:
-            CertificateError: the network's root key does not vouch for it.
+            CertificateError: the answer cannot be verified with the network's root key.
             TransportError, NetworkNotRunning: no usable answer.
         """
         effective = to_principal(canister_id)
@@ -520,7 +520,7 @@ class Agent(IcPyMethods):
             return certificate.verify(encoded, self.root_key, effective or None)
         except ValueError as error:
             raise CertificateError(
-                f"{self.url} answered with a certificate that its root key does not vouch for: {error}. "
+                f"{self.url} answered with a certificate that cannot be verified with its root key: {error}. "
                 "Check that the network's root key belongs to this network."
             ) from error
 

@@ -212,11 +212,11 @@ def _entry_name(entry: Any) -> str:
     """
     name, size, sha256 = entry["name"], entry["size"], entry["sha256"]
     if not (isinstance(name, str) and Path(name).name == name):
-        raise ValueError(f"{name!r} is no name of a file")
+        raise ValueError(f"{name!r} is not the name of a file")
     if not (type(size) is int and isinstance(sha256, str)):
         raise ValueError(f"size and sha256 of {name} are {size!r} and {sha256!r}")
     if not all(isinstance(entry.get(key, ""), str) for key in ("source", "compiler")):
-        raise ValueError(f"source or compiler of {name} is no text")
+        raise ValueError(f"source or compiler of {name} is not a text")
     return name
 
 

@@ -241,7 +241,7 @@ def create_one(
         known_ids = {mainer.controller_id for mainer in known}
         if differing := there.keys() ^ known_ids:
             names = ", ".join(sorted(there.get(address, f"{address} (gone)") for address in differing))
-            raise PreconditionError(f"mAIners changed meanwhile: {names}. Nothing was created. {ONE_MORE}")
+            raise PreconditionError(f"the mAIners changed in the meantime: {names}. Nothing was created. {ONE_MORE}")
         made = create_mainer(net, kind, share_service, progress)
         variant = creator.getLatestModel() if llms else ""
         orders = [_LlmOrder(made, variant, f"{made.controller_id} LLM {number + 1}") for number in range(llms)]

@@ -80,9 +80,7 @@ def get(url: str, name: str | None = None, sha256: str | None = None, progress: 
             part.finish(target)
             return _artifact(target, checked)
     except OSError as error:
-        raise ArtifactError(
-            places.unwritable(target, error, "have the project elsewhere: MAINER_NB_PROJECT")
-        ) from error
+        raise ArtifactError(places.unwritable(target, error, "put the project elsewhere: MAINER_NB_PROJECT")) from error
 
 
 def _artifact(path: Path, sha256: str) -> Artifact:
@@ -259,7 +257,7 @@ def _make_room(part: _Part, origin: _Origin, begun: int) -> None:
     if missing + ROOM_LEFT > free:
         raise ArtifactError(
             f"{part.path.parent} has {free:,} bytes free, and {missing:,} are to come: make room for them and "
-            f"{ROOM_LEFT:,} more, or have the project elsewhere (MAINER_NB_PROJECT)"
+            f"{ROOM_LEFT:,} more, or put the project elsewhere (MAINER_NB_PROJECT)"
         )
 
 
@@ -274,7 +272,7 @@ def _receive(answer: urllib3.BaseHTTPResponse, part: _Part, origin: _Origin, beg
             part.drop()
             what = answer.headers.get("content-type", "something else")
             raise ArtifactCorrupt(
-                f"what the address answers with is no gguf file, but {what}. Take the address of the file itself; at "
+                f"the address answers with {what}, not with a gguf file. Take the address of the file itself; at "
                 "Hugging Face it has /resolve/ in it, not /blob/"
             )
         part.file.write(block)

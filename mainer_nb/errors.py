@@ -13,7 +13,7 @@
     · NetworkReset            it answers, but canisters known from before are gone
   + CallError                 one call of a canister
     · TransportError          no usable HTTP answer
-    · CertificateError        an answer that the network's key does not vouch for
+    · CertificateError        an answer whose signature is not that of the network's key
     · CallTimeout             accepted, not answered in time
     · RejectError             the network or the canister rejected it
     · CanisterError           the canister answered with its `Err`
@@ -74,7 +74,7 @@ class NetworkNotRunning(NetworkError):
 
 
 class NetworkReset(NetworkError):
-    """The network answers, but a canister known from before is gone: its state was wiped."""
+    """The network answers, but a canister known from before is gone: its state was deleted."""
 
 
 class CallError(MainerError):
@@ -86,7 +86,7 @@ class TransportError(CallError):
 
 
 class CertificateError(CallError):
-    """A certificate that the network's root key does not vouch for."""
+    """A certificate that cannot be verified with the network's root key."""
 
 
 class CallTimeout(CallError):

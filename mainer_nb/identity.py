@@ -242,7 +242,9 @@ def _of_icp_cli() -> list[Known]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # none, or another user's
         kinds = {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise IdentityError(f"cannot make out icp-cli's identities in {path}: {error!r}") from error
+        raise IdentityError(
+            f"cannot understand the list of icp-cli's identities in {path}: {error!r}. Correct it."
+        ) from error
     names = {*files, *(name for name, kind in kinds.items() if kind not in ("pem", ANONYMOUS))}
     return [Known(name, "icp-cli", files.get(name), kinds.get(name, "pem")) for name in sorted(names)]
 

@@ -173,7 +173,7 @@ def _unusable_tensors(header: Header, own_build: bool) -> Iterator[str]:
     names = {tensor.name: tensor for tensor in header.tensors}
     embedding = names.get("token_embd.weight")
     if embedding is None:
-        yield "it has no tensor token_embd.weight, so it is no language model. Get the model itself"
+        yield "it has no tensor token_embd.weight, so it is not a language model. Get the model itself"
     elif wrong := _wrong_shape(header, embedding):
         yield wrong
     blocks = {name.split(".")[1] for name in names if name.startswith("blk.")}

@@ -156,7 +156,7 @@ class Network:
             raise PreconditionError(f"no {name} on network {self.name}: run {DEPLOY_STEP} first")
         if not management.exists(self.agent, known):
             raise NetworkReset(
-                f"{name} ({known}) is no longer on network {self.name} ({self.url}): its state was wiped since. "
+                f"{name} ({known}) is no longer on network {self.name} ({self.url}): its state was deleted. "
                 f"Run {DEPLOY_STEP} again, which makes new canisters."
             )
         return known
@@ -328,9 +328,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise NetworkError(f"cannot read {path}: {error}. Mend or delete it.") from error
+        raise NetworkError(f"cannot read {path}: {error}. Correct or delete it.") from error
     if not isinstance(table, dict):
-        raise NetworkError(f"{path} is not a JSON object. Mend or delete it.")
+        raise NetworkError(f"{path} is not a JSON object. Correct or delete it.")
     return table
 
 
@@ -338,13 +338,13 @@ def _object(table: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     """The object at `key`; an empty one if there is none."""
     value = table.get(key)
     if not isinstance(value, dict | None):
-        raise NetworkError(f"{key} in {path} is {str(value)[:60]!r}, not an object. Mend or delete it.")
+        raise NetworkError(f"{key} in {path} is {str(value)[:60]!r}, not an object. Correct or delete it.")
     return value or {}
 
 
 def _canister_id(value: object, name: str, path: Path) -> str:
     if not isinstance(value, str):
-        raise NetworkError(f"{path} says that {name} is {str(value)[:60]!r}, which is no canister id. Mend it.")
+        raise NetworkError(f"{path} says that {name} is {str(value)[:60]!r}, which is not a canister id. Correct it.")
     return value
 
 
@@ -409,7 +409,7 @@ def _of_icp_cli() -> Iterator[Config]:
             if network in networks:
                 yield _icp_cli_network(name, network, networks[network])
     except (yaml.YAMLError, KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise NetworkError(f"cannot make out the networks in {manifest}: {error!r}. Mend it.") from error
+        raise NetworkError(f"cannot understand the networks in {manifest}: {error!r}. Correct it.") from error
 
 
 def _icp_cli_network(name: str, network: str, manifest: dict[str, Any]) -> Config:
@@ -444,7 +444,7 @@ def _of_dfx() -> Iterator[Config]:
             yield _config(_qualified(name, "dfx"), "dfx", address, _ids_files(name, "dfx", persistent))
         except (LookupError, TypeError, ValueError) as error:
             raise NetworkError(
-                f"cannot make out the network '{name}' of dfx.json or {user}: {error!r}. Mend it."
+                f"cannot understand the network '{name}' of dfx.json or {user}: {error!r}. Correct it."
             ) from error
 
 

@@ -691,7 +691,10 @@ def _nothing_came(net: Network, controller_id: str | None, found: list[Submissio
     parts.append(f"the Game State has {len(found)} submissions and {len(challenges(net))} current challenges")
     if controller_id:
         numbers = statistics(net, controller_id)
-        parts.append(f"the mAIner has {len(queue(net, controller_id))} queued and {numbers.cycle_balance:,} cycles")
+        parts.append(
+            f"the mAIner has {len(queue(net, controller_id))} challenges in its queue, and {numbers.cycle_balance:,} "
+            "cycles"
+        )
         if numbers.low_cycle_balance:
             parts.append("it paused for lack of cycles: operate.top_up(net, controller_id, cycles)")
         parts += [f"{failure.action}: {failure.reason}" for failure in (failures(net, controller_id) or [])[-3:]]

@@ -463,7 +463,7 @@ def _unexpected(error: BaseException, path: Path | None = None) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno in places.NO_ROOM:
         full = Path(os.fsdecode(error.filename)) if error.filename else path or places.project()
-        return places.unwritable(full, error, "have the runs elsewhere (--output)")
+        return places.unwritable(full, error, "put the runs elsewhere (--output)")
     return report.last_message(type(error).__name__, str(error))
 
 

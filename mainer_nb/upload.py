@@ -199,6 +199,6 @@ def _finish(creator: Canister, announced: dict[str, Any]) -> dict[str, Any]:
             return status
         if status["hashedBytes"] <= hashed:
             raise CanisterError(
-                creator.canister_id, "uploadFinish", "Other", f"stands still at {hashed} bytes hashed", creator.name
+                creator.canister_id, "uploadFinish", "Other", f"makes no progress after {hashed} bytes", creator.name
             )
         hashed = status["hashedBytes"]

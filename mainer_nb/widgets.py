@@ -245,7 +245,7 @@ def asker(net: Network, mainers: Sequence[Mainer]) -> Form:
         display(tables.submissions([answer], mainers))
         others = [submission for submission in operate.new_submissions(net, before) if submission != answer]
         if others:
-            print("Answered meanwhile, since the Game State hands out its open challenges at random:")
+            print("Answered in the meantime, since the Game State hands out its open challenges at random:")
             display(tables.submissions(others, mainers))
 
     fields = [

@@ -66,4 +66,4 @@ def _text(arguments: argparse.Namespace) -> str:
         octets = sys.stdin.buffer.read() if where == "standard input" else file.read_bytes()
         return octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ArgumentError(f"the arguments in {where} are no text in UTF-8: {error.reason}") from error
+        raise ArgumentError(f"the arguments in {where} are not text in UTF-8: {error.reason}") from error

@@ -426,7 +426,7 @@ def _hold(folder: Path) -> io.FileIO:
 def unwritable(folder: Path, what: str) -> StateError:
     """The error of a state folder in which `what` cannot be read or written."""
     return StateError(
-        f"the state folder {folder} cannot be read and written ({what}). See that this user may write there and that"
-        " the disk has room, then start the network again: nothing that it acknowledged is lost. Or have the state in"
-        " another folder: MAINER_NB_STATE names it"
+        f"the state folder {folder} cannot be read and written ({what}). Make sure that this user may write there"
+        " and that the disk has room, then start the network again: nothing that it acknowledged is lost. Or keep the"
+        " state in another folder: MAINER_NB_STATE names it"
     )

@@ -124,5 +124,5 @@ class Tokens:
                 plain = chr(int(code.replace("_", ""), 16)) if code else _ESCAPED[char] if char else piece[0]
                 octets += plain.encode()
             except (ValueError, OverflowError):  # beyond Unicode, or half of a surrogate pair
-                raise self.error(token.at + 1 + piece.start(), f"{piece[0]!r} is no character of Unicode") from None
+                raise self.error(token.at + 1 + piece.start(), f"{piece[0]!r} is not a character of Unicode") from None
         return bytes(octets)

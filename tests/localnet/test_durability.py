@@ -298,7 +298,7 @@ def test_a_read_only_folder_is_reported(folder: Path, module_cache: Path, what: 
     with as_nobody(folder):
         for path in (found, *found.rglob("*")):
             path.chmod(0o500 if path.is_dir() else 0o400)
-        said = r"cannot be read and written .*See that this user may write there"
+        said = r"cannot be read and written .*Make sure that this user may write there"
         with pytest.raises(StateError, match=said):
             Driver(folder, module_cache)
         found.chmod(0o700)

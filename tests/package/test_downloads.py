@@ -239,7 +239,7 @@ def test_what_is_no_address_or_name_is_refused(files: Path, url: str, name: str 
 
 def test_a_page_is_no_model(site: Site, files: Path) -> None:
     site.content, site.headers = b"<!doctype html><html>", {"Content-Type": "text/html"}
-    with pytest.raises(ArtifactCorrupt, match=r"no gguf file, but text/html. .*/resolve/ in it, not /blob/"):
+    with pytest.raises(ArtifactCorrupt, match=r"text/html, not with a gguf file.*/resolve/ in it, not /blob/"):
         downloads.get(site.url)
     assert names(files) == set()
 

@@ -163,5 +163,5 @@ def test_forgetting_an_id_leaves_the_others(configured: Path) -> None:
 
 def test_a_damaged_file_of_ids_is_named(configured: Path) -> None:
     (configured / "canister_ids.json").write_text("[")
-    with pytest.raises(NetworkError, match=r"canister_ids\.json.*Mend or delete it"):
+    with pytest.raises(NetworkError, match=r"canister_ids\.json.*Correct or delete it"):
         ids_of("development").get("one")

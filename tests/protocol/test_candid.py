@@ -130,7 +130,7 @@ def test_what_was_decoded_survives_another_round(types: str, data: str, values: 
         ("", "01 6c 80 94 eb dc 03 00 7f 00 7f", "1000000000 fields are announced"),
         ("null", "00 00", "argument 1 of type null is missing"),
         ("null", "00 01 7e 00", "argument 1: at byte 7: expected null, the message has bool"),
-        ("bool", "00 01 7e 02", "byte 7: byte 2 is no bool"),
+        ("bool", "00 01 7e 02", "byte 7: byte 2 is not a bool"),
         ("bool", "00 01 7e", "byte 7: it ends too early"),
         ("nat", "00 01 7d 80", "ends within a number"),
         ("nat", "00 01 7c 01", "expected nat, the message has int"),
@@ -143,7 +143,7 @@ def test_what_was_decoded_survives_another_round(types: str, data: str, values: 
         ("principal", "00 01 68 00", "opaque references"),
         ("principal", "00 01 68 01 1e" + "00" * 30, "a principal of 30 bytes"),
         ("opt int", "01 6e 7c 01 00 02 2a", "byte 2 does not begin an option"),
-        ("opt nat", "01 6e 7e 01 00 01 02", "byte 2 is no bool"),  # malformed, not merely another type
+        ("opt nat", "01 6e 7e 01 00 01 02", "byte 2 is not a bool"),  # malformed, not merely another type
         ("vec int", "01 6d 7c 01 00 02 01", "2 elements are announced"),
         ("vec bool", "01 6d 7e 01 00 80 94 eb dc 03 00", "1000000000 elements are announced"),
         ("vec nat64", "01 6d 78 01 00 80 94 eb dc 03 00", "8000000000 bytes are announced"),
@@ -158,7 +158,7 @@ def test_what_was_decoded_survives_another_round(types: str, data: str, values: 
         ("service { f : () -> () }", "01 69 00 01 00 01 00", "expected service"),
         ("func (text) -> (nat)", "01 6a 00 00 00 01 00 01 01 00 00", "expected func"),
         ("func () -> () query", "01 6a 00 00 00 01 00 01 01 00 00", "expected func"),
-        ("reserved", "01 6a 00 00 01 09 01 00 01 01 00 00", "9 is no function annotation"),
+        ("reserved", "01 6a 00 00 01 09 01 00 01 01 00 00", "9 is not a function annotation"),
         ("reserved", "02 6e 7e 69 01 01 'f' 00 01 01 01 00", "method 'f' is not a function"),
         ("reserved", "02 6a 00 00 00 69 02 01 'g' 00 01 'f' 00 01 01 01 00", "method names must ascend"),
     ],

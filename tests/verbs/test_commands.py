@@ -116,7 +116,7 @@ def test_canisters_are_named_by_id_role_and_name(
         (["9" * 5000], 1, "5000"),
         (["[" * 100_000], 1, "nested too deeply"),
         (["(\udcff)"], 1, "unexpected"),
-        (['("\udcff")'], 1, "no character of Unicode"),
+        (['("\udcff")'], 1, "not a character of Unicode"),
         (["(1, 2)"], 1, "1 arguments are expected .*, 2 are given"),
     ],
 )
@@ -139,7 +139,7 @@ def test_arguments_come_from_files_and_standard_input(
         assert "Käfer" in run("call", GAME_STATE, "addChallengeTopic", *given)[1]
     file.write_bytes(b"\xff")
     status, _, err = run("call", GAME_STATE, "addChallengeTopic", "--argument-file", str(file))
-    assert (status, "no text in UTF-8" in err) == (1, True)
+    assert (status, "not text in UTF-8" in err) == (1, True)
     status, _, err = run("call", GAME_STATE, "addChallengeTopic", "()", "--argument-file", str(file))
     assert "given twice" in err
     assert (

@@ -170,7 +170,7 @@ def test_two_who_create_at_once_get_one(uploaded: Network, mainers: list[Mainer]
     assert len(made.llm_ids) == 2
     assert re.search(r"being created on this network right now.*Nothing was created", str(refused))
     assert create.mainers(uploaded) == [*known, made]
-    with pytest.raises(PreconditionError, match=rf"mAIners changed meanwhile: {made.name}\. Nothing was created"):
+    with pytest.raises(PreconditionError, match=rf"changed in the meantime: {made.name}\. Nothing was created"):
         create.create_one(uploaded, "Own", 1, None, known)
     assert create.mainers(uploaded) == [*known, made]
 

@@ -113,7 +113,7 @@ def test_a_network_that_was_reset_is_noticed_and_deployed_anew(empty: Network, t
 
     net = replace(empty, ids=CanisterIds((IdsFile(tmp_path / "local.ids.json", "icp-cli", "local"),)))
     net.ids.set(CREATOR, "n2m2m-wyaaa-aaaaa-p777a-cai")
-    with pytest.raises(NetworkReset, match=r"n2m2m-wyaaa-aaaaa-p777a-cai.*state was wiped.*01_deploy"):
+    with pytest.raises(NetworkReset, match=r"n2m2m-wyaaa-aaaaa-p777a-cai.*state was deleted.*01_deploy"):
         net.canister(CREATOR)
     assert [canister.action for canister in deploy.deploy(net)] == ["created", "created"]
     assert net.canister(CREATOR).health() == {"status_code": 200}

@@ -297,7 +297,7 @@ def _decode_bool(reader: Reader) -> bool:
     value = reader.byte()
     if value > 1:
         reader.pos -= 1
-        raise reader.error(f"byte {value} is no bool")
+        raise reader.error(f"byte {value} is not a bool")
     return value == 1
 
 

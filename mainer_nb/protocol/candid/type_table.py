@@ -153,7 +153,7 @@ def _read_fields(reader: Reader, table: list[Rec]) -> tuple[Field, ...]:
 def _read_annotation(reader: Reader) -> str:
     code = reader.byte()
     if code not in ANNOTATIONS:
-        raise reader.error(f"{code} is no function annotation")
+        raise reader.error(f"{code} is not a function annotation")
     return ANNOTATIONS[code]
 
 
