@@ -1,4 +1,4 @@
-"""Bindings for a frontend, made by the README's command, and a canister called with them."""
+"""Bindings for a frontend, made by the command of docs/commands.md, and a canister called with them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mainer_nb.localnet import sandbox
 from mainer_nb.protocol import did, principal
 
 HERE = Path(__file__).parent
-README = HERE.parents[2] / "README.md"
+COMMANDS = HERE.parents[2] / "docs" / "commands.md"
 
 pytestmark = needed.BINDGEN
 
 
 def test_the_readmes_command_makes_bindings_that_work(tmp_path: Path) -> None:
-    command = re.search(r"^ {4}(for did in files/\*\.did;.*@icp-sdk/bindgen.*)$", README.read_text(), re.MULTILINE)
+    command = re.search(r"^ {4}(for did in files/\*\.did;.*@icp-sdk/bindgen.*)$", COMMANDS.read_text(), re.MULTILINE)
     assert command
     shutil.copytree(places.files(), tmp_path / "files", ignore=shutil.ignore_patterns("*.gguf", "llama_cpp.wasm"))
     (tmp_path / "node_modules").symlink_to(needed.CLIENTS)
