@@ -1,13 +1,13 @@
-"""ic-py's Agent made dependable.
+"""An agent: sends signed requests to a network and verifies the answers. It is ic-py's Agent, made dependable.
 
     agent = Agent(identity.load(), "http://127.0.0.1:4943", root_key)
     reply = agent.query_bytes(canister_id, "health", b"DIDL\\0\\0")      # Candid in, Candid out
     reply = agent.update_bytes(canister_id, "start", b"DIDL\\0\\0")
 
-What ic-py's own does not do: connections are kept alive; every request has its own nonce and a precise expiry; what can
-be sent again safely is sent again (the same signed request, which a network carries out once); update calls are
-synchronous where the network offers it, else polled, quickly at first; every reply of an update and every state read is
-verified against the network's root key; rejections are typed exceptions. It is safe to use from several threads at
+What ic-py's own does not do: connections are kept alive; every request has its own nonce and a precise expiry; a
+request whose answer was lost is sent again (the same signed request, which a network executes once); update calls are
+synchronous where the network offers it, else polled, quickly at first; every reply of an update and every state read
+is verified with the network's root key; rejections are typed exceptions. It is safe to use from several threads at
 once. Any identity of ic-py's can sign; ic-py's own Canister works on it too (see `ic_py`).
 """
 

@@ -6,8 +6,8 @@
 
 Arguments and results are plain Python as `protocol.candid` describes (record: dict, opt: None or the value, blob:
 bytes, variant: {case: value}, a case without value also by its name alone), principals are text; `case` names a
-variant's case. Of a result `variant { Ok; Err }` the Ok is returned and the Err raised as CanisterError. `dir(creator)`
-lists the methods, `help(creator.health)` shows a method's signature.
+variant's case. If a result is `variant { Ok; Err }`, the value of Ok is returned, and an Err is raised as
+CanisterError. `dir(creator)` lists the methods, `help(creator.health)` shows a method's signature.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Which network a notebook uses: the one of its parameter, else what a person chose last in 01_deploy, else "local".
+"""Which network a notebook uses: that of its parameter, else the last choice in 01_deploy, else "local".
 
     net = choice.connect(network, identity)     # of 02 to 04; the parameters, each may be None
     net.why                                     # "chosen in 01_deploy"
 
 Each notebook is a program of its own, so the choice is kept in the folder of the embedded network's state, for each
-project. It is kept and followed where a person runs a cell; a run without one is as its parameters say.
+project. It counts only where a person runs the cells; a run without a person follows its parameters.
 
-A notebook has one network. When it connects to another one, or cannot connect to what was chosen, the one of before is
-given up: cells that run nevertheless are refused, instead of doing to that one what was meant for another.
+A notebook has one network. When it connects to another one, or cannot connect to the chosen one, it gives up the
+earlier network: cells that run nevertheless are refused, so that nothing is done on the wrong network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What canisters really are, whatever a register says of them: there, running, with code and cycles.
+"""Whether canisters can work, as the network says: they exist, run, and have code and cycles.
 
     canister_id = "rrkah-fqaaa-aaaaa-aaaaq-cai"
     conditions.of(net, [canister_id])[canister_id].problem    # "" or "was deleted"

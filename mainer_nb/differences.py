@@ -1,10 +1,10 @@
-"""What of the mAIners is not what the creator would make now, or does not work.
+"""How mAIners differ from what the creator would make now, and which of their canisters do not work.
 
     for difference in differences.find(net, create.mainers(net)):
         print(difference)     # Own 1, LLM rrkah-fqaaa-aaaaa-aaaaq-cai: model tiny (7f…) instead of second (a0…)
 
-Code is compared with the hash that the network certifies, the form in which a model is asked and the ties with what the
-mAIner says, the model with what the creator gave the LLM.
+Code is compared by the hash that the network certifies; the prompt format, the LLMs and the ShareService by what the
+mAIner says; the model by what the creator gave the LLM.
 """
 
 from __future__ import annotations

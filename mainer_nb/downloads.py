@@ -2,9 +2,9 @@
 
     downloads.get("https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct-GGUF/resolve/main/qwen2.5-0.5b-instruct-q8_0.gguf")
 
-What has arrived stands in `NAME.gguf.part` until it is whole and is what was asked for; then it gets its name, at once.
-A download that was cut short goes on from there (HTTP `Range` with `If-Range`, RFC 9110, sections 13.1.5 and 14.2), if
-the server says that the file is still the same; else it begins anew.
+The bytes are kept in `NAME.gguf.part` until the file is complete and checked; then it gets its name in one step.
+An interrupted download continues there (HTTP `Range` with `If-Range`, RFC 9110, sections 13.1.5 and 14.2), if
+the server says that the file is still the same; else it begins again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What must hold after each step, said out loud when it does not: the notebooks' expectations.
+"""The notebooks' expectations: what must hold after each step.
 
     expect.deployed(deploy.deploy(net))
     expect.refused(lambda: create.add_llm(net, agent.controller_id), because="ShareAgent")

@@ -1,8 +1,8 @@
 """The header of a gguf file, read without the tensors and without the vocabulary.
 
 A model's vocabulary is an array of some hundred thousand strings; `gguf.GGUFReader` makes an object of each. Here
-arrays are stepped over, so that a header takes milliseconds. The file is checked on the way: a truncated or damaged
-file does not get through. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+arrays are skipped, so that a header takes milliseconds. The file is checked at the same time: a truncated or damaged
+file is refused. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations

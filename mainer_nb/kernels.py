@@ -5,7 +5,7 @@
             with prestarted.take(path) as kernel:
                 papermill.execute_notebook(path, executed, km=kernel)
 
-A notebook does the same as in a kernel of its own; only starting Python, importing and ending are not waited for. The
+A notebook runs as in a kernel of its own, but does not wait for the start of Python, the imports and the end. The
 kernels are of the interpreter that runs this, whatever kernels are installed for the user, and their own files are in
 temporary folders: neither a home directory nor Jupyter's, IPython's or matplotlib's folders need be writable.
 """

@@ -1,4 +1,4 @@
-"""Whether the LLM canister can load a model, told from the header of its file alone, before a byte is sent.
+"""Whether the LLM canister can load a gguf: its header is checked before a byte is sent.
 
 The lists are those of the llama.cpp that `llm_build` builds (tests compare them with its sources).
 What another LLM canister, put into files/, can load is known to that canister only: `own_build` is False for it.

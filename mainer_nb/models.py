@@ -1,4 +1,4 @@
-"""What a model file says of itself: name, architecture, size, and the form in which it wants to be asked.
+"""What a model file says of itself: name, architecture, size, and the format of its prompts.
 
     model = models.describe(Path("files/qwen2.5-0.5b-instruct-q8_0.gguf"))
     model.name, model.variant, model.prompt.prefix

@@ -1,4 +1,4 @@
-"""Which Internet Computer: its name, address, root key, what it gives away, and the canisters known there.
+"""Networks: name, address, root key, whether cycles are free, and the canisters known there.
 
     net = network.connect()                                   # "local": the embedded one, started if it is not running
     net = network.connect("ic", identity="alice")             # mainnet

@@ -4,8 +4,8 @@
     upload.upload_model(net, artifacts.model("qwen2.5-0.5b-instruct-q8_0"))
 
 An upload is announced with size and sha256, sent in chunks with several in flight, and taken into use by the creator
-once it has computed the same sha256. One that was interrupted goes on where it stopped; one that is there is not sent
-again.
+once it has computed the same sha256. An interrupted upload continues where it stopped; a file that is there is not
+sent again.
 """
 
 from __future__ import annotations

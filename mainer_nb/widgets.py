@@ -5,9 +5,9 @@
 
 Nothing here waits: in a headless run the choices stay what the parameters say, and the buttons are not pressed.
 
-A press counts once. The browser itself shows that it was taken and takes no other one until the kernel is done with it
-(`Press`), so neither a double click nor a press while the kernel is busy does anything twice. What a form would not do
-is said beside the field that is wrong (`CheckedField`).
+A press counts once. The browser itself shows that it was taken and takes no other one until the kernel is done with
+it (`Press`), so neither a double click nor a press while the kernel is busy does anything twice. A wrong field says
+beside it what is wrong (`CheckedField`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What canisters pay while time passes, and whether they can pay what comes."""
+"""What canisters pay while time passes, and whether they can pay for a further message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests as they come over HTTP: their form, their id and their authentication (IC interface specification,
+"""Requests that come over HTTP: their form, their id and their authentication (IC interface specification,
 "HTTPS Interface", sections "Authentication", "Representation-independent hashing", "Request ids").
 
 The network's time and its root key are all that is needed to judge them. How signatures are checked is in `signatures`.

@@ -1,4 +1,4 @@
-"""Names of HTTP headers (RFC 9110, section 5.1), those that canisters give as well as those that they get."""
+"""Which names HTTP headers may have (RFC 9110, section 5.1), in requests and in answers of canisters."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ The cost is proportional to the pages written, not to the size of the memory, an
 instances (one for updates, one for queries) can map the same base file at once.
 
 On Linux the private pages are told apart by ``/proc/self/pagemap``: asked for with ``PAGEMAP_SCAN``
-(since Linux 6.7), else read (bit 61 is set for pages of a file). Where that is not to be had, the
+(since Linux 6.7), else read (bit 61 is set for pages of a file). Where that is not available, the
 mapping is compared with the file, which is slower and gives the same answer.
 """
 

@@ -1,4 +1,4 @@
-"""Who runs when: canisters take turns on worker threads, and a ticker enqueues what becomes due.
+"""Which canister runs when: they take turns on worker threads, and a ticker enqueues timers and deadlines.
 
 A worker takes an inbox that has something to do and executes one message of it. Different canisters run in
 parallel; one canister never does two things at once.

@@ -5,8 +5,9 @@
     snapshots/<id>/<hex>/ module and memories of a snapshot of a canister
 
 A transaction is acknowledged when the operating system has it: a process killed at any moment loses
-nothing acknowledged. (After a power failure the last moments may be missing.) One process at a time uses a
-folder. A folder that is not as a network left it is reported, never mended by guess or begun anew.
+nothing acknowledged. (After a power failure the last moments may be missing.) One process at a time uses
+a folder. A folder that was changed from outside is reported, never repaired by a guess and never
+emptied.
 """
 
 from __future__ import annotations
