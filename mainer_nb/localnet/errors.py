@@ -80,8 +80,8 @@ class DamagedState(StateError):
 def afresh(folder: Path) -> str:
     """What to do about a state folder that cannot be read."""
     return (
-        f"To start afresh, move {folder} away, which keeps it, or remove it (`mainer-nb net reset` removes the embedded"
-        " network's); or put back a copy of the whole folder"
+        f"To start with an empty network, move {folder} away, which keeps it, or remove it (`mainer-nb net reset`"
+        " removes the embedded network's); or put back a copy of the whole folder"
     )
 
 

@@ -183,7 +183,7 @@ def test_damage_is_reported_and_nothing_replaced(folder: Path, module_cache: Pat
         with pytest.raises(StateError, match=said) as caught:
             Driver(folder, module_cache)
         assert str(folder) in str(caught.value)
-        assert f"To start afresh, move {folder} away" in str(caught.value)
+        assert f"To start with an empty network, move {folder} away" in str(caught.value)
         assert "mainer-nb net reset" in str(caught.value)
     assert contents(folder) == before
 
@@ -194,7 +194,7 @@ def test_damage_is_reported_by_the_background_process(folder: Path, name: str) -
     damage(folder)
     with pytest.raises(server.ServerError, match=said) as caught:
         server.start(folder)
-    assert f"To start afresh, move {folder} away" in str(caught.value)
+    assert f"To start with an empty network, move {folder} away" in str(caught.value)
     assert server.status(folder) is None
     command = [sys.executable, "-m", "mainer_nb.localnet", "serve", "--state", str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
