@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,8 @@ def _are_utf8(data: mmap.mmap, array: ArrayAt) -> bool:
 
 def _mapped(path: Path) -> mmap.mmap:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe waits for somebody who writes to it
+            raise ArtifactMissing(f"{path} is not a file, but a folder, pipe or device; give the path of a gguf file")
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
@@ -238,6 +241,8 @@ class _Cursor:
             raise self.corrupt(f"it begins with {self.data[:4]!r} instead of {MAGIC!r}")
         self.skip(4)
         version = self.scalar("<I")
+        if version and version % (1 << 16) == 0:  # the low bytes are at the other end
+            raise self.corrupt("it is big-endian; convert the model for little-endian machines, or get such a file")
         if version not in VERSIONS:
             raise self.corrupt(f"its version is {version}; versions {VERSIONS} can be used")
         tensors, entries = self.count("tensors"), self.count("metadata entries")

@@ -60,6 +60,7 @@ def aligned(number: int) -> bytes:
         pytest.param(gguf([struct.pack("<Q", 70_000) + bytes(100_000)]), "a key at byte", id="long key"),
         pytest.param(gguf([entry("a", UINT8, b"1"), entry("a", UINT8, b"2")]), "key 'a' twice", id="key twice"),
         pytest.param(gguf([], [tensor(), tensor()]), "tensor 't' twice", id="tensor twice"),
+        pytest.param(b"GGUF" + struct.pack(">IQQ", 3, 1, 1) + bytes(99), "it is big-endian", id="big-endian"),
         pytest.param(gguf([], n=(1 << 60, 0)), "claims to have 1152921504606846976 tensors", id="2^60 tensors"),
         pytest.param(gguf([], n=(0, 1 << 60)), "1152921504606846976 metadata entries", id="2^60 entries"),
         pytest.param(gguf([], [tensor(shape=(4, 0))]), "impossible shape", id="no rows"),

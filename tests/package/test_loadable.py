@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -194,17 +195,19 @@ def test_files_that_were_not_chosen_are_listed_with_the_reason(make: Make, proje
     (project / "files/endless.gguf").write_bytes(whole[:24] + b"\xff" * 100)
     (project / "files/folder.gguf").mkdir()
     (project / "files/dangling.gguf").symlink_to(project / "nothing")
+    os.mkfifo(project / "files/pipe.gguf")  # which nobody writes to
     items = artifacts.inventory()
     problems = {item.name: item.problem for item in items if item.name != "model.gguf"}
-    assert len(problems) == 5
+    assert len(problems) == 6
     assert expect.whole(items) == (
-        "All files of the project are whole. Of your own, dangling.gguf, endless.gguf, folder.gguf, unfinished.gguf, "
-        "unknown.gguf cannot be used."
+        "All files of the project are whole. Of your own, dangling.gguf, endless.gguf, folder.gguf, pipe.gguf, "
+        "unfinished.gguf, unknown.gguf cannot be used."
     )
     assert set(artifacts.unusable_models()) == {name.removesuffix(".gguf") for name in problems}
     assert all(problems.values())
     assert "architecture 'mamba'" in problems["unknown.gguf"]
     assert "more than fit into the file" in problems["unfinished.gguf"]
+    assert "is not a file, but a folder, pipe or device" in problems["pipe.gguf"]
     assert artifacts.model("model")
 
 
