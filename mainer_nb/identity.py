@@ -168,7 +168,10 @@ def _private_key(pem: bytes, source: str) -> PrivateKey:
 
 def _ed25519_v2_seed(pem_block: bytes) -> bytes | None:
     """The seed of an Ed25519 key in PKCS#8 version 2 (RFC 5958, with the public key), which OpenSSL does not read."""
-    der = base64.b64decode(b"".join(pem_block.splitlines()[1:-1]))
+    try:
+        der = base64.b64decode(b"".join(pem_block.splitlines()[1:-1]))
+    except ValueError:  # cut off, such as by copying
+        return None
     at = der.find(ED25519_SEED)
     seed = der[at + len(ED25519_SEED) :][:32]
     return seed if at >= 0 and len(seed) == 32 else None

@@ -175,6 +175,16 @@ def test_no_secret_is_shown() -> None:
             "is not a key that can be read",
             id="damaged",
         ),
+        *(
+            pytest.param(
+                lambda length=length: (
+                    _ed25519().private_bytes(PEM, PKCS8, CLEAR)[:length] + b"\n-----END PRIVATE KEY-----\n"
+                ),
+                "is not a key that can be read",
+                id=f"cut off after {length} bytes",
+            )
+            for length in (33, 58, 59, 60, 61)
+        ),
     ],
 )
 def test_unusable_key_files_are_refused_by_name(tmp_path: Path, content: object, message: str) -> None:
