@@ -43,6 +43,10 @@ def project() -> Path:
         PreconditionError: there is none.
     """
     if given := os.environ.get("MAINER_NB_PROJECT"):
+        if not Path(given).is_dir():
+            raise PreconditionError(
+                f"MAINER_NB_PROJECT names {given}, which is no folder. Name a folder that has {MARK}, or unset it."
+            )
         return Path(given).resolve()
     here = Path.cwd().resolve()
     for directory in (here, *here.parents, PACKAGE.parent):

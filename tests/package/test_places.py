@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mainer_nb import places
-from mainer_nb.errors import ArgumentError
+from mainer_nb.errors import ArgumentError, PreconditionError
 from mainer_nb.localnet import cache
 
 
@@ -75,3 +75,11 @@ def test_without_a_home_everything_has_a_place(temporary: Path, monkeypatch: pyt
         places.given("~/key.pem")
     places.ensure_home()
     assert os.environ["HOME"] == str(places.home())
+
+
+@pytest.mark.parametrize("name", ["file", "nothing"])
+def test_a_project_that_is_no_folder_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MAINER_NB_PROJECT", str(tmp_path / name))
+    with pytest.raises(PreconditionError, match=f"MAINER_NB_PROJECT names .*/{name}, which is no folder"):
+        places.files()
