@@ -20,6 +20,7 @@ import os
 import sys
 import warnings
 from importlib import metadata
+from pathlib import Path
 
 from . import commands
 from .commands import ask, call, models, net, notebooks, projects, status
@@ -38,6 +39,9 @@ EXAMPLES = """\
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line; the exit status: 0 done, 1 an error or (for `net status`) not running, 2 misuse."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this, as some services do
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(
             stream, io.TextIOWrapper

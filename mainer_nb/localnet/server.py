@@ -174,13 +174,21 @@ def reset(folder: Path) -> bool:
         ServerError: it does not stop, or the folder does not look like a network's.
     """
     stop(folder)
-    there = folder.exists() and any(folder.iterdir())
-    if there:
-        known = {"network.sqlite", "server.json", "server.log", "server.lock"}
-        if not known & {path.name for path in folder.iterdir()}:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # another reset is waited for; what it removed is seen as empty
+        names = set(os.listdir(handle))  # noqa: PTH208 - of the folder that was opened, not of a new one
+        if not names:
+            return False
+        if names.isdisjoint({"network.sqlite", "server.json", "server.log", "server.lock"}):
             raise ServerError(f"{folder} does not look like the state folder of a network: nothing was removed")
         shutil.rmtree(folder)
-    return there
+    finally:
+        os.close(handle)
+    return True
 
 
 def serve(

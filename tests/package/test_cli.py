@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -102,6 +103,23 @@ def test_the_installed_command_explains_itself(project: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for action in ("start", "status", "stop", "reset"):
         assert action in done.stdout
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_a_closed_stream_is_no_obstacle(closed: str, state: Path) -> None:
+    program = "import sys; from mainer_nb.cli import main; sys.exit(main(['net', 'stop']))"
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_resets_at_once_remove_the_state_once(state: Path) -> None:
+    state.mkdir()
+    for number in range(1000):
+        (state / f"{number}").touch()
+    (state / "server.log").touch()
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(server.reset, [state] * 4)) == [False, False, False, True]
+    assert not state.exists()
 
 
 def test_every_command_has_help_and_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
