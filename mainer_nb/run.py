@@ -495,8 +495,15 @@ def _trust(executed: Sequence[Path]) -> None:
 def _point_to(folder: Path) -> None:
     """Make `latest` beside the folder point to it, at once, since other runs do the same. Where there are no symbolic
     links it is a copy.
+
+    Raises:
+        ArgumentError: there is something of the user's that has this name.
     """
     latest, draft = folder.parent / LATEST, folder.parent / f".{LATEST}-{folder.name}"
+    if latest.exists() and not latest.is_symlink() and not (latest / REPORT).is_file():
+        raise ArgumentError(
+            f"{latest} is left as it is, since it is not of a run; rename it to have the last run there"
+        )
     with suppress(FileNotFoundError):
         draft.unlink()
     try:

@@ -305,6 +305,25 @@ def test_a_run_whose_folder_is_taken_away_says_so_and_leaves_a_report(make: Make
     assert "a failed" in (result.folder / "report.html").read_text(encoding="utf-8").replace("</a>", "")
 
 
+@pytest.mark.parametrize("name", ["latest", "latest/notes.txt"])
+def test_what_is_called_latest_and_not_of_a_run_is_kept(tmp_path: Path, name: str) -> None:
+    own = tmp_path / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("mine", encoding="utf-8")
+    (tmp_path / "a run").mkdir()
+    with pytest.raises(ArgumentError, match="latest is left as it is, since it is not of a run"):
+        run._point_to(tmp_path / "a run")
+    assert own.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_copy_of_an_earlier_run_gives_way_to_the_last_one(tmp_path: Path) -> None:
+    for name in ("latest", "a run"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / run.REPORT).write_text(name, encoding="utf-8")
+    run._point_to(tmp_path / "a run")
+    assert (tmp_path / "latest" / run.REPORT).read_text(encoding="utf-8") == "a run"
+
+
 def test_runs_that_end_at_once_all_point_to_one_of_them(tmp_path: Path) -> None:
     folders = [tmp_path / f"run-{number}" for number in range(8)]
     errors: list[BaseException] = []
