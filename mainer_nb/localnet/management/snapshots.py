@@ -364,6 +364,8 @@ def _check_metadata(args: Any) -> None:
         raise caller_fault("IC0408", text)
     if len(args["globals"]) > wasm.MAX_GLOBALS:
         raise caller_fault("IC0408", f"{len(args['globals'])} globals, at most {wasm.MAX_GLOBALS} are allowed")
+    if any(value.get("v128", 0) >= 1 << 128 for value in args["globals"]):  # the other kinds are bounded by their types
+        raise caller_fault("IC0408", "a number in globals has more than the 128 bits of its kind, v128")
 
 
 def _check_fits(snapshot: Snapshot, compiled: Compiled) -> None:

@@ -637,6 +637,8 @@ def test_upload_no_module(ic: Driver, canister: bytes) -> None:
         ("wasm_memory_size", 2**40),
         ("stable_memory_size", 1000),
         ("certified_data", b"x" * 33),
+        ("globals", [{"v128": 2**128}]),
+        ("globals", [{"i32": 1}] * 1001),
     ],
 )
 def test_upload_metadata_limits(ic: Driver, canister: bytes, name: str, value: object) -> None:
