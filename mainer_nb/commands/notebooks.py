@@ -58,13 +58,13 @@ def _run(arguments: argparse.Namespace) -> int:
     reported = (result.folder / run.REPORT).is_file()
     if reported:
         out(f"report: {result.folder / run.REPORT}")
-    if arguments.junit:
-        junit.write(places.given(arguments.junit), result)
-        say(arguments, f"JUnit XML: {places.given(arguments.junit)}")
     if not result.ok:
         err(result.failure)
     for problem in result.summary["problems"] if result.ok or not reported else ():
         err(problem)
+    if arguments.junit:
+        junit.write(places.given(arguments.junit), result)
+        say(arguments, f"JUnit XML: {places.given(arguments.junit)}")
     if result.signal:
         return 128 + result.signal
     return 0 if result.ok and reported else 1

@@ -148,6 +148,16 @@ def test_a_file_that_cannot_be_written_is_named(write: Write, tmp_path: Path) ->
         junit.write(tmp_path / "file" / "junit.xml", result)
 
 
+def test_a_file_that_cannot_be_written_does_not_hide_what_failed(
+    write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write("01_a", "1 // 0")
+    (tmp_path / "file").touch()
+    assert cli.main(["run", "--quiet", "--junit", str(tmp_path / "file" / "junit.xml")]) == 1
+    said = capfd.readouterr().err
+    assert said.index("01_a failed in") < said.index("junit.xml cannot be written")
+
+
 def test_expectations_are_noted_where_that_is_wanted_only() -> None:
     with expect.noted() as noted:
         expect.that(True, "so")
