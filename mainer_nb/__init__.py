@@ -7,6 +7,7 @@
     upload.upload_all(net)
     mainers = create.ensure(net, create.Plan())
     check.check_all(net)
+    operate.make_room(net, challenges=1, submissions=1)  # among those that are open
     operate.open_challenge(net, "geography", "What is the capital of France?")
     operate.trigger(net, mainers[0].controller_id)
     operate.submissions(net)

@@ -243,6 +243,10 @@ class Client(ic.Client):
 class _Stoppable(HTTPConnection):
     """A connection on which the waiting for an answer ends when the work that it belongs to is stopped."""
 
+    def __str__(self) -> str:
+        """As urllib3's errors name it."""
+        return f"{self.host}, port {self.port}"
+
     def getresponse(self) -> Any:
         with stopping.on_stop(self._hang_up):
             return super().getresponse()

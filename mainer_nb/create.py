@@ -44,7 +44,7 @@ from .population import (
     problem_of_service,
     required,
 )
-from .progress import GOES_ON, Progress, Silent
+from .progress import GOES_ON, Progress, Silent, amount
 
 __all__ = [
     "CREATE_STEP",
@@ -300,7 +300,7 @@ def _wait_for_orders(creator: Canister, progress: Progress | None) -> None:
     """Wait until the creator has carried out the orders that it is at, perhaps for a process that is no more."""
     waiting = {order["key"] for order in creator.getOrdersUnderWay()}
     if waiting:
-        with (progress or Silent()).task(f"wait for {len(waiting)} canisters that are being created"):
+        with (progress or Silent()).task(f"wait for {amount(len(waiting), 'canisters')} under creation"):
             while waiting & {order["key"] for order in creator.getOrdersUnderWay()}:
                 stopping.pause(SECONDS_BETWEEN_LOOKS)
 

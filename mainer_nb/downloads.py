@@ -169,15 +169,19 @@ def _whole(url: str, part: _Part, wanted: str | None, progress: Progress) -> _Or
             fruitless = 0 if part.size > most else fruitless + 1
             most = max(most, part.size)
             if fruitless >= ATTEMPTS:
-                raise ArtifactError(
-                    f"{url} cannot be downloaded now: {error}. {part.size:,} bytes are in {part.path}; "
-                    "the same command goes on from there, if the server lets it"
-                ) from error
+                raise ArtifactError(f"{url} cannot be downloaded now: {error}. {_come(part)}") from error
             stopping.pause(PAUSE * 2**fruitless)
         except KeyboardInterrupt as error:
             raise Interrupted(
                 f"stopped; {part.size:,} bytes are in {part.path}, and the same command goes on from there"
             ) from error
+
+
+def _come(part: _Part) -> str:
+    """What has come of a download that is given up, and what helps."""
+    if not part.size:
+        return "Nothing of it is here yet: check that this machine has internet, or put the gguf into files/"
+    return f"{part.size:,} bytes are in {part.path}; the same command goes on from there, if the server lets it"
 
 
 def _fetch(http: urllib3.PoolManager, url: str, part: _Part, wanted: str | None, progress: Progress) -> _Origin:

@@ -160,8 +160,19 @@ REMEDIES_OF_CODES = {
 }
 
 
+# What helps where a canister of this project tells the reason in words.
+REMEDIES_OF_WORDS = {
+    "thresholdMaxOpenChallenges": "operate.make_room(net, challenges=1, submissions=0)",
+    "thresholdMaxOpenSubmissions": "operate.make_room(net, challenges=0, submissions=1)",
+    "There is no LLM canister": "create.add_llm(net, controller_id)",
+}
+
+
 def _remedy_of_code(text: str) -> str:
-    """A sentence that says what helps against the first known error code in a text."""
+    """A sentence that says what helps against the first known error code, or known words, in a text."""
+    for words, remedy in REMEDIES_OF_WORDS.items():
+        if words in text:
+            return f". Remedy: {remedy}."
     for code in re.findall(r"\bIC\d{4}\b", text):
         if code in REMEDIES_OF_CODES:
             return f". Remedy: {REMEDIES_OF_CODES[code]}."

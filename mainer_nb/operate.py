@@ -27,7 +27,7 @@ from .errors import ArgumentError, CanisterError, ExpectationFailed, Preconditio
 from .management import TRILLION
 from .models import variant_text
 from .network import GAME_STATE, Network
-from .progress import Progress, Silent
+from .progress import Progress, Silent, amount
 from .upload import CONTROLLER
 
 TRIGGER_TIMEOUT = 900.0  # seconds: an answer takes an LLM up to thirty calls
@@ -389,7 +389,7 @@ def ask(
                     return submission
             _check_not_given_up(net, challenge, workers)
             waiting = sum(len(queue(net, worker.controller_id)) for worker in workers)
-            task.note(f"{waiting} challenges in its queue" if waiting else "it was given another question")
+            task.note(f"{amount(waiting, 'challenges')} in its queue" if waiting else "it was given another question")
             fruitless = fruitless + 1 if refusal and not waiting else 0
             if refusal and fruitless >= ATTEMPTS:
                 raise refusal
@@ -688,7 +688,8 @@ def _called(net: Network, controller_id: str | None) -> str:
 
 def _nothing_came(net: Network, controller_id: str | None, found: list[Submission], timeout: float) -> str:
     parts = [f"no new submission by {_called(net, controller_id)} within {timeout:.0f} s"]
-    parts.append(f"the Game State has {len(found)} submissions and {len(challenges(net))} current challenges")
+    current = amount(len(challenges(net)), "current challenges")
+    parts.append(f"the Game State has {amount(len(found), 'submissions')} and {current}")
     if controller_id:
         numbers = statistics(net, controller_id)
         parts.append(

@@ -127,9 +127,10 @@ def duration(seconds: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A number with its unit for people: 1_900_000 "B" is "1.9 MB"."""
+    """A number with its unit, a plural, for people: 1_900_000 "B" is "1.9 MB", 1 "steps" is "1 step"."""
     if unit != "B":
-        return f"{value:.0f} {unit}".rstrip()
+        number = f"{value:.0f}"
+        return f"{number} {unit.removesuffix('s') if number == '1' else unit}".rstrip()
     for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
             return f"{value / size:.1f} {prefix}B"

@@ -40,8 +40,12 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _lab(arguments: argparse.Namespace) -> int:
-    """Become JupyterLab, on the project's folder. Its kernels work in notebooks/, so variables name absolute paths."""
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={places.project()}", *arguments.options]
+    """Become JupyterLab, on the project's folder. Its kernels work in notebooks/, so variables name absolute paths.
+
+    JupyterLab refuses root unless told otherwise; in a container there is often nobody else.
+    """
+    options = [f"--ServerApp.root_dir={places.project()}", *(["--allow-root"] if os.geteuid() == 0 else [])]
+    command = [sys.executable, "-m", "jupyterlab", *options, *arguments.options]
     os.execve(sys.executable, command, places.environment())
 
 

@@ -221,7 +221,7 @@ def test_jupyterlab_sees_the_whole_project_and_its_kernels_the_folders_that_were
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = [f"--ServerApp.port={port}", "--IdentityProvider.token=t", "--no-browser", "--allow-root"]
+    options = [f"--ServerApp.port={port}", "--IdentityProvider.token=t", "--no-browser"]
     environment = {**os.environ, "MAINER_NB_PROJECT": str(project), "MAINER_NB_STATE": "elsewhere"}
     program = "import sys; from mainer_nb.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "lab", "--", *options, "--LabApp.news_url=None"]

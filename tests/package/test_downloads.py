@@ -118,6 +118,16 @@ def test_what_is_cut_off_goes_on_where_it_ended(site: Site, files: Path) -> None
     assert names(files) == {"tiny one.gguf"}
 
 
+def test_without_internet_the_host_is_named_and_nothing_is_left(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "PAUSE", 0.001)
+    for scheme in ("http", "https"):
+        with pytest.raises(
+            ArtifactError, match=r"cannot be downloaded now: nobody\.invalid, port \d+: .*put the gguf into"
+        ):
+            downloads.get(f"{scheme}://nobody.invalid/models/one.gguf")
+    assert names(files) == set()
+
+
 def test_another_command_goes_on_where_one_ended(site: Site, files: Path) -> None:
     site.cuts = [100_000] + [0] * downloads.ATTEMPTS
     with pytest.raises(ArtifactError, match=r"cannot be downloaded now.*100,000 bytes are in .*\.part; .*goes on from"):

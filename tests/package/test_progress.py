@@ -183,7 +183,13 @@ def test_a_pipe_gets_lines_a_terminal_bars_and_the_environment_decides(monkeypat
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(999, "B", "999 B"), (1_900_000, "B", "1.9 MB"), (2e9, "B", "2.0 GB"), (3, "steps", "3 steps")],
+    [
+        (999, "B", "999 B"),
+        (1_900_000, "B", "1.9 MB"),
+        (2e9, "B", "2.0 GB"),
+        (3, "steps", "3 steps"),
+        (1, "LLMs", "1 LLM"),
+    ],
 )
 def test_amounts_for_people(value: float, unit: str, text: str) -> None:
     assert progress.amount(value, unit) == text

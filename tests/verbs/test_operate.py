@@ -148,7 +148,7 @@ def test_limits_are_read_and_set(uploaded: Network) -> None:
 
 def test_too_many_challenges_are_refused(uploaded: Network, own: Mainer, challenge: Challenge) -> None:
     operate.open_challenge(uploaded, "arithmetic", "And two and two?")
-    with pytest.raises(CanisterError, match="open challenges"):
+    with pytest.raises(CanisterError, match=r"open challenges.*Remedy: operate\.make_room\("):
         operate.open_challenge(uploaded, "arithmetic", "And three and three?")
 
 
