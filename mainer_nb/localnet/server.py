@@ -291,6 +291,8 @@ async def _run(
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     info = Info(url, network.root_key.hex(), os.getpid(), str(folder.resolve()), time.time(), network.outcalls)
+    lock = folder / "server.lock"
+    ours = _identity(lock)  # before anybody is told of the network, and can take its folder away
     _write(folder / "server.json", json.dumps(asdict(info), indent=2))
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -298,7 +300,7 @@ async def _run(
         loop.add_signal_handler(number, done.set)
     logging.getLogger(__name__).info("serving %s from %s", url, folder)
     ready(info)
-    await _until(done, folder)
+    await _until(done, lock, ours)
     (folder / "server.json").unlink(missing_ok=True)
     with network.subnet.lock:  # between two commits
         network.keep()
@@ -306,15 +308,15 @@ async def _run(
         os._exit(0)
 
 
-async def _until(done: asyncio.Event, folder: Path) -> None:
-    """Waits for `done`, and ends the process if its state folder is taken away meanwhile: nothing could be kept."""
-    lock = folder / "server.lock"
-    ours = _identity(lock)
+async def _until(done: asyncio.Event, lock: Path, ours: tuple[int, int] | None) -> None:
+    """Waits for `done`, and ends the process if its state folder is taken away meanwhile: nothing could be kept. It is
+    no more the one it was if the file `lock` in it is not `ours`.
+    """
     while not done.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(done.wait(), _WATCH_SECONDS)
         if _identity(lock) != ours:
-            logging.getLogger(__name__).error("the state folder %s was removed or moved: the network ends", folder)
+            logging.getLogger(__name__).error("the state folder %s was removed or moved: the network ends", lock.parent)
             logging.shutdown()
             os._exit(1)
 
