@@ -49,7 +49,7 @@ def lab(
 
 
 @pytest.fixture
-def notebook(folder: Path, lab: str) -> Callable[..., str]:
+def notebook(folder: Path, lab: str, after_first_run: run.Result) -> Callable[..., str]:
     """Writes a notebook of these cells; its address."""
 
     def write(name: str, *cells: str) -> str:
@@ -62,7 +62,7 @@ def notebook(folder: Path, lab: str) -> Callable[..., str]:
 
 
 @pytest.fixture
-def chooses(folder: Path, lab: str) -> Iterator[Callable[..., str]]:
+def chooses(folder: Path, lab: str, after_first_run: run.Result) -> Iterator[Callable[..., str]]:
     """Makes one of the project's notebooks with these parameters; its address. Choices are forgotten after the test."""
 
     def prepare(name: str, **parameters: Any) -> str:
