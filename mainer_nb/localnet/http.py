@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import cbor2
@@ -201,6 +201,13 @@ class _Handlers:
     async def read_subnet_state(self, request: web.Request) -> web.Response:
         return await self._read_state(request, self._own_subnet(request))
 
+    def _is_legacy(self, path: Sequence[bytes]) -> bool:
+        """Whether a path is the older form of the canister ranges of a subnet that is not the root subnet."""
+        match path:
+            case [b"subnet", subnet_id, b"canister_ranges"]:
+                return subnet_id != self._replica.subnet_id
+        return False
+
     def _own_subnet(self, request: web.Request) -> bytes:
         subnet = _id_in_url(request)
         if subnet != self._replica.subnet_id:
@@ -213,7 +220,10 @@ class _Handlers:
         for label, whose in (("request_status", "request"), ("canister_ranges", "subnet")):
             if len({path[1] for path in read.paths if len(path) > 1 and path[0] == label.encode()}) > 1:
                 raise BadRequest(f"all paths under {label} must be of one {whose}")
+        deprecated = request.path.startswith("/api/v2/")
         for path in read.paths:
+            if not deprecated and self._is_legacy(path):
+                raise web.HTTPForbidden(text="canister_ranges of another subnet can be read at /api/v2 only")
             reason = self._replica.may_read(read.sender, list(path), effective, read.targets)
             if reason is not None:
                 raise web.HTTPForbidden(text=reason)
