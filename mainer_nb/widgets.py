@@ -45,8 +45,11 @@ class Form(ipywidgets.VBox):
         return f"{self._fields()} (interactive: run this cell in JupyterLab)".strip()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        shown = f"<em>{escape(self._fields())} (interactive: run this cell in JupyterLab)</em>"
-        return {**super()._repr_mimebundle_(**kwargs), "text/html": shown}
+        """The form, and what was in it for whoever has no kernel. Where nobody can click, only the latter: JupyterLab
+        shows no form that belongs to another kernel.
+        """
+        shown = {"text/html": f"<em>{escape(repr(self))}</em>", "text/plain": repr(self)}
+        return {**super()._repr_mimebundle_(**kwargs), **shown} if progress.watched() else shown
 
     def _fields(self) -> str:
         """What is in the fields."""
