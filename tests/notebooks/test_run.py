@@ -97,16 +97,13 @@ def test_report_has_all_of_it_in_one_page(after_first_run: run.Result) -> None:
     assert "<script src=" not in page
 
 
-def test_latest_points_to_the_run(after_first_run: run.Result) -> None:
-    latest = after_first_run.folder.parent / "latest"
-    assert (latest / "summary.json").read_text() == (after_first_run.folder / "summary.json").read_text()
-
-
-def test_a_second_run_makes_no_new_mainers(after_first_run: run.Result) -> None:
+def test_a_second_run_makes_no_new_mainers_and_is_the_latest(after_first_run: run.Result) -> None:
     before = create.mainers(network.connect())
     second = run.run(parameters=PARAMETERS)
     assert second.ok, second.failure
     assert second.folder != after_first_run.folder
+    latest = second.folder.parent / "latest"
+    assert (latest / "summary.json").read_text() == (second.folder / "summary.json").read_text()
     assert create.mainers(network.connect()) == before
     assert second.summary["canisters"] == after_first_run.summary["canisters"]
     answered, again = submissions_by_kind(after_first_run.summary), submissions_by_kind(second.summary)

@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+import tiny_gguf
 
 from mainer_nb import places, run
 from mainer_nb.errors import ArgumentError
@@ -132,7 +133,7 @@ def test_paths_reach_the_notebooks_as_they_were_meant(make: Make, tmp_path: Path
     folders = {name: tmp_path / "some" / name for name in places.VARIABLES if name != "MAINER_NB_PROJECT"}
     names = ("MAINER_NB_PROJECT", *folders)
     root = make(a=["print(model, identity)", f"import os; print(*[os.environ[one] for one in {names}])"])
-    (tmp_path / "x.gguf").touch()
+    tiny_gguf.write(tmp_path / "x.gguf")
     environment = os.environ | {name: f"some/{name}" for name in folders} | {"MAINER_NB_PROJECT": "project"}
     arguments = [*COMMAND, "a", "--model", "./x.gguf", "--identity", "key.pem", "--output", "runs"]
     done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -273,7 +274,7 @@ def test_runs_on_one_network_take_turns(make: Make, tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_summary_loses_no_report(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(a=["1"])
+    make("network = 'http://127.0.0.1:1'", a=["1"])
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nothing")
