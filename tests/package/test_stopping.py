@@ -124,11 +124,12 @@ def test_what_is_stopped_can_put_in_order_what_it_leaves(at_once: int) -> None:
 
 def test_a_process_ends_with_those_that_it_has_started() -> None:
     me, family = psutil.Process(), []
+    others = set(me.children(recursive=True))  # of other tests
 
     def begun() -> None:
-        while len(me.children(recursive=True)) < 2:
+        while len(started := set(me.children(recursive=True)) - others) < 2:
             time.sleep(0.05)
-        family.extend(me.children(recursive=True))
+        family.extend(started)
 
     error = ends_when_stopped(lambda: stopping.run([sys.executable, "-c", SLEEPER]), begun)
     assert isinstance(error, Interrupted)
