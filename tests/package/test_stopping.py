@@ -123,7 +123,8 @@ def test_what_is_stopped_can_put_in_order_what_it_leaves(at_once: int) -> None:
 
 
 def test_a_process_ends_with_those_that_it_has_started() -> None:
-    me, family = psutil.Process(), []
+    me = psutil.Process()
+    family: list[psutil.Process] = []
     others = set(me.children(recursive=True))  # of other tests
 
     def begun() -> None:
