@@ -67,13 +67,11 @@ def fresh(use: Callable[[Path], None], tmp_path: Path) -> None:
     use(tmp_path / "state")
 
 
-@pytest.fixture(scope="session")
-def first_run(use: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> tuple[run.Result, Path]:
-    """All notebooks on a network that had nothing on it, and the network's state folder.
+def run_all(state: Path, use: Callable[[Path], None]) -> run.Result:
+    """All notebooks on a network that had nothing on it, kept in the state folder.
 
     The tiny model never comes to an end by itself, so its LLMs are told to stop early before the last notebook.
     """
-    state = tmp_path_factory.mktemp("state")
     use(state)
     made = run.run(["01", "02", "03"], PARAMETERS)
     assert made.ok, made.failure
@@ -81,7 +79,16 @@ def first_run(use: Callable[[Path], None], tmp_path_factory: pytest.TempPathFact
     for llm_id in [llm_id for mainer in create.mainers(net) for llm_id in mainer.llm_ids]:
         llm = net.canister_at(llm_id, "llama_cpp")
         llm.set_max_tokens({"max_tokens_update": TOKENS_PER_CALL, "max_tokens_query": TOKENS_PER_CALL})
-    return run.run(parameters=PARAMETERS), state
+    result = run.run(parameters=PARAMETERS)
+    assert result.ok, result.failure
+    return result
+
+
+@pytest.fixture(scope="session")
+def first_run(use: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> tuple[run.Result, Path]:
+    """The result of all notebooks, and the state folder of the network they ran on."""
+    state = tmp_path_factory.mktemp("state")
+    return run_all(state, use), state
 
 
 @pytest.fixture
@@ -89,5 +96,4 @@ def after_first_run(first_run: tuple[run.Result, Path], use: Callable[[Path], No
     """All notebooks ran; the network is the one they ran on."""
     result, state = first_run
     use(state)
-    assert result.ok, result.failure
     return result

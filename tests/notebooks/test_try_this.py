@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from mainer_nb import places, run
 
-from .conftest import PARAMETERS
+from .conftest import PARAMETERS, run_all
 
 # What is seen of each exercise that is not seen without it.
 SEEN = {
@@ -44,11 +45,20 @@ def seen(notebook: Path) -> str:
     return "\n".join(plain)
 
 
+@pytest.fixture(scope="module")
+def just_run(use: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state folder of a network on which all notebooks ran and nothing else: what the exercises begin with."""
+    state = tmp_path_factory.mktemp("state")
+    run_all(state, use)
+    return state
+
+
 @pytest.mark.parametrize("number", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("name", SEEN)
 def test_an_exercise_shows_what_it_asks_for(
-    name: str, number: int, after_first_run: run.Result, tmp_path: Path
+    name: str, number: int, just_run: Path, use: Callable[[Path], None], tmp_path: Path
 ) -> None:
+    use(just_run)
     path = places.project() / run.NOTEBOOKS / f"{name}.ipynb"
     exercise = exercises(name)[number]
     known = papermill.inspect_notebook(str(path))
