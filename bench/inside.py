@@ -26,8 +26,8 @@ from mainer_nb.localnet.subnet import Step
 from mainer_nb.network import Network
 from mainer_nb.protocol import principal
 
-sys.path.append(str(BENCH.parent / "tests"))  # where a network is served as here
-from localnet.serving import serving
+sys.path.append(str(BENCH.parent))  # where a network is served as here
+from tests.localnet.serving import serving
 
 
 @dataclass

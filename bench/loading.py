@@ -16,13 +16,13 @@ from typing import Any
 
 import measure
 import stage  # finds tiny_gguf and llm_canister among the tests
-import tiny_gguf
 from inside import Inside, Message, messages, served
-from llm_canister import MODEL, load, seen_by, upload
 from measure import Figure
 
 from mainer_nb import artifacts, management
 from mainer_nb.localnet import limits
+from tests import tiny_gguf
+from tests.llm_canister import MODEL, load, seen_by, upload
 
 WIDTH, NEURONS = 2048, 176 * 1024
 SAY = ["-p", "Hello", "-n", "4", "--temp", "0", "--ignore-eos"]

@@ -13,8 +13,8 @@ from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.network import CREATOR, Network
 
-sys.path.append(str(BENCH.parent / "tests"))  # where the tiny model is made
-import tiny_gguf
+sys.path.append(str(BENCH.parent))  # where the tiny model is made
+from tests import tiny_gguf
 
 T = 10**12
 

@@ -188,8 +188,7 @@ def sha256_of(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256_of(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return llm_build.file_sha256(path)
 
 
 def _manifest() -> dict[str, dict[str, Any]]:

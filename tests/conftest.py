@@ -1,4 +1,4 @@
-"""For all tests: a page in a real browser, and at the end of a run what to install for the tests that were skipped."""
+"""For all tests: a network, a page in a real browser, and at the end of a run what to install for skipped tests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import chromium
-import needed
 import pytest
+
+from mainer_nb.localnet import server
+from tests import chromium, needed
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Info]:
+    """An embedded network for all tests of the session that do not change the network itself."""
+    folder = tmp_path_factory.mktemp("network")
+    yield server.start(folder)
+    server.stop(folder)
 
 
 @pytest.fixture(scope="module")

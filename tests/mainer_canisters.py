@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from forwarder import Forwarder
 
 from mainer_nb import artifacts, management, places
 from mainer_nb.agent import Agent
@@ -18,6 +17,7 @@ from mainer_nb.canister import Canister
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
 from mainer_nb.protocol import principal
+from tests.forwarder import Forwarder
 
 TRILLION = 10**12
 BILLION = 10**9

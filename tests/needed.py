@@ -11,8 +11,9 @@ import platform
 import shutil
 from pathlib import Path
 
-import chromium
 import pytest
+
+from tests import chromium
 
 WANTED = "needs "  # how the reasons below begin; other reasons to skip are nothing that could be installed
 CLIENTS = Path(__file__).parent / "localnet" / "clients" / "node_modules"

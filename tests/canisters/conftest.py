@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import tiny_gguf
-from mainer_canisters import Protocol
 
 from mainer_nb import artifacts
 from mainer_nb.localnet import server
-
-
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Info]:
-    folder = tmp_path_factory.mktemp("network")
-    yield server.start(folder)
-    server.stop(folder)
+from tests import tiny_gguf
+from tests.mainer_canisters import Protocol
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 import wasmtime
-from mainer_canisters import (
+
+from mainer_nb import artifacts, management
+from mainer_nb.canister import Canister
+from mainer_nb.errors import CanisterError
+from tests.mainer_canisters import (
     BILLION,
     CONTROLLER_WASM,
     CREATION_FEE,
@@ -27,10 +31,6 @@ from mainer_canisters import (
     text_of,
     upload,
 )
-
-from mainer_nb import artifacts, management
-from mainer_nb.canister import Canister
-from mainer_nb.errors import CanisterError
 
 # Valid in form, but no LLM: it answers nothing.
 EMPTY_WASM = bytes(wasmtime.wat2wasm("(module (memory 1))"))

@@ -7,11 +7,11 @@ import random
 from typing import Any
 
 import pytest
-from mainer_canisters import CHUNK, CONTROLLER_WASM, LLM_MODEL, LLM_WASM, TINY, Protocol, send_chunk, upload
 
 from mainer_nb import artifacts
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError
+from tests.mainer_canisters import CHUNK, CONTROLLER_WASM, LLM_MODEL, LLM_WASM, TINY, Protocol, send_chunk, upload
 
 
 def gguf(size: int, seed: int = 0) -> bytes:

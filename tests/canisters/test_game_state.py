@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from forwarder import Forwarder
-from mainer_canisters import SUBMISSION_CYCLES, Protocol, answered, queued, someone, text_of
 
 from mainer_nb.canister import Canister, case
 from mainer_nb.errors import CanisterError
+from tests.forwarder import Forwarder
+from tests.mainer_canisters import SUBMISSION_CYCLES, Protocol, answered, queued, someone, text_of
 
 A_FIFTH = SUBMISSION_CYCLES // 5
 UNAUTHORIZED = {"Err": {"Unauthorized": None}}

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from forwarder import Forwarder
-from mainer_canisters import (
+
+from mainer_nb.canister import Canister, case
+from mainer_nb.errors import CanisterError
+from mainer_nb.protocol import principal
+from tests.forwarder import Forwarder
+from tests.mainer_canisters import (
     CHUNK,
     PROMPT_FORMAT,
     SHARE_CYCLES,
@@ -18,10 +22,6 @@ from mainer_canisters import (
     queued,
     text_of,
 )
-
-from mainer_nb.canister import Canister, case
-from mainer_nb.errors import CanisterError
-from mainer_nb.protocol import principal
 
 LONG = "x" * 1_000_000
 HUGE = 1 << 10_000

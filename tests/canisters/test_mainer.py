@@ -7,8 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from forwarder import Forwarder
-from mainer_canisters import (
+
+from mainer_nb import artifacts, management
+from mainer_nb.canister import Canister
+from mainer_nb.errors import CanisterError
+from mainer_nb.localnet.sandbox import Sandbox
+from mainer_nb.protocol import principal
+from mainer_nb.upload import CONTROLLER
+from tests.forwarder import Forwarder
+from tests.mainer_canisters import (
     BILLION,
     CREATION_FEE,
     MINIMUM_BALANCE,
@@ -23,13 +30,6 @@ from mainer_canisters import (
     queued,
     text_of,
 )
-
-from mainer_nb import artifacts, management
-from mainer_nb.canister import Canister
-from mainer_nb.errors import CanisterError
-from mainer_nb.localnet.sandbox import Sandbox
-from mainer_nb.protocol import principal
-from mainer_nb.upload import CONTROLLER
 
 MAX_QUEUED = 5
 

@@ -5,11 +5,11 @@ answer says so.
 from __future__ import annotations
 
 import pytest
-from mainer_canisters import CONTROLLER_WASM, LLM_WASM, TINY, Protocol, text_of, upload
-from original_interface import original
 
 from mainer_nb import artifacts, management
 from mainer_nb.errors import CanisterError, RejectError
+from tests.mainer_canisters import CONTROLLER_WASM, LLM_WASM, TINY, Protocol, text_of, upload
+from tests.original_interface import original
 
 
 @pytest.fixture

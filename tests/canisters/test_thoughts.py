@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import scripted_llm
-from mainer_canisters import PROMPT_FORMAT, TRILLION, Protocol
 
 from mainer_nb.errors import CanisterError
+from tests import scripted_llm
+from tests.mainer_canisters import PROMPT_FORMAT, TRILLION, Protocol
 
 SUFFIX = "<|im_end|>\n<|im_start|>assistant\n"
 CHAT = {**PROMPT_FORMAT, "suffix": SUFFIX, "stop": []}

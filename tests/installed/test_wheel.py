@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jupyter_lab
-import needed
 import pytest
-import tiny_gguf
 
 from mainer_nb import init, places
+from tests import jupyter_lab, needed, tiny_gguf
 
 ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]

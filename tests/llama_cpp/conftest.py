@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import tiny_gguf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from llm_canister import load, seen_by, upload
 
 from mainer_nb import artifacts, management
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
-
-
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Info]:
-    folder = tmp_path_factory.mktemp("network")
-    yield server.start(folder)
-    server.stop(folder)
+from tests import tiny_gguf
+from tests.llm_canister import load, seen_by, upload
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ import re
 import tarfile
 
 import pytest
-from llm_canister import MODEL, run
 
 from mainer_nb import llm_build, places
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError
 from mainer_nb.protocol import candid, did, principal
+from tests.llm_canister import MODEL, run
 
 FOLDER = places.project() / "canisters" / "llama_cpp"
 #: An entry of the table in arguments.cpp: names, kind, and for what is refused or idle how many values.

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_gguf
-from llm_canister import MODEL, load, seen_by, upload
 
 from mainer_nb import management
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError
+from tests import tiny_gguf
+from tests.llm_canister import MODEL, load, seen_by, upload
 
 
 def download(llm: Canister, name: str, chunk: int) -> bytes:

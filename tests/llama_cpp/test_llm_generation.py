@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_gguf
-from llm_canister import load, run, seen_by, upload
 
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.errors import CanisterError, RejectError
+from tests import tiny_gguf
+from tests.llm_canister import load, run, seen_by, upload
 
 PROMPT = "Hello, w\u00f6rld! T\u00e4st \u2603: a prompt of some length."
 

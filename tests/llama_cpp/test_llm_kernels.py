@@ -9,13 +9,13 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-import tiny_gguf
 import wasmtime
-from llm_canister import load, upload
-from tiny_gguf import Quantization
 
 from mainer_nb import llm_build, places
 from mainer_nb.canister import Canister
+from tests import tiny_gguf
+from tests.llm_canister import load, upload
+from tests.tiny_gguf import Quantization
 
 TEXT = "A prompt of some tokens, which are evaluated several at a time."
 PROMPTS = [TEXT[:length] for length in range(1, 61, 3)]

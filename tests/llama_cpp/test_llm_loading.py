@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_gguf
-from llm_canister import CHUNK, MODEL
 
 from mainer_nb import places
 from mainer_nb.localnet.errors import Reject, Reply, Response
 from mainer_nb.localnet.sandbox import Sandbox, SandboxCanister
 from mainer_nb.protocol import candid
+from tests import tiny_gguf
+from tests.llm_canister import CHUNK, MODEL
 
 LOADED = "Model succesfully loaded into memory."
 SMALL_STEPS = "4096"  # bytes a message; the tiny model has some 500,000

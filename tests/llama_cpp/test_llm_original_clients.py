@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import pytest
-from llm_canister import MODEL, load, seen_by
 
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.protocol import candid, did
+from tests.llm_canister import MODEL, load, seen_by
 
 #: The LLM canister as the mission's controller declares it: what it calls, and Err as that canister's own ApiError.
 SEEN_BY_THE_CONTROLLER = """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from llm_canister import load, upload
 
 from mainer_nb import artifacts
 from mainer_nb.canister import Canister
+from tests.llm_canister import load, upload
 
 pytestmark = pytest.mark.model
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import chromium
+from tests import chromium
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from localnet.driver import Driver
+
+from tests.localnet.driver import Driver
 
 
 @pytest.fixture(scope="session")

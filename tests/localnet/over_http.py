@@ -7,12 +7,12 @@ from typing import Any
 
 import cbor2
 import httpx
-from localnet import universal as u
-from localnet.driver import Driver
-from localnet.users import Key, User
 
 from mainer_nb.protocol import certificate, hash_tree, principal
 from mainer_nb.protocol.request_id import hash_of_map
+from tests.localnet import universal as u
+from tests.localnet.driver import Driver
+from tests.localnet.users import Key, User
 
 SECOND = 10**9
 USER = Key.ed25519("user")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localnet.acceptance import behaviours
+from tests.localnet.acceptance import behaviours
 
 
 def test_the_table_is_current() -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import needed
 import pytest
-from localnet.driver import Driver, module, wat_string
-from localnet.serving import serving
 
 from mainer_nb.protocol import candid, principal
+from tests import needed
+from tests.localnet.driver import Driver, module, wat_string
+from tests.localnet.serving import serving
 
 pytestmark = needed.CHROMIUM
 

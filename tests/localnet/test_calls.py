@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from localnet.driver import ALICE, BOB, INSTALL, UPGRADE, Driver, eventually, module
 
 from mainer_nb.localnet.errors import Reject, Reply
 from mainer_nb.protocol import candid, principal
+from tests.localnet.driver import ALICE, BOB, INSTALL, UPGRADE, Driver, eventually, module
 
 #: Calls method "work" of the canister whose id is its argument and passes on what comes back.
 CALLER = module(

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 import cbor2
-from localnet.driver import Driver
 
 from mainer_nb.localnet.certification import Certification, Paths
 from mainer_nb.protocol import certificate, hash_tree
+from tests.localnet.driver import Driver
 
 
 class Issuer:

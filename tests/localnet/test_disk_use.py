@@ -8,13 +8,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from localnet.driver import Driver, module
-from localnet.outcomes import rejected
-from localnet.test_durability import KEEPER, MIB, word
 
 from mainer_nb.localnet import cache, runtime, server
 from mainer_nb.localnet.canister import Canister
 from mainer_nb.localnet.runtime import Runtime
+from tests.localnet.driver import Driver, module
+from tests.localnet.outcomes import rejected
+from tests.localnet.test_durability import KEEPER, MIB, word
 
 EXPIRED = 15 * 60
 TABLES = ("canister", "message", "request", "module", "log", "snapshot", "chunk")

@@ -21,15 +21,15 @@ from ic.agent import Agent
 from ic.candid import Types, encode
 from ic.client import Client
 from ic.identity import Identity
-from localnet import universal as u
-from localnet.driver import Driver, eventually, module
-from localnet.outcomes import number, rejected, replied
-from localnet.test_state import COUNTER, install
 
 from mainer_nb.localnet import server
 from mainer_nb.localnet.errors import DamagedState, StateError
 from mainer_nb.localnet.sandbox import Sandbox
 from mainer_nb.protocol import principal
+from tests.localnet import universal as u
+from tests.localnet.driver import Driver, eventually, module
+from tests.localnet.outcomes import number, rejected, replied
+from tests.localnet.test_state import COUNTER, install
 
 CANISTER = principal.canister_id(0)
 MIB = 1024 * 1024

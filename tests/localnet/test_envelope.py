@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ic.agent import sign_request
 from ic.identity import Identity
 from icp_identity.identity import Identity as IcpIdentity
-from localnet.users import Key, User, canister_key
 
 from mainer_nb.localnet import envelope
 from mainer_nb.localnet.envelope import BadRequest, TooLarge
 from mainer_nb.protocol import principal
 from mainer_nb.protocol.bls import SecretKey
 from mainer_nb.protocol.request_id import hash_of_map
+from tests.localnet.users import Key, User, canister_key
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from localnet.driver import ALICE, BOB, Driver, eventually, module
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet.errors import Reject, Reply
 from mainer_nb.protocol import principal
+from tests.localnet.driver import ALICE, BOB, Driver, eventually, module
 
 #: Counts in heap, global and stable memory at once, so that all three must be rolled back together.
 COUNTER = module(

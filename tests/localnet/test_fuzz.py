@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from localnet.fuzz import run
-from localnet.fuzz.cases import chance
 
 from mainer_nb.localnet import server
+from tests.localnet.fuzz import run
+from tests.localnet.fuzz.cases import chance
 
 
 def test_odd_requests_envelopes_candid_and_modules_do_no_harm(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from icp_agent import Client as IcpClient
 from icp_candid import Types as IcpTypes
 from icp_candid import encode as icp_encode
 from icp_identity import Identity as IcpIdentity
-from localnet.serving import serving
 
 from mainer_nb.localnet import http, management
 from mainer_nb.localnet.network import EmbeddedNetwork
@@ -29,6 +28,7 @@ from mainer_nb.protocol import candid, certificate, hash_tree, principal
 from mainer_nb.protocol.hash_tree import lookup_value
 from mainer_nb.protocol.leb128 import leb128
 from mainer_nb.protocol.request_id import hash_of_map
+from tests.localnet.serving import serving
 
 CANISTER = """
 (module

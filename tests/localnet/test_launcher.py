@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import pytest
-from localnet.driver import module
 
 from mainer_nb import management
 from mainer_nb.agent import Agent
@@ -23,6 +22,7 @@ from mainer_nb.canister import Canister
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import system_canisters
 from mainer_nb.protocol import candid, principal
+from tests.localnet.driver import module
 
 PAGE = candid.encode(
     [candid.record({"status_code": candid.NAT16, "headers": candid.Vec(candid.TEXT), "body": candid.BLOB})],

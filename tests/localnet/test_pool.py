@@ -8,9 +8,9 @@ from concurrent.futures import CancelledError
 from functools import partial
 
 import pytest
-from localnet.driver import eventually
 
 from mainer_nb.localnet.pool import Pool
+from tests.localnet.driver import eventually
 
 
 @pytest.fixture

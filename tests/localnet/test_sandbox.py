@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from localnet.driver import BOB, module
 
 from mainer_nb.localnet.sandbox import DEFAULT_USER, CallRejected, Sandbox
 from mainer_nb.protocol import candid, principal
+from tests.localnet.driver import BOB, module
 
 FILES = Path(__file__).parents[2] / "files"
 #: Adds nat64 values; its argument and reply are "DIDL", one value, nat64.

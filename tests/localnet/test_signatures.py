@@ -11,7 +11,13 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from localnet.users import (
+
+from mainer_nb.localnet import signatures
+from mainer_nb.localnet.signatures import InvalidKey, WrongSignature
+from mainer_nb.protocol import certificate, hash_tree, principal
+from mainer_nb.protocol.bls import SecretKey
+from mainer_nb.protocol.cbor import self_described
+from tests.localnet.users import (
     Authenticator,
     CanisterUser,
     Key,
@@ -24,12 +30,6 @@ from localnet.users import (
     web_signature,
     wrapped,
 )
-
-from mainer_nb.localnet import signatures
-from mainer_nb.localnet.signatures import InvalidKey, WrongSignature
-from mainer_nb.protocol import certificate, hash_tree, principal
-from mainer_nb.protocol.bls import SecretKey
-from mainer_nb.protocol.cbor import self_described
 
 NETWORK, ANOTHER = SecretKey(bytes(range(32))), SecretKey(bytes(range(1, 33)))
 ROOT_KEY = NETWORK.public_key_der

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 
 import pytest
-from localnet.acceptance import specification
 
 from mainer_nb.localnet import http
+from tests.localnet.acceptance import specification
 
 _ALL = [row for kind in ("change", "price", "limit") for row in specification.rows(kind)]
 #: The versions of the changelog, which has one or more entries for each.

@@ -15,15 +15,15 @@ from ic.agent import Agent
 from ic.candid import Types, encode
 from ic.client import Client
 from ic.identity import Identity
-from localnet import universal as u
-from localnet.driver import ALICE, INSTALL, REINSTALL, UPGRADE, Driver, module
-from localnet.outcomes import replied
 
 from mainer_nb.localnet import server
 from mainer_nb.localnet.envelope import Call
 from mainer_nb.localnet.errors import DamagedState, Reject
 from mainer_nb.localnet.state import CallerInfo
 from mainer_nb.protocol import principal
+from tests.localnet import universal as u
+from tests.localnet.driver import ALICE, INSTALL, REINSTALL, UPGRADE, Driver, module
+from tests.localnet.outcomes import replied
 
 #: Heap and stable memory hold the same number, so that one can see which of them an installation keeps.
 KEEPER = module(

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localnet.driver import ALICE, BOB, module
 
 from mainer_nb.localnet import system_canisters
 from mainer_nb.localnet.sandbox import CallRejected, Sandbox, SandboxCanister
 from mainer_nb.protocol import principal
 from mainer_nb.protocol.principal import ANONYMOUS
+from tests.localnet.driver import ALICE, BOB, module
 
 FEE = 100_000_000
 TRILLION = 10**12

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from localnet.driver import INSTALL, Driver, module
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import wasm
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.protocol.leb128 import leb128
+from tests.localnet.driver import INSTALL, Driver, module
 
 
 def test_what_a_module_declares() -> None:

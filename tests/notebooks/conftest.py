@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import tiny_gguf
 
 from mainer_nb import artifacts, create, network, places, run
 from mainer_nb.localnet import server
+from tests import tiny_gguf
 
 MODEL = "tiny"
 # As little waiting as possible: the mAIner that works by itself does so every second.

@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import chromium
-import jupyter_lab
-import needed
 import papermill
 import pytest
 
 from mainer_nb import create, network, places, run
 from mainer_nb.localnet import server
+from tests import chromium, jupyter_lab, needed
 
 from .conftest import PARAMETERS
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jupyter_lab
 import nbformat
-import needed
 import papermill
 import pytest
 
 from mainer_nb import create, network, operate, places, run
 from mainer_nb.create import Mainer
+from tests import jupyter_lab, needed
 
 from .conftest import PARAMETERS
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jupyter_lab
-import needed
 import pytest
 
 from mainer_nb import progress, run
+from tests import jupyter_lab, needed
 
 pytestmark = needed.CHROMIUM
 

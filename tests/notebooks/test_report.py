@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import chromium
-import needed
 import pytest
 
 from mainer_nb import plots, run
+from tests import chromium, needed
 
 pytestmark = needed.CHROMIUM
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-import tiny_gguf
 
 from mainer_nb import places, run
 from mainer_nb.errors import ArgumentError
 from mainer_nb.localnet import server
+from tests import tiny_gguf
 
 COMMAND = [sys.executable, "-c", "import sys; from mainer_nb.cli import main; sys.exit(main())", "run"]
 PARAMETERS = "model: str = None  # a gguf\nidentity: str = None  # a key"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -12,12 +12,12 @@ import numpy
 import pytest
 import wasmtime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from probe_canister import PROBE_WAT
 
 from mainer_nb import management
 from mainer_nb.agent import Agent
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
+from tests.probe_canister import PROBE_WAT
 
 
 @pytest.fixture(autouse=True)
@@ -97,14 +97,6 @@ def write_gguf() -> Callable[..., Path]:
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Info]:
-    """An embedded network for all tests of the session that do not change the network itself."""
-    folder = tmp_path_factory.mktemp("network")
-    yield server.start(folder)
-    server.stop(folder)
 
 
 @pytest.fixture

@@ -16,12 +16,10 @@ import pytest
 import urllib3
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from http_in_between import forwarded, lossy, serving
 from ic.candid import Types, encode
 from ic.certificate import lookup
 from ic.constants import IC_ROOT_KEY
 from ic.identity import DelegateIdentity
-from probe_canister import PROBE_DID
 
 from mainer_nb import agent as agents
 from mainer_nb.agent import Agent
@@ -38,6 +36,8 @@ from mainer_nb.errors import (
 from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
 from mainer_nb.protocol.request_id import DELEGATION_DOMAIN, hash_of_map
+from tests.http_in_between import forwarded, lossy, serving
+from tests.probe_canister import PROBE_DID
 
 NOTHING = b"DIDL\0\0"
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_gguf
 
 from mainer_nb import artifacts, cli, downloads
 from mainer_nb.errors import ArgumentError, ArtifactCorrupt, ArtifactError
+from tests import tiny_gguf
 
 
 @dataclass

@@ -8,8 +8,6 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from http_in_between import forwarded, serving
-from probe_canister import PROBE_DID
 
 from mainer_nb import management
 from mainer_nb.agent import Agent
@@ -19,6 +17,8 @@ from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
 from mainer_nb.management import TRILLION
 from mainer_nb.protocol import principal
+from tests.http_in_between import forwarded, serving
+from tests.probe_canister import PROBE_DID
 
 
 def padded(wasm: bytes, size: int) -> bytes:

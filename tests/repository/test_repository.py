@@ -11,11 +11,11 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
-import needed
 import pytest
 import yaml
 
 from mainer_nb import localnet
+from tests import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,9 +71,9 @@ def test_with_it(number): ...
 def test_on_other_days(): ...
 """
     (tmp_path / "test_some.py").write_text(tests)
-    options = ["-p", "conftest", "-o", "addopts=", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    options = ["-p", "tests.conftest", "-o", "addopts=", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "test_some.py"]
-    environment = {"PYTHONPATH": str(ROOT / "tests"), "PATH": ""}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "Abacus is missing (tests skipped: 2). To have it: `apt-get install abacus`." in done.stdout
     assert "Monday" not in done.stdout

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import tiny_gguf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mainer_nb import artifacts, create, deploy, network, operate, places, upload
@@ -19,6 +18,7 @@ from mainer_nb.identity import Identity
 from mainer_nb.localnet import server
 from mainer_nb.network import Network
 from mainer_nb.operate import Challenge
+from tests import tiny_gguf
 
 MODEL = "tiny"
 

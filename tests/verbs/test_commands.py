@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import wasmtime
-from probe_canister import PROBE_DID, PROBE_WAT
 
 from mainer_nb import cli, management, network, operate, overview, places, tables
 from mainer_nb.create import Mainer
 from mainer_nb.errors import NetworkNotRunning
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 from mainer_nb.protocol.leb128 import leb128
+from tests.probe_canister import PROBE_DID, PROBE_WAT
 
 Run = Callable[..., tuple[int, str, str]]
 

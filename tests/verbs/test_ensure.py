@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny_gguf
 
 from mainer_nb import artifacts, check, conditions, create, deploy, differences, management, upload
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError
 from mainer_nb.network import CREATOR, GAME_STATE, Network
+from tests import tiny_gguf
 
 SMALL = Plan(own=1, llms_per_own=2, services=1, llms_per_service=1, agents=1)
 SECOND = "second"

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-import scripted_llm
 
 from mainer_nb import create, management, operate
 from mainer_nb.create import Mainer
@@ -21,6 +20,7 @@ from mainer_nb.errors import (
 )
 from mainer_nb.network import CREATOR, Network
 from mainer_nb.operate import Challenge, Submission
+from tests import scripted_llm
 
 
 def by(submissions: list[Submission], mainer: Mainer) -> list[Submission]:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from original_interface import original
 
 from mainer_nb import artifacts, check, create, deploy, management, operate, tables, upload
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.errors import PreconditionError, RejectError
 from mainer_nb.network import GAME_STATE, Network
+from tests.original_interface import original
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_gguf
 
 from mainer_nb import artifacts, progress, upload
 from mainer_nb.artifacts import Artifact
@@ -16,6 +15,7 @@ from mainer_nb.errors import CanisterError, RejectError
 from mainer_nb.models import BASE_MODEL
 from mainer_nb.network import CREATOR, Network
 from mainer_nb.progress import Lines
+from tests import tiny_gguf
 
 
 def artifact_of(path: Path, data: bytes) -> Artifact:

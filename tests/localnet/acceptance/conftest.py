@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from localnet import universal as u
-from localnet.over_http import Served
-from localnet.serving import serving
+
+from tests.localnet import universal as u
+from tests.localnet.over_http import Served
+from tests.localnet.serving import serving
 
 
 @pytest.fixture(scope="module")

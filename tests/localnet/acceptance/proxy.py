@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from localnet.driver import ALICE, Driver, module
-
 from mainer_nb.localnet import management
 from mainer_nb.localnet.errors import Reject, RejectCode, Reply
 from mainer_nb.protocol import candid, principal
+from tests.localnet.driver import ALICE, Driver, module
 
 #: Argument: length and bytes of the callee, length and bytes of the method's name (lengths in one byte each), cycles
 #: in 8 bytes, the payload. Reply: 0 for a reply or else the reject code, refunded cycles in 8 bytes, data or message.

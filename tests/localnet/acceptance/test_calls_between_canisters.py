@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from localnet import universal as u
-from localnet.driver import REINSTALL, UPGRADE, Driver
-from localnet.outcomes import number, rejected, replied
 
 from mainer_nb.localnet import execution
 from mainer_nb.localnet.errors import Reject, RejectCode, Response
 from mainer_nb.protocol import principal
+from tests.localnet import universal as u
+from tests.localnet.driver import REINSTALL, UPGRADE, Driver
+from tests.localnet.outcomes import number, rejected, replied
 
 
 @dataclass

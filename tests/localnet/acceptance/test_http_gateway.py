@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from localnet.driver import Driver, module, wat_string
-from localnet.serving import serving
 
 from mainer_nb.localnet import gateway
 from mainer_nb.protocol import candid, did, principal
+from tests.localnet.driver import Driver, module, wat_string
+from tests.localnet.serving import serving
 
 DOES_NOT_HOLD = {
     "the gateway verifies IC-Certificate": "it passes through; the gateway is part of the network itself",

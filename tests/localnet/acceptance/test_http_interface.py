@@ -8,14 +8,14 @@ from typing import Any
 import cbor2
 import httpx
 import pytest
-from localnet import universal as u
-from localnet.driver import ALICE, INSTALL, REINSTALL, UPGRADE
-from localnet.over_http import SECOND, USER, Request, Served
-from localnet.users import Key
 
 from mainer_nb.localnet import management
 from mainer_nb.protocol import hash_tree, principal
 from mainer_nb.protocol.leb128 import read_leb128
+from tests.localnet import universal as u
+from tests.localnet.driver import ALICE, INSTALL, REINSTALL, UPGRADE
+from tests.localnet.over_http import SECOND, USER, Request, Served
+from tests.localnet.users import Key
 
 DOES_NOT_HOLD = {
     "/subnet/<id>/metrics has the metrics of the subnet": "the network keeps none, and proves that they are absent",

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import cbor2
-import needed
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from localnet import universal as u
-from localnet.authenticator import page_with_authenticator
-from localnet.outcomes import replied
-from localnet.over_http import SECOND, USER, Request, Served
-from localnet.users import (
+
+from mainer_nb.protocol import certificate, hash_tree, principal
+from mainer_nb.protocol.bls import SecretKey
+from tests import needed
+from tests.localnet import universal as u
+from tests.localnet.authenticator import page_with_authenticator
+from tests.localnet.outcomes import replied
+from tests.localnet.over_http import SECOND, USER, Request, Served
+from tests.localnet.users import (
     Authenticator,
     CanisterUser,
     Key,
@@ -25,9 +28,6 @@ from localnet.users import (
     web_signature,
     wrapped,
 )
-
-from mainer_nb.protocol import certificate, hash_tree, principal
-from mainer_nb.protocol.bls import SecretKey
 
 SESSION, OTHER = Key.ed25519("session"), Key.ed25519("other")
 

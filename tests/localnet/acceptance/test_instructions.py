@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from localnet.acceptance.proxy import rejected
-from localnet.driver import HELPERS, IMPORTS, INSTALL, UPGRADE, Driver, module
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import cycles, metering
+from tests.localnet.acceptance.proxy import rejected
+from tests.localnet.driver import HELPERS, IMPORTS, INSTALL, UPGRADE, Driver, module
 
 DOES_NOT_HOLD = {
     "instructions before one that traps are counted with their whole block": "they are counted one by one; a message"

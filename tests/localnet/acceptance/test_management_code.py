@@ -7,12 +7,12 @@ import hashlib
 from typing import Any
 
 import pytest
-from localnet.acceptance.proxy import PROXY, Proxy, rejected
-from localnet.driver import ALICE, BOB, EMPTY, INSTALL, REINSTALL, UPGRADE, Driver, eventually, module
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import management, wasm
 from mainer_nb.localnet.errors import Reject, Reply
+from tests.localnet.acceptance.proxy import PROXY, Proxy, rejected
+from tests.localnet.driver import ALICE, BOB, EMPTY, INSTALL, REINSTALL, UPGRADE, Driver, eventually, module
 
 #: Remembers its installation argument's size in heap, stable memory and a global; upgrades count up.
 KEEPER = module(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from localnet.acceptance.proxy import PROXY, Proxy, rejected
-from localnet.driver import ALICE, BOB, INSTALL, Driver, eventually
 
 from mainer_nb.localnet import cycles
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.protocol import principal
+from tests.localnet.acceptance.proxy import PROXY, Proxy, rejected
+from tests.localnet.driver import ALICE, BOB, INSTALL, Driver, eventually
 
 CREATE = "provisional_create_canister_with_cycles"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from localnet.acceptance.proxy import PROXY, Proxy, rejected
-from localnet.driver import ALICE, BOB, INSTALL, Driver, eventually, module
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import cycles
 from mainer_nb.localnet.charging import charge_storage
 from mainer_nb.localnet.errors import Reply
+from tests.localnet.acceptance.proxy import PROXY, Proxy, rejected
+from tests.localnet.driver import ALICE, BOB, INSTALL, Driver, eventually, module
 
 #: Executes a loop as often as its argument says.
 WORKER = """

@@ -6,13 +6,13 @@ import hashlib
 from typing import Any
 
 import pytest
-from localnet.acceptance.proxy import PROXY, PROXY_BODY, Proxy, rejected, request
-from localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver, module
 
 from mainer_nb.localnet import cycles, management
 from mainer_nb.localnet.errors import Reject, Reply
 from mainer_nb.protocol import candid, principal
 from mainer_nb.protocol.request_id import hash_of_map
+from tests.localnet.acceptance.proxy import PROXY, PROXY_BODY, Proxy, rejected, request
+from tests.localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver, module
 
 DOES_NOT_HOLD = {
     "sender_canister_version must equal the caller's version": "it is recorded as given, as mainnet does",

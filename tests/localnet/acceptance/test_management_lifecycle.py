@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from localnet.acceptance.proxy import PROXY, Proxy, rejected
-from localnet.driver import BOB, UPGRADE, Driver, eventually
 
 from mainer_nb.localnet import cycles, management
 from mainer_nb.localnet.errors import Reply
 from mainer_nb.protocol import principal
 from mainer_nb.protocol.candid import encode
+from tests.localnet.acceptance.proxy import PROXY, Proxy, rejected
+from tests.localnet.driver import BOB, UPGRADE, Driver, eventually
 
 
 def status(ic: Driver, canister: bytes) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from localnet.acceptance.proxy import rejected
-from localnet.driver import INSTALL, Driver, module
 
 from mainer_nb.localnet import limits, metering, wasm
 from mainer_nb.localnet.errors import Reply
+from tests.localnet.acceptance.proxy import rejected
+from tests.localnet.driver import INSTALL, Driver, module
 
 DOES_NOT_HOLD = {
     "a module may have more than 10,000 data segments, or sections": "compiling them here takes time that grows with"

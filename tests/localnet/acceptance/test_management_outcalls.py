@@ -17,12 +17,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from localnet.acceptance.proxy import PROXY_BODY, Proxy, rejected, request
-from localnet.driver import Driver, eventually, module, wat_string
 
 from mainer_nb.localnet import cycles, management, outcalls, server
 from mainer_nb.localnet.errors import Reply
 from mainer_nb.protocol import candid, principal
+from tests.localnet.acceptance.proxy import PROXY_BODY, Proxy, rejected, request
+from tests.localnet.driver import Driver, eventually, module, wat_string
 
 DOES_NOT_HOLD = {
     "plain http is refused for every host": "taken for this machine itself, where a program under development runs",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from localnet.acceptance.proxy import Proxy, rejected
-from localnet.driver import Driver
 
 from mainer_nb.localnet import management
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.management.methods import Callers
 from mainer_nb.protocol import candid, principal
+from tests.localnet.acceptance.proxy import Proxy, rejected
+from tests.localnet.driver import Driver
 
 DOES_NOT_HOLD = {
     "flexible_http_request asks several nodes": "refused: there is only one, which `http_request` asks",

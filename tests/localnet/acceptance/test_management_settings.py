@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from localnet.acceptance.proxy import Proxy, rejected
-from localnet.driver import ALICE, BOB, EMPTY, INSTALL, UPGRADE, Driver, eventually, module
 
 from mainer_nb.localnet import cycles
 from mainer_nb.localnet.charging import charge_storage
 from mainer_nb.localnet.errors import Reject, Reply
+from tests.localnet.acceptance.proxy import Proxy, rejected
+from tests.localnet.driver import ALICE, BOB, EMPTY, INSTALL, UPGRADE, Driver, eventually, module
 
 DOES_NOT_HOLD = {
     "a compute allocation guarantees its share of the processors": "threads are shared by all, allocated or not",

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ecdsa import NIST256p, SECP256k1
 from ecdsa.ellipticcurve import PointJacobi
-from localnet.acceptance.proxy import Proxy, rejected
-from localnet.driver import Driver
 from nacl.bindings import crypto_core_ed25519_add, crypto_scalarmult_ed25519_base_noclamp
 from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
 from mainer_nb.localnet import keys
+from tests.localnet.acceptance.proxy import Proxy, rejected
+from tests.localnet.driver import Driver
 
 ECDSA = {"curve": {"secp256k1": None}, "name": "dfx_test_key"}
 P256 = {"curve": {"secp256r1": None}, "name": "dfx_test_key"}

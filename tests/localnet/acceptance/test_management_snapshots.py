@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localnet.acceptance.proxy import Proxy, rejected
-from localnet.driver import ALICE, BOB, UPGRADE, Driver, module
 
 from mainer_nb.localnet import cycles
 from mainer_nb.localnet.errors import Reject, Reply
+from tests.localnet.acceptance.proxy import Proxy, rejected
+from tests.localnet.driver import ALICE, BOB, UPGRADE, Driver, module
 
 #: A number in the heap, in a global, and in stable memory; its certified data are the first bytes of the heap.
 STATEFUL = module(

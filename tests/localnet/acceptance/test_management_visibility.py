@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from localnet import universal as u
-from localnet.driver import ALICE, BOB, Driver
-from localnet.outcomes import rejected, replied
 
 from mainer_nb.localnet.errors import Reject
+from tests.localnet import universal as u
+from tests.localnet.driver import ALICE, BOB, Driver
+from tests.localnet.outcomes import rejected, replied
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from localnet import universal as u
-from localnet.driver import ALICE, BOB, Driver
-from localnet.outcomes import number, rejected, replied
 
 from mainer_nb.localnet import composite, management
 from mainer_nb.protocol import candid, principal
+from tests.localnet import universal as u
+from tests.localnet.driver import ALICE, BOB, Driver
+from tests.localnet.outcomes import number, rejected, replied
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from localnet import universal as u
-from localnet.driver import REINSTALL, Driver
-from localnet.outcomes import replied
 
 from mainer_nb.localnet.errors import Reject, RejectCode
 from mainer_nb.localnet.rejections import advice
 from mainer_nb.localnet.state import CanisterStatus
 from mainer_nb.protocol import principal
+from tests.localnet import universal as u
+from tests.localnet.driver import REINSTALL, Driver
+from tests.localnet.outcomes import replied
 
 HANDLE = (
     "Consider gracefully handling failures from this canister or altering the canister to handle exceptions."

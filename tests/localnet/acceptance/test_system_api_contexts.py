@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from localnet import universal as u
-from localnet.acceptance.test_management_outcalls import Server
-from localnet.driver import INSTALL, REINSTALL, UPGRADE, Driver, module
-from localnet.outcomes import rejected, replied
 
 from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.execution import Execution
 from mainer_nb.protocol import principal
+from tests.localnet import universal as u
+from tests.localnet.acceptance.test_management_outcalls import Server
+from tests.localnet.driver import INSTALL, REINSTALL, UPGRADE, Driver, module
+from tests.localnet.outcomes import rejected, replied
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from localnet import universal as u
-from localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver
-from localnet.outcomes import number, rejected, replied
 
 from mainer_nb.localnet import system_api
 from mainer_nb.localnet.errors import Reply
 from mainer_nb.protocol import candid, principal
+from tests.localnet import universal as u
+from tests.localnet.driver import ALICE, BOB, INSTALL, REINSTALL, UPGRADE, Driver
+from tests.localnet.outcomes import number, rejected, replied
 
 BEYOND = 2**31 - 8
 

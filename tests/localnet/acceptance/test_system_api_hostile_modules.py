@@ -8,15 +8,15 @@ import tracemalloc
 import urllib.request
 
 import pytest
-from localnet import universal as u
-from localnet.driver import ALICE, INSTALL, Driver, eventually, module
-from localnet.outcomes import number, rejected, replied
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import execution, http, limits, memory, subnet, ticks
 from mainer_nb.localnet.envelope import Call, Query
 from mainer_nb.localnet.errors import Reject
 from mainer_nb.localnet.state import CallMessage
+from tests.localnet import universal as u
+from tests.localnet.driver import ALICE, INSTALL, Driver, eventually, module
+from tests.localnet.outcomes import number, rejected, replied
 
 DOES_NOT_HOLD = {
     "a heap of more than 2 GiB that a message fills with instructions alone is bounded before the message ends": "what"

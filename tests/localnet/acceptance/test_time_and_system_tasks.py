@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from localnet import universal as u
-from localnet.driver import REINSTALL, UPGRADE, Driver, eventually
-from localnet.outcomes import number, rejected, replied
 
 from mainer_nb.localnet import ticks
 from mainer_nb.protocol import hash_tree
+from tests.localnet import universal as u
+from tests.localnet.driver import REINSTALL, UPGRADE, Driver, eventually
+from tests.localnet.outcomes import number, rejected, replied
 
 COUNT = u.store(1024, u.basic("add", u.stored(1024), 1))
 

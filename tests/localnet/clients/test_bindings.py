@@ -9,12 +9,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import needed
-from localnet.serving import serving
-
 from mainer_nb import places
 from mainer_nb.localnet import sandbox
 from mainer_nb.protocol import did, principal
+from tests import needed
+from tests.localnet.serving import serving
 
 HERE = Path(__file__).parent
 COMMANDS = HERE.parents[2] / "docs" / "commands.md"

@@ -8,13 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import needed
 import pytest
 import wasmtime
-from probe_canister import PROBE_WAT
 
 from mainer_nb import cli, management, network
 from mainer_nb.localnet import server
+from tests import needed
+from tests.probe_canister import PROBE_WAT
 
 pytestmark = [
     pytest.mark.skipif(

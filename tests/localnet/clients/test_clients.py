@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import needed
 import pytest
 import wasmtime
 from ic.agent import Agent
@@ -24,12 +23,13 @@ from ic.identity import Identity
 from icp_agent import Agent as IcpAgent
 from icp_agent import Client as IcpClient
 from icp_identity import Identity as IcpIdentity
-from localnet.serving import serving
-from probe_canister import PROBE_DID, PROBE_WAT
 
 from mainer_nb.localnet import management
 from mainer_nb.localnet.network import EmbeddedNetwork
 from mainer_nb.protocol import candid, principal
+from tests import needed
+from tests.localnet.serving import serving
+from tests.probe_canister import PROBE_DID, PROBE_WAT
 
 HERE = Path(__file__).parent
 MANAGEMENT = "aaaaa-aa"

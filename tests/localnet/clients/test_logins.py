@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import needed
 import pytest
-from localnet import universal as u
-from localnet.authenticator import page_with_authenticator
-from localnet.driver import Driver
-from localnet.outcomes import replied
-from localnet.serving import serving
-from localnet.users import CanisterUser, Key
 
 from mainer_nb.protocol import principal
+from tests import needed
+from tests.localnet import universal as u
+from tests.localnet.authenticator import page_with_authenticator
+from tests.localnet.driver import Driver
+from tests.localnet.outcomes import replied
+from tests.localnet.serving import serving
+from tests.localnet.users import CanisterUser, Key
 
 pytestmark = [needed.CHROMIUM, needed.JAVASCRIPT_AGENT]
 

@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import needed
 import pytest
 import wasmtime
 import yaml
-from probe_canister import PROBE_DID, PROBE_WAT
 
 from mainer_nb import deploy, identity, management, network
 from mainer_nb.canister import Canister
 from mainer_nb.errors import IdentityError
+from tests import needed
+from tests.probe_canister import PROBE_DID, PROBE_WAT
 
 MANIFEST = """
 canisters:

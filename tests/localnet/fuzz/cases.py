@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localnet.users import Key
+from tests.localnet.users import Key
 
 #: Numbers at whose neighbours programs err.
 EDGES: tuple[int, ...] = (0, 1, 2, 23, 24, 31, 63, 64, 127, 128, 255, 256, 1000, 65535, 65536)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from localnet.fuzz.cases import Odd, edge, text
+from tests.localnet.fuzz.cases import Odd, edge, text
 
 #: Tags that libraries give a meaning, and some without.
 TAGS = (0, 1, 2, 3, 4, 5, 21, 24, 25, 28, 29, 30, 32, 35, 36, 37, 42, 64, 100, 256, 258, 260, 261, 1004, 43000, 55799)

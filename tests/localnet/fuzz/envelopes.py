@@ -9,14 +9,14 @@ from typing import Any
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from localnet.fuzz import cbor
-from localnet.fuzz.cases import Login, Odd, Request, Target, damaged, edge, text
-from localnet.users import Authenticator, Key, User, ec_key, wrapped
 
 from mainer_nb.protocol import principal
 from mainer_nb.protocol.candid import encode
 from mainer_nb.protocol.principal import to_text
 from mainer_nb.protocol.request_id import HashError, hash_of_map
+from tests.localnet.fuzz import cbor
+from tests.localnet.fuzz.cases import Login, Odd, Request, Target, damaged, edge, text
+from tests.localnet.users import Authenticator, Key, User, ec_key, wrapped
 
 SECOND = 10**9
 KEYS: list[User] = [Key.ed25519("one"), Key.ed25519("two"), Key.ed25519("three")]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from localnet.fuzz import cbor, envelopes
-from localnet.fuzz.cases import Request, Target, damaged, edge, text
-
 from mainer_nb.localnet import management
 from mainer_nb.protocol import candid, principal
 from mainer_nb.protocol.leb128 import leb128, sleb128
+from tests.localnet.fuzz import cbor, envelopes
+from tests.localnet.fuzz.cases import Request, Target, damaged, edge, text
 
 #: Opcodes of types (Candid specification, "Types").
 PRIMS = range(-17, 0)

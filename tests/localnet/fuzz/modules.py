@@ -13,11 +13,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from localnet.fuzz.cases import damaged, edge, text
-from localnet.universal import EVERYWHERE, SIGNATURES
 from wasmtime import wat2wasm
 
 from mainer_nb.protocol.leb128 import leb128, sleb128
+from tests.localnet.fuzz.cases import damaged, edge, text
+from tests.localnet.universal import EVERYWHERE, SIGNATURES
 
 MAGIC = b"\0asm\1\0\0\0"
 I32, I64, F32, F64, V128, FUNCREF, EXTERNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F

@@ -7,13 +7,12 @@ import random
 import zlib
 from collections.abc import Callable
 
-from localnet.fuzz import cbor, envelopes, messages
-from localnet.fuzz.cases import Request, Target, damaged, edge, text
-from localnet.fuzz.world import MARK
-
 from mainer_nb.protocol import candid
 from mainer_nb.protocol.candid import BLOB, BOOL, NAT16, TEXT, Func, Opt, Type, Vec
 from mainer_nb.protocol.principal import to_text
+from tests.localnet.fuzz import cbor, envelopes, messages
+from tests.localnet.fuzz.cases import Request, Target, damaged, edge, text
+from tests.localnet.fuzz.world import MARK
 
 METHODS = (b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"CONNECT", b"BREW", b"get")
 TYPES = (b"application/cbor", b"text/plain; charset=nope", b"multipart/form-data", b"", b"\xff", b"a/b; charset=utf-16")

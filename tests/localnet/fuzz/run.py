@@ -23,17 +23,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # modules here are those of the package localnet.fuzz, also for others that import
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":  # modules here are those of the package tests.localnet.fuzz, also for others that import
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 import cbor2
-from localnet.fuzz import cbor, envelopes, messages, modules, requests
-from localnet.fuzz.cases import Request, Target, chance
-from localnet.fuzz.wire import Answer, Connection, NoAnswer
-from localnet.fuzz.world import World
 
 from mainer_nb.localnet import management, server
 from mainer_nb.protocol import candid, hash_tree, principal
+from tests.localnet.fuzz import cbor, envelopes, messages, modules, requests
+from tests.localnet.fuzz.cases import Request, Target, chance
+from tests.localnet.fuzz.wire import Answer, Connection, NoAnswer
+from tests.localnet.fuzz.world import World
 
 RESULT = Path(__file__).resolve().parents[3] / "bench" / "results" / "fuzz.json"
 THREADS = 6

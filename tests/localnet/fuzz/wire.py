@@ -7,7 +7,7 @@ import http.client
 import socket
 from dataclasses import dataclass
 
-from localnet.fuzz.cases import Request
+from tests.localnet.fuzz.cases import Request
 
 #: How long an answer may take until it counts as never coming: far more than anything here needs.
 PATIENCE = 120.0

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import cbor2
-from localnet.fuzz.cases import Login, Request, Target
-from localnet.fuzz.wire import Connection
-from localnet.users import CanisterUser, Key
 from wasmtime import wat2wasm
 
 from mainer_nb.localnet import management
 from mainer_nb.protocol import candid, certificate, did, hash_tree, principal
 from mainer_nb.protocol.request_id import hash_of_map
+from tests.localnet.fuzz.cases import Login, Request, Target
+from tests.localnet.fuzz.wire import Connection
+from tests.localnet.users import CanisterUser, Key
 
 FILES = Path(__file__).resolve().parents[3] / "files"
 CYCLES = 2**120
