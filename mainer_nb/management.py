@@ -221,14 +221,24 @@ def _principals(controllers: Sequence[PrincipalLike]) -> list[bytes]:
     return [to_principal(controller, "controller") for controller in controllers]
 
 
+def call(agent: Agent, interface: str, method: str, canister_id: PrincipalLike, **fields: Any) -> Any:
+    """Call a method whose argument is a record with `canister_id`, which is also where the network routes it to.
+
+    Args:
+        interface: the part of the management canister's .did that has it.
+        fields: of the record, besides.
+    """
+    target = to_principal(canister_id, "canister id")
+    canister = Canister(agent, MANAGEMENT, interface, "management canister")
+    return getattr(canister, method)({"canister_id": target, **fields}, effective_canister_id=target)
+
+
 def _management(agent: Agent) -> Canister:
     return Canister(agent, MANAGEMENT, INTERFACE, "management canister")
 
 
 def _call(agent: Agent, method: str, canister_id: PrincipalLike, **fields: Any) -> Any:
-    """Call a method whose argument is a record with `canister_id`, which is also where the network routes it to."""
-    target = to_principal(canister_id, "canister id")
-    return getattr(_management(agent), method)({"canister_id": target, **fields}, effective_canister_id=target)
+    return call(agent, INTERFACE, method, canister_id, **fields)
 
 
 def _upgrade_options(wasm: bytes) -> dict[str, Any] | None:

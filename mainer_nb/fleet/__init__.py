@@ -1,0 +1,1 @@
+"""Operate many canisters at once: watch, upgrade, rehearse, refill, remove, repair."""
