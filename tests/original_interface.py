@@ -24,7 +24,7 @@ BEYOND = {
         "reportChallengeGivenUp",
         "setGameStateLimitsAdmin",
     ),
-    "llama_cpp": ("measure_prompt", "measure_token_cost"),
+    "llama_cpp": ("filesystem_remove", "measure_prompt", "measure_token_cost", "recursive_dir_content_query"),
 }
 
 

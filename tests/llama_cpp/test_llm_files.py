@@ -222,6 +222,28 @@ def test_an_upgrade_keeps_files_model_settings_and_conversations(
     assert llm.run_update({"args": [*args, "-p", ""]}) == expected
 
 
+def test_files_are_listed_and_removed_whose_ever_they_are(llm: Canister, new_agent: Callable[[], Agent]) -> None:
+    llm.set_access({"level": 1})
+    somebody = seen_by(new_agent(), llm.canister_id)
+    somebody.new_chat({"args": ["--prompt-cache", "left"]})
+    somebody.run_update({"args": ["--prompt-cache", "left", "--prompt-cache-all", "-p", "abc", "-n", "2"]})
+    directory = f".canister_cache/{somebody.whoami()}/sessions"
+    left = {"filename": f"{directory}/left", "filetype": "file"}
+    assert llm.recursive_dir_content_query({"dir": directory, "max_entries": 0}) == [left]
+    everything = llm.recursive_dir_content_query({"dir": "", "max_entries": 0})
+    assert left in everything
+    assert {"filename": MODEL, "filetype": "file"} in everything
+    assert llm.recursive_dir_content_query({"dir": "", "max_entries": 1}) == everything[:1]
+    assert "no directory 'nowhere'" in refused(llm.recursive_dir_content_query, {"dir": "nowhere", "max_entries": 0})
+
+    removed = llm.filesystem_remove({"filename": left["filename"]})
+    assert (removed["exists"], removed["removed"], removed["filesize"] > 0) == (True, True, True)
+    assert left not in llm.recursive_dir_content_query({"dir": "", "max_entries": 0})
+    assert llm.filesystem_remove({"filename": left["filename"]})["removed"] is False
+    for used in (MODEL, ".canister_settings"):
+        assert "in use" in refused(llm.filesystem_remove, {"filename": used})
+
+
 def test_the_cost_of_a_token_is_measured(llm: Canister) -> None:
     cost = llm.measure_token_cost()
     assert 10**5 < cost["instructions_per_prompt_token"] < 10**8
@@ -255,6 +277,8 @@ def test_who_may_do_what(llm: Canister, new_agent: Callable[[], Agent]) -> None:
         ("file_upload_chunk", chunk("theirs", b"abc", 0)),
         ("file_download_chunk", {"filename": MODEL, "chunksize": 1, "offset": 0}),
         ("remove_log_file", {"args": ["--log-file", "main.log"]}),
+        ("recursive_dir_content_query", {"dir": "", "max_entries": 0}),
+        ("filesystem_remove", {"filename": MODEL}),
         ("set_access", {"level": 1}),
         ("run_update", {"args": ["-p", "abc", "--log-file", MODEL]}),
     ):

@@ -1,4 +1,5 @@
-// The canister's methods: llama_cpp_canister v0.0.1's interface, measure_prompt and measure_token_cost. See files/llama_cpp.did.
+// The canister's methods: llama_cpp_canister v0.0.1's interface, what later versions of it do with files, measure_prompt
+// and measure_token_cost. See files/llama_cpp.did.
 #include "arguments.h"
 #include "candid.h"
 #include "files.h"
@@ -472,6 +473,52 @@ EXPORT("query ", file_download_chunk) {
         {"offset", Value::nat64(offset)},
         {"done", Value::boolean(chunk.size() == left)},
     }));
+}
+
+EXPORT("query ", recursive_dir_content_query) {
+    if (!is_controller()) {
+        return deny();
+    }
+    std::string directory;
+    uint64_t max_entries = 0; // 0: all
+    candid::decode_record(argument(), {candid::text("dir", directory), candid::nat64("max_entries", max_entries)});
+    auto entry = [](std::string_view name, std::string_view kind) {
+        return Value::record({{"filename", Value::text(name)}, {"filetype", Value::text(kind)}});
+    };
+    std::string prefix = files::plain(directory);
+    prefix += prefix.empty() ? "" : "/";
+    std::vector<Value> entries; // no directories: they are part of the names here
+    for (files::Id file : files::with_prefix(prefix)) {
+        if (max_entries == 0 || entries.size() < max_entries) {
+            entries.push_back(entry(files::name(file), "file"));
+        }
+    }
+    if (entries.empty()) {
+        return reply_error("there is no directory '" + directory + "'");
+    }
+    reply_ok(Value::vec(entry("", ""), entries));
+}
+
+EXPORT("update ", filesystem_remove) {
+    if (!is_controller()) {
+        return deny();
+    }
+    std::string name;
+    candid::decode_record(argument(), {candid::text("filename", name)});
+    std::string path = files::plain(name);
+    if (path == kept_file || path == kept.model.file) {
+        return reply_error("'" + name + "' is in use: it has the settings, or the model that is loaded");
+    }
+    std::optional<files::Id> file = files::find(path);
+    uint64_t size = file ? files::size(*file) : 0;
+    if (file) {
+        files::remove(*file);
+    }
+    reply_ok(Value::record({{"msg", Value::text((file ? "File removed: " : "File does not exist: ") + name)},
+                            {"filename", Value::text(name)},
+                            {"filesize", Value::nat64(size)},
+                            {"exists", Value::boolean(file.has_value())},
+                            {"removed", Value::boolean(file.has_value())}}));
 }
 
 EXPORT("update ", new_chat) {
