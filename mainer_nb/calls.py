@@ -45,7 +45,7 @@ def find(net: Network, who: str, interface: Path | None = None) -> Canister:
     """
     canister_id, shipped = _found(net, who)
     if interface is None and shipped is None:
-        return Canister(net.agent, canister_id, _told(net, canister_id), who)
+        return Canister(net.agent, canister_id, told(net, canister_id), who)
     return Canister(net.agent, canister_id, interface or shipped or "", who)
 
 
@@ -112,8 +112,12 @@ def _mainers(net: Network) -> list[population.Mainer]:
         return []
 
 
-def _told(net: Network, canister_id: str) -> str:
-    """The interface that a canister has in its own module."""
+def told(net: Network, canister_id: str) -> str:
+    """The interface that a canister has in its own module, a .did.
+
+    Raises:
+        ArgumentError: it has none, does not tell it to the caller, or there is no such canister.
+    """
     remedy = "Give its interface: --did FILE"
     try:
         section = net.agent.read_metadata(canister_id, INTERFACE_SECTION)

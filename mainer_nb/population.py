@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from . import models
-from .canister import case
+from .canister import Canister, case
 from .errors import ArgumentError, PreconditionError
 from .models import ModelVariant
 from .network import CREATOR, Network
@@ -129,9 +129,14 @@ def problem_of_plan(plan: Plan) -> str:
 
 def mainers(net: Network) -> list[Mainer]:
     """The mAIners that the creator made, in the order of their making."""
+    return made_by(net.canister(CREATOR))
+
+
+def made_by(creator: Canister) -> list[Mainer]:
+    """The mAIners that this creator made, in the order of their making."""
     numbers: Counter[str] = Counter()
     found = []
-    for record in net.canister(CREATOR).getMainers():
+    for record in creator.getMainers():
         kind: Any = case(record["mainerAgentCanisterType"])
         numbers[kind] += 1
         llms = tuple(map(_llm, record["llms"] or ()))

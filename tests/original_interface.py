@@ -1,9 +1,12 @@
 """The canisters here without the methods beyond the known interface: counterparts as existing tools bring them along.
 
-They are the shipped modules with each further method renamed, so that the network rejects its call.
+They are the shipped modules with each further method renamed, also in the interface that the module tells, so that the
+network rejects its call.
 """
 
 from __future__ import annotations
+
+import re
 
 BEYOND = {
     "mainer_ctrlb_canister": (
@@ -35,4 +38,5 @@ def original(wasm: bytes, name: str) -> bytes:
         assert exports, method
         for export in exports:
             wasm = wasm.replace(export, export[:-1] + b"_")
+        wasm = re.sub(rf"(?<=  {method[:-1]}){method[-1]}(?= ?:)".encode(), b"_", wasm)
     return wasm

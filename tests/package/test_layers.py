@@ -18,7 +18,8 @@ LAYERS = (
     {"artifacts", "chat_templates", "llm_build", "loadable", "models"},  # files
     {"agent", "canister", "choice", "identity", "management", "network"},  # a client of the Internet Computer
     {"deploy", "upload", "population", "conditions", "differences", "create"}  # verbs that make
-    | {"check", "answerable", "operate", "costs", "calls", "overview", "downloads", "fleet"},  # and verbs that use
+    | {"check", "answerable", "operate", "costs", "calls", "overview", "downloads"}  # and verbs that use
+    | {"fleet"},  # and verbs for many at once
     {"expect", "tables", "plots", "widgets"},  # what shows and asserts results
     {"init", "parameters", "report", "run", "junit", "commands", "cli"},  # what makes projects and runs notebooks
 )
