@@ -10,6 +10,7 @@ pointer rests on them, and in `data`. Cycles are in T (10^12).
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from .check import ENDPOINTS, Check
 from .costs import Budget, Costs, usd
 from .create import Mainer
 from .deploy import Deployed
+from .fleet.funds import Holding, Refill, Withdrawal
 from .localnet import server
 from .management import CanisterStatusResult
 from .models import Model, variant_text
@@ -407,6 +409,57 @@ def budget(items: Iterable[Budget], usd_per_xdr: float) -> Table:
             "both on mainnet": dollars(usd(item.spent + item.kept, usd_per_xdr)),
         }
         for item in items
+    )
+
+
+def holdings(found: Iterable[Holding]) -> Table:
+    """The cycles of a fleet, and how long they last."""
+    return Table(
+        {
+            "canister": holding.member.name,
+            "id": _id(holding.member.canister_id),
+            "balance": "not told" if holding.balance is None else trillions(holding.balance),
+            "stops below": trillions(holding.floor),
+            "burns a day": trillions(holding.per_day, 6),
+            "days left": _days(holding),
+            "problem": holding.problem or "none",
+        }
+        for holding in found
+    )
+
+
+def _days(holding: Holding) -> str:
+    if holding.balance is None:
+        return "not told"
+    return "no end" if math.isinf(holding.days) else f"{holding.days:,.0f}"
+
+
+def refill(plan: Refill) -> Table:
+    """Who gets which cycles, or got them."""
+    return Table(
+        {
+            "canister": row.holding.member.name,
+            "balance": "not told" if row.holding.balance is None else trillions(row.holding.balance),
+            "days left": _days(row.holding),
+            "wanted": trillions(row.target),
+            "gets": trillions(row.cycles) if row.cycles else "",
+            "state": row.holding.problem or row.state,
+        }
+        for row in plan.rows
+    )
+
+
+def withdrawals(found: Iterable[Withdrawal]) -> Table:
+    """Who gives which cycles back, or gave them."""
+    return Table(
+        {
+            "canister": row.holding.member.name,
+            "balance": "not told" if row.holding.balance is None else trillions(row.holding.balance),
+            "gives back": trillions(row.cycles) if row.cycles else "",
+            "to": _id(row.to) if row.cycles else "",
+            "state": row.problem or ("done" if row.done else "to do"),
+        }
+        for row in found
     )
 
 
