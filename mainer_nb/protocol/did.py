@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from . import candid
-from .candid import Field, Func, Opt, Rec, Record, Type, Variant, Vec
+from .candid import Field, Func, Opt, Rec, Record, Service, Type, Variant, Vec
 from .tokens import Token, Tokens
 
 
@@ -33,8 +33,12 @@ class Method:
     arg_names: tuple[str | None, ...]
 
     def __str__(self) -> str:
-        modes = () if self.mode == "update" else (self.mode,)
-        return f"{self.name} : {Func(self.args, self.results, modes).signature()}"
+        return f"{self.name} : {self.type.signature()}"
+
+    @property
+    def type(self) -> Func:
+        """Its type."""
+        return Func(self.args, self.results, () if self.mode == "update" else (self.mode,))
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Interface:
     methods: dict[str, Method]
     init_args: tuple[Type, ...]
     types: dict[str, Type]
+
+    @property
+    def service(self) -> Service:
+        """The methods as a type."""
+        return Service(tuple((name, method.type) for name, method in self.methods.items()))
 
 
 def parse(text: str, source: str = "the interface description") -> Interface:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from .decoding import decode, types_of
 from .encoding import encode, number_text
-from .subtyping import is_subtype
+from .subtyping import ServiceChange, is_subtype, service_change, why_not
 from .types import (
     BLOB,
     BOOL,
@@ -103,6 +103,7 @@ __all__ = [
     "Rec",
     "Record",
     "Service",
+    "ServiceChange",
     "Type",
     "Variant",
     "Vec",
@@ -113,6 +114,8 @@ __all__ = [
     "number_text",
     "record",
     "resolve",
+    "service_change",
     "types_of",
     "variant",
+    "why_not",
 ]

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from ..principal import MAX_LENGTH
 from .reader import Mismatch, Reader
-from .subtyping import is_subtype
+from .subtyping import Compared, is_subtype
 from .type_table import read_reference, read_type_table
 from .types import (
     BOOL,
@@ -153,7 +153,7 @@ class _DecoderCompiler:
     def __init__(self, principal: Callable[[bytes], Any]) -> None:
         self._principal = principal
         self._done: dict[tuple[int, int], _Decoder] = {}
-        self._subtypes: dict[tuple[int, int], bool] = {}
+        self._subtypes: Compared = {}
 
     def decoder(self, wire: Type, expected: Type | None) -> _Decoder:
         wire = resolve(wire)
