@@ -5,6 +5,7 @@ with one node, so there is no consensus: a message is final when the network's d
 `protocol` is imported here.
 
     what a client sees      http         the HTTP interface
+                            bodies       reading what a request carries
                             envelope     requests: their form, senders, delegations, expiry
                             signatures   signatures of users checked: plain keys, WebAuthn, canister signatures
                             replica      what http and gateway ask of a network

@@ -28,6 +28,7 @@ from aiohttp import web
 from ..protocol import candid, principal
 from ..protocol.candid import BLOB, BOOL, NAT16, TEXT, Func, Opt, Type, Vec
 from ..protocol.request_id import hash_of_map
+from . import bodies
 from .envelope import MAX_INGRESS_TTL, MAX_PAYLOAD, Call, Query
 from .errors import Reject, Response
 from .header_names import HEADER_NAME
@@ -108,7 +109,7 @@ class Gateway:
         """The answer of the canister that the request is for."""
         try:
             canister_id = _canister(request, self._domains)
-            answer = await self._ask(canister_id, request, await request.read())
+            answer = await self._ask(canister_id, request, await bodies.read(request))
             return await self._send(canister_id, request, answer)
         except _NotAnswered as failure:
             return web.Response(status=failure.status, text=str(failure))

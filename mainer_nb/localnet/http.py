@@ -27,6 +27,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..protocol import principal
+from . import bodies
 from .certification import Certification
 from .envelope import BadRequest, Call, Query, TooLarge, parse_call, parse_query, parse_read_state
 from .errors import Reject, Reply
@@ -146,7 +147,7 @@ class _Handlers:
 
     async def create_on_subnet(self, request: web.Request) -> web.Response:
         self._own_subnet(request)
-        call = parse_call(await request.read(), self._replica.now(), self._replica.root_key)
+        call = parse_call(await bodies.read(request), self._replica.now(), self._replica.root_key)
         if call.canister_id != principal.MANAGEMENT or call.method not in _CREATING:
             raise BadRequest(f"only {' and '.join(_CREATING)} of the management canister can be called on a subnet")
         return await self._outcome(call, await self._replica.submit(call))
@@ -163,19 +164,19 @@ class _Handlers:
 
     async def _submit(self, request: web.Request) -> tuple[Call, Reject | None]:
         effective = _id_in_url(request)
-        call = parse_call(await request.read(), self._replica.now(), self._replica.root_key)
+        call = parse_call(await bodies.read(request), self._replica.now(), self._replica.root_key)
         self._check_effective(call, effective)
         return call, await self._replica.submit(call)
 
     async def query(self, request: web.Request) -> web.Response:
         effective = _id_in_url(request)
-        query = parse_query(await request.read(), self._replica.now(), self._replica.root_key)
+        query = parse_query(await bodies.read(request), self._replica.now(), self._replica.root_key)
         self._check_effective(query, effective)
         return await self._answer(query)
 
     async def list_on_subnet(self, request: web.Request) -> web.Response:
         self._own_subnet(request)
-        query = parse_query(await request.read(), self._replica.now(), self._replica.root_key)
+        query = parse_query(await bodies.read(request), self._replica.now(), self._replica.root_key)
         if query.canister_id != principal.MANAGEMENT or query.method != _LISTING:
             raise BadRequest(f"only {_LISTING} of the management canister can be queried on a subnet")
         return await self._answer(query)
@@ -216,7 +217,7 @@ class _Handlers:
         return subnet
 
     async def _read_state(self, request: web.Request, effective: bytes) -> web.Response:
-        read = parse_read_state(await request.read(), self._replica.now(), self._replica.root_key)
+        read = parse_read_state(await bodies.read(request), self._replica.now(), self._replica.root_key)
         for label, whose in (("request_status", "request"), ("canister_ranges", "subnet")):
             if len({path[1] for path in read.paths if len(path) > 1 and path[0] == label.encode()}) > 1:
                 raise BadRequest(f"all paths under {label} must be of one {whose}")

@@ -1,9 +1,13 @@
 """The HTTP interface: a network with a small canister, asked by stock clients and by hand."""
 
 import asyncio
+import random
+import socket
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from typing import Any
 
 import cbor2
@@ -22,7 +26,7 @@ from icp_candid import Types as IcpTypes
 from icp_candid import encode as icp_encode
 from icp_identity import Identity as IcpIdentity
 
-from mainer_nb.localnet import http, management
+from mainer_nb.localnet import bodies, http, management
 from mainer_nb.localnet.network import EmbeddedNetwork
 from mainer_nb.protocol import candid, certificate, hash_tree, principal
 from mainer_nb.protocol.hash_tree import lookup_value
@@ -301,6 +305,29 @@ def test_errors_are_told(served: Served) -> None:
         response = served.post(path, content)
         assert response.status_code == status
         assert text in response.text
+
+
+def test_a_body_that_does_not_come_to_its_end_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "SECONDS", 0.3)
+    _, body = served.signed("call", "echo_update", bytes(100_000))
+    cut_off = zlib.compress(random.Random(1).randbytes(300_000))[:-10]
+    half, size = body[: len(body) // 2], f"Content-Length: {len(body)}"
+    api, site = f"/api/v3/canister/{served.canister}/call", f"/?canisterId={served.canister}"
+    for path, header, sent in [
+        (api, size, half),
+        (api, "Transfer-Encoding: chunked", b"%x\r\n%s\r\n" % (len(half), half)),
+        (api, f"Content-Encoding: deflate\r\nContent-Length: {len(cut_off)}", cut_off),
+        (site, size, half),
+    ]:
+        with socket.create_connection(("127.0.0.1", served.port), 30) as sender:
+            sender.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode() + sent)
+            response = HTTPResponse(sender)
+            response.begin()
+            assert response.status == 408
+            assert "the end of the body has not come after 0.3 s" in response.read().decode()
+            assert response.will_close
+    monkeypatch.undo()
+    assert served.post(api.removeprefix("/api/"), body).status_code == 200
 
 
 def test_a_taken_port(served: Served) -> None:

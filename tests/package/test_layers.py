@@ -26,6 +26,7 @@ LAYERS = (
 #: The same inside the embedded network.
 LOCALNET = (
     {
+        "bodies",
         "cache",
         "clock",
         "cycles",
