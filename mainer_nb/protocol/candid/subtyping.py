@@ -99,7 +99,7 @@ def why_not(type_: Type, of: Type, compared: Compared | None = None, nothing_los
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Pairs that are being compared are assumed to fit, as types may refer to themselves (the rules are coinductive)."""
+    """Pairs under comparison are assumed to fit, as types may refer to themselves (the rules are coinductive)."""
 
     compared: Compared
     nothing_lost: bool
