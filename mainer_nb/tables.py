@@ -26,6 +26,7 @@ from .costs import Budget, Costs, usd
 from .create import Mainer
 from .deploy import Deployed
 from .fleet.funds import Holding, Refill, Withdrawal
+from .fleet.pause import Maintained, Paused
 from .localnet import server
 from .management import CanisterStatusResult
 from .models import Model, variant_text
@@ -460,6 +461,34 @@ def withdrawals(found: Iterable[Withdrawal]) -> Table:
             "state": row.problem or ("done" if row.done else "to do"),
         }
         for row in found
+    )
+
+
+def paused(rows: Iterable[Paused]) -> Table:
+    """Whose timers were stopped or started, in that order."""
+    said = {"ran": "ran", "stood": "stood", "untold": "not told"}
+    return Table(
+        {
+            "canister": row.member.name,
+            "id": _id(row.member.canister_id),
+            "timers before": said[row.before],
+            "done": row.done,
+            "left": row.missing or "nothing",
+        }
+        for row in rows
+    )
+
+
+def maintained(rows: Iterable[Maintained]) -> Table:
+    """Which mAIners are in maintenance."""
+    return Table(
+        {
+            "mAIner": row.member.name,
+            "mAIner canister": _id(row.member.canister_id),
+            "maintenance": "on" if row.on else "off",
+            "problem": row.problem or "none",
+        }
+        for row in rows
     )
 
 

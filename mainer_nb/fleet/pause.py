@@ -1,0 +1,227 @@
+"""Pause the protocol so that nothing is lost, and resume it; maintenance of single mAIners.
+
+    pause.pause(net, whole)                  # who worked by itself is kept on disk
+    pause.resume(net, whole)                 # starts those again, and only those
+    pause.maintain(net, whole.only(["Own 1"]))              # takes no challenges, and says so
+    pause.maintain(net, whole.only(["Own 1"]), on=False)
+
+The order follows a challenge on its way: Challengers first, so that no new one comes; then the mAIners that pull; then
+ShareServices, when they have answered what they have; Judges last, when they have scored what was submitted. Resuming
+goes backwards, so that whoever gets something is there. What waits in a queue stays there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .. import places
+from ..errors import NetworkError, PreconditionError, WaitTimeout
+from ..network import GAME_STATE, Network
+from ..progress import Progress, Silent
+from . import work
+from .members import Fleet, Member, Role, canister, offers
+
+#: Who stops after whom.
+ORDER: tuple[tuple[Role, ...], ...] = (("Challenger",), ("Own", "ShareAgent"), ("ShareService",), ("Judge",))
+MAINTENANCE = "setMaintenanceFlagAdmin"  # beyond the original interface
+NOT_TOLD = "it does not tell whether its timers ran (the original interface): "
+
+#: Whether timers ran before: "untold" if the canister does not say.
+Before = Literal["ran", "stood", "untold"]
+
+
+@dataclass(frozen=True)
+class Paused:
+    """What pausing or resuming did to a member.
+
+    Attributes:
+        done: in words.
+        missing: what it does not offer or what could not be done; "" if nothing.
+    """
+
+    member: Member
+    before: Before
+    done: str
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """A mAIner that was put into maintenance or taken out of it; `problem`: why not, "" if it was."""
+
+    member: Member
+    on: bool
+    problem: str = ""
+
+
+def pause(net: Network, fleet: Fleet, timeout: float = work.TIMEOUT, progress: Progress | None = None) -> list[Paused]:
+    """Stop the timers of a fleet, each stage when the one before has nothing under way.
+
+    Args:
+        timeout: seconds that a stage may take to finish what it has; then it is stopped with what is left in its
+            queue, where it stays, and the record says so.
+
+    Raises:
+        CallError: a member does not answer. Those before it are paused; run it again for the rest.
+    """
+    memory = _Memory.of(net)
+    done: list[Paused] = []
+    with (progress or Silent()).task("pause", len(fleet.of_role(*sum(ORDER, ()))), "canisters") as task:
+        for roles in ORDER:
+            stage = fleet.of_role(*roles)
+            waited = _work_off(net, stage, timeout) if roles[0] in ("ShareService", "Judge") else ""
+            for member in stage:
+                task.note(member.name)
+                done.append(_stop(net, member, memory, waited))
+                task.advance(1)
+            for member in stage:
+                with suppress(WaitTimeout):  # what is under way then ends by itself
+                    work.wait_until_idle(net, member, timeout)
+    return done
+
+
+def resume(net: Network, fleet: Fleet, start_untold: bool = False, progress: Progress | None = None) -> list[Paused]:
+    """Start the timers that ran before `pause`, in the opposite order.
+
+    Args:
+        start_untold: also those that do not tell whether they ran.
+
+    Raises:
+        CallError: a member does not answer. Those before it are started; run it again for the rest.
+    """
+    memory = _Memory.of(net)
+    done = []
+    with (progress or Silent()).task("resume", len(memory.before), "canisters") as task:
+        for roles in reversed(ORDER):
+            for member in fleet.of_role(*roles):
+                if (before := memory.before.get(member.canister_id)) is None:
+                    continue
+                done.append(_start(net, member, before, start_untold))
+                memory.forget(member.canister_id)
+                task.advance(1)
+    return done
+
+
+def paused(net: Network) -> dict[str, Before]:
+    """Whose timers `pause` has stopped and `resume` has not started again, by canister id."""
+    return dict(_Memory.of(net).before)
+
+
+def maintain(net: Network, fleet: Fleet, on: bool = True, timeout: float = work.TIMEOUT) -> list[Maintained]:
+    """Put the mAIners of a fleet into maintenance, or take them out of it: they finish what is under way and begin
+    nothing, take nothing from others, and answer so. Their queues stay as they are.
+
+    Raises:
+        CallError: a mAIner does not answer.
+        WaitTimeout: what is under way does not end in time; it is in maintenance all the same.
+    """
+    done = []
+    for member in fleet.mainers:
+        mainer = canister(net, member)
+        if not offers(mainer, MAINTENANCE):
+            done.append(Maintained(member, False, f"it does not offer {MAINTENANCE} (the original interface)"))
+            continue
+        getattr(mainer, MAINTENANCE)(on)
+        if on:
+            work.wait_until_idle(net, member, timeout)
+        done.append(Maintained(member, on))
+    return done
+
+
+# --- one member ---
+
+
+def _stop(net: Network, member: Member, memory: _Memory, waited: str) -> Paused:
+    found = work.of(net, member)
+    before: Before = "untold" if found is None else "ran" if found.timers else "stood"
+    before = memory.note(member.canister_id, before)
+    if found is not None and not found.timers:
+        return Paused(member, before, "its timers stood" if before == "stood" else "it was paused already")
+    canister(net, member).stopTimerExecutionAdmin()
+    missing = f"{NOT_TOLD}resume starts them only when told to" if before == "untold" else ""
+    if found is not None and found.waiting and waited:
+        missing = f"{waited}; {found.waiting} stay in its queue"
+    return Paused(member, before, "its timers are stopped", missing)
+
+
+def _start(net: Network, member: Member, before: Before, start_untold: bool) -> Paused:
+    if before == "stood":
+        return Paused(member, before, "left as it was: its timers stood before")
+    if before == "untold" and not start_untold:
+        start = f"start them with operate.start_timers(net, {member.canister_id!r}) if they did"
+        return Paused(member, before, "left alone", f"{NOT_TOLD}{start}")
+    canister(net, member).startTimerExecutionAdmin()
+    return Paused(member, before, "its timers are started")
+
+
+def _work_off(net: Network, stage: tuple[Member, ...], timeout: float) -> str:
+    """Let those of these that work by themselves finish what they have; why they did not, "" if they did."""
+    working = [member for member in stage if (found := work.of(net, member)) is not None and found.timers]
+    if not working:
+        return ""
+    judging = working[0].role == "Judge"
+    what = "judging what was submitted" if judging else "answering what is queued"
+    try:
+        work.wait_until(lambda: _is_done(net, working, judging), what, timeout)
+    except WaitTimeout as error:
+        return str(error)
+    return ""
+
+
+def _is_done(net: Network, working: list[Member], judging: bool) -> bool:
+    if judging:
+        return not net.canister(GAME_STATE).getNumOpenSubmissionsAdmin()
+    return all((found := work.of(net, member)) is None or not found.waiting for member in working)
+
+
+# --- what is kept on disk ---
+
+
+class _Memory:
+    """Whose timers ran before a pause: written before a timer is stopped, so that it outlives this process."""
+
+    def __init__(self, path: Path, before: dict[str, Before]) -> None:
+        self.path = path
+        self.before = before
+
+    @classmethod
+    def of(cls, net: Network) -> _Memory:
+        name = re.sub(r"[^A-Za-z0-9.-]", "_", net.name)
+        path = places.state() / "fleet" / f"{name}.paused.json"
+        try:
+            return cls(path, json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls(path, {})
+        except (OSError, ValueError) as error:
+            raise PreconditionError(
+                f"cannot read {path}: {error}. Correct it, or delete it if nothing is paused."
+            ) from error
+
+    def note(self, canister_id: str, before: Before) -> Before:
+        """Keep what a canister's timers did; what they did before an earlier pause that was not resumed counts more."""
+        known = self.before.get(canister_id)
+        kept = before if known is None or before == "ran" else known
+        self.before[canister_id] = kept
+        self._write()
+        return kept
+
+    def forget(self, canister_id: str) -> None:
+        del self.before[canister_id]
+        self._write()
+
+    def _write(self) -> None:
+        draft = self.path.with_suffix(f".{os.getpid()}.draft")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps(self.before, indent=2) + "\n", encoding="utf-8")
+            draft.replace(self.path)
+        except OSError as error:
+            raise NetworkError(
+                places.unwritable(self.path, error, "have the state elsewhere: MAINER_NB_STATE")
+            ) from error
