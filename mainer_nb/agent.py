@@ -334,6 +334,19 @@ def _clocks(answer: HttpAnswer) -> str:
     )
 
 
+@dataclass(frozen=True)
+class RequestMark:
+    """What makes a request this one and no other: sent again with its mark, even by another process, it is carried out
+    once.
+
+    Attributes:
+        expiry: nanoseconds since 1970; from then on the network takes it no more.
+    """
+
+    nonce: bytes
+    expiry: int
+
+
 class Agent(IcPyMethods):
     """Calls canisters for one identity on one network.
 
@@ -353,6 +366,10 @@ class Agent(IcPyMethods):
         return time.time_ns() + int(self.ingress_expiry) * 10**9
 
     # --- bytes in, bytes out ---
+
+    def new_mark(self) -> RequestMark:
+        """For a request that is to be sent now and perhaps again."""
+        return RequestMark(os.urandom(16), self.get_expiry_date())
 
     def query_bytes(
         self, canister_id: PrincipalLike, method: str, arg: bytes, effective_canister_id: PrincipalLike | None = None
@@ -388,11 +405,13 @@ class Agent(IcPyMethods):
         arg: bytes,
         effective_canister_id: PrincipalLike | None = None,
         timeout: float = UPDATE_TIMEOUT,
+        mark: RequestMark | None = None,
     ) -> bytes:
         """The certified reply of an update (section "Request: Call"); arguments and further errors as of `query_bytes`.
 
         Args:
             timeout: how long to wait for it, in seconds.
+            mark: of the request, if it may have been sent before; None: it is a new one.
 
         Raises:
             CallTimeout: there is no reply yet; the call may still be carried out.
@@ -401,7 +420,7 @@ class Agent(IcPyMethods):
         deadline = time.monotonic() + timeout
         effective = to_principal(canister_id if effective_canister_id is None else effective_canister_id, "canister id")
         name = f"{_text_form(canister_id)}.{method}"
-        request_id, envelope = self._signed("call", canister_id, method, arg)
+        request_id, envelope = self._signed("call", canister_id, method, arg, mark)
         answer = self._submit(effective, envelope)
         if answer is not None and "certificate" not in answer:
             raise self._rejection(canister_id, method, answer)
@@ -461,15 +480,18 @@ class Agent(IcPyMethods):
 
     # --- inside ---
 
-    def _signed(self, kind: str, canister_id: PrincipalLike, method: str, arg: bytes) -> tuple[bytes, bytes]:
+    def _signed(
+        self, kind: str, canister_id: PrincipalLike, method: str, arg: bytes, mark: RequestMark | None = None
+    ) -> tuple[bytes, bytes]:
+        mark = mark or self.new_mark()
         request = {
             "request_type": kind,
             "sender": self.identity.sender().bytes,
             "canister_id": to_principal(canister_id, "canister id"),
             "method_name": method,
             "arg": arg,
-            "ingress_expiry": self.get_expiry_date(),
-            "nonce": os.urandom(16),
+            "ingress_expiry": mark.expiry,
+            "nonce": mark.nonce,
         }
         return self._envelope(request)
 

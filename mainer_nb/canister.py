@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .agent import UPDATE_TIMEOUT, Agent, PrincipalLike, to_principal
+from .agent import UPDATE_TIMEOUT, Agent, PrincipalLike, RequestMark, to_principal
 from .errors import ArgumentError, ArtifactMissing, CanisterError, TransportError
 from .protocol import candid, did, principal
 
@@ -80,7 +80,11 @@ class CanisterMethod:
         self.__doc__ = f"{method}\n\nOf {canister!r}."
 
     def __call__(
-        self, *args: Any, timeout: float = UPDATE_TIMEOUT, effective_canister_id: PrincipalLike | None = None
+        self,
+        *args: Any,
+        timeout: float = UPDATE_TIMEOUT,
+        effective_canister_id: PrincipalLike | None = None,
+        mark: RequestMark | None = None,
     ) -> Any:
         """Call the method.
 
@@ -88,6 +92,7 @@ class CanisterMethod:
             args: a Python value for each argument.
             timeout: how long to wait for the answer of an update, in seconds.
             effective_canister_id: the canister whose subnet is asked, if it is another one.
+            mark: of an update that may have been sent before.
 
         Returns:
             The result; a tuple of several; None if there is none; of a result `variant { Ok; Err }` what is in Ok.
@@ -97,7 +102,7 @@ class CanisterMethod:
             CanisterError: the canister answered Err.
             CallError: the call went wrong; see `agent.Agent.update_bytes`.
         """
-        values = self.results(args, timeout, effective_canister_id)
+        values = self.results(args, timeout, effective_canister_id, mark)
         if len(values) != 1:
             return tuple(values) or None
         return self.ok(values[0])
@@ -107,6 +112,7 @@ class CanisterMethod:
         args: Sequence[Any],
         timeout: float = UPDATE_TIMEOUT,
         effective_canister_id: PrincipalLike | None = None,
+        mark: RequestMark | None = None,
     ) -> list[Any]:
         """Call the method; its results as they are, an Err among them. Arguments and further errors as of a call."""
         canister, method = self.canister, self.method
@@ -118,7 +124,7 @@ class CanisterMethod:
         if method.mode in ("query", "composite_query"):
             reply = agent.query_bytes(canister.canister_id, method.name, encoded, effective_canister_id)
         else:
-            reply = agent.update_bytes(canister.canister_id, method.name, encoded, effective_canister_id, timeout)
+            reply = agent.update_bytes(canister.canister_id, method.name, encoded, effective_canister_id, timeout, mark)
         try:
             return candid.decode(method.results, reply, principal.to_text)
         except candid.CandidError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from . import stopping
-from .agent import Agent, PrincipalLike, to_principal
+from .agent import Agent, PrincipalLike, RequestMark, to_principal
 from .canister import Canister, case
 from .errors import RejectError
 from .protocol import principal
@@ -132,18 +132,26 @@ def top_up(agent: Agent, canister_id: PrincipalLike, cycles: int) -> None:
 
 
 def install_code(
-    agent: Agent, canister_id: PrincipalLike, wasm: bytes, mode: InstallMode, arg: bytes = NO_ARGUMENTS
+    agent: Agent,
+    canister_id: PrincipalLike,
+    wasm: bytes,
+    mode: InstallMode,
+    arg: bytes = NO_ARGUMENTS,
+    mark: RequestMark | None = None,
 ) -> None:
     """Install `wasm` with the Candid `arg`; in chunks if it does not fit into a message.
 
     An upgrade of a Motoko canister with enhanced orthogonal persistence keeps its main memory.
+
+    Args:
+        mark: of the request, if it may have been sent before: it is then carried out once.
 
     Raises:
         RejectError: for example, the code traps; the canister is then as it was.
     """
     settings = {mode: _upgrade_options(wasm) if mode == "upgrade" else None}
     if len(wasm) <= LARGEST_MESSAGE:
-        _call(agent, "install_code", canister_id, mode=settings, wasm_module=wasm, arg=arg)
+        _call(agent, "install_code", canister_id, mark, mode=settings, wasm_module=wasm, arg=arg)
         return
     chunks = [wasm[at : at + CHUNK] for at in range(0, len(wasm), CHUNK)]
     _call(agent, "clear_chunk_store", canister_id)
@@ -156,7 +164,7 @@ def install_code(
         "wasm_module_hash": hashlib.sha256(wasm).digest(),
         "arg": arg,
     }
-    _management(agent).install_chunked_code(install, effective_canister_id=canister_id)
+    _management(agent).install_chunked_code(install, effective_canister_id=canister_id, mark=mark)
     _call(agent, "clear_chunk_store", canister_id)
 
 
@@ -221,24 +229,32 @@ def _principals(controllers: Sequence[PrincipalLike]) -> list[bytes]:
     return [to_principal(controller, "controller") for controller in controllers]
 
 
-def call(agent: Agent, interface: str, method: str, canister_id: PrincipalLike, **fields: Any) -> Any:
+def call(
+    agent: Agent,
+    interface: str,
+    method: str,
+    canister_id: PrincipalLike,
+    mark: RequestMark | None = None,
+    **fields: Any,
+) -> Any:
     """Call a method whose argument is a record with `canister_id`, which is also where the network routes it to.
 
     Args:
         interface: the part of the management canister's .did that has it.
+        mark: of the request, if it may have been sent before.
         fields: of the record, besides.
     """
     target = to_principal(canister_id, "canister id")
     canister = Canister(agent, MANAGEMENT, interface, "management canister")
-    return getattr(canister, method)({"canister_id": target, **fields}, effective_canister_id=target)
+    return getattr(canister, method)({"canister_id": target, **fields}, effective_canister_id=target, mark=mark)
 
 
 def _management(agent: Agent) -> Canister:
     return Canister(agent, MANAGEMENT, INTERFACE, "management canister")
 
 
-def _call(agent: Agent, method: str, canister_id: PrincipalLike, **fields: Any) -> Any:
-    return call(agent, INTERFACE, method, canister_id, **fields)
+def _call(agent: Agent, method: str, canister_id: PrincipalLike, mark: RequestMark | None = None, **fields: Any) -> Any:
+    return call(agent, INTERFACE, method, canister_id, mark, **fields)
 
 
 def _upgrade_options(wasm: bytes) -> dict[str, Any] | None:

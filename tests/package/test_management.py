@@ -113,3 +113,17 @@ def test_a_network_of_several_subnets_says_where_to_create(running: server.Info,
         canister_id = management.create_canister(agent, TRILLION)
         assert management.status(agent, canister_id).controllers == (str(agent.get_principal()),)
     assert asked[1] == f"/api/v3/canister/{principal.to_text(default)}/call".encode()
+
+
+def test_a_request_with_the_same_mark_is_carried_out_once(agent: Agent, probe: str) -> None:
+    canister, mark = Canister(agent, probe, PROBE_DID), agent.new_mark()
+    assert [canister.increment(mark=mark) for _ in range(3)] == [1, 1, 1]
+    assert canister.increment() == 2
+
+
+def test_an_upgrade_that_is_sent_again_is_carried_out_once(agent: Agent, probe: str, probe_wasm: bytes) -> None:
+    canister, mark = Canister(agent, probe, PROBE_DID), agent.new_mark()
+    management.install_code(agent, probe, probe_wasm, "upgrade", mark=mark)
+    assert canister.increment() == 1
+    management.install_code(agent, probe, probe_wasm, "upgrade", mark=mark)
+    assert canister.value() == 1  # an upgrade would begin at 0 again
