@@ -54,6 +54,7 @@ MOST_LINES = 12  # of a timeline
 LONG_BEFORE = timedelta(seconds=30)
 STYLE: Any = {
     "svg.hashsalt": "mainer-nb",
+    "text.parse_math": False,  # names, questions and answers may have dollar signs
     "text.color": INK,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
@@ -94,25 +95,29 @@ class Picture(Figure):
     def svg(self, dark: bool = False) -> str:
         """The picture in the colours of a light theme, or of a dark one."""
         text = self._saved("svg", metadata={"Date": None}).decode()
-        return re.sub("|".join(DARK), lambda found: DARK[found[0]], text) if dark else text
+        return _darkened(text) if dark else text
 
     def _saved(self, kind: str, **how: Any) -> bytes:
         buffer = BytesIO()
         with mpl.rc_context(STYLE):
-            self.draw_without_rendering()  # a first layout, from which the second is right
+            if self.get_layout_engine():  # kept from then on
+                for _ in range(2):  # the second layout, from the first, is right
+                    self.draw_without_rendering()
+                self.set_layout_engine(None)
             self.savefig(buffer, format=kind, **how)
         return buffer.getvalue()
 
     def _repr_html_(self) -> str:
-        return f'{SHOWN}<div style="overflow-x: auto" tabindex="0">{self._image(False)}{self._image(True)}</div>'
+        light = self.svg()
+        images = self._image("light", "block", light) + self._image("dark", "none", _darkened(light))
+        return f'{SHOWN}<div style="overflow-x: auto" tabindex="0">{images}</div>'
 
-    def _image(self, dark: bool) -> str:
-        name, display = ("dark", "none") if dark else ("light", "block")
+    def _image(self, theme: str, display: str, svg: str) -> str:
         width = int(self.get_size_inches()[0] * DPI)
         style = f"display: {display}; width: {width}px; min-width: {NARROWEST}px; max-width: 100%; height: auto"
-        source = b64encode(self.svg(dark).encode()).decode()
+        source = b64encode(svg.encode()).decode()
         return (
-            f'<img class="mainer-{name}" alt="{escape(self.description)}" style="{style}" '
+            f'<img class="mainer-{theme}" alt="{escape(self.description)}" style="{style}" '
             f'src="data:image/svg+xml;base64,{source}">'
         )
 
@@ -161,7 +166,7 @@ def cycles(
     used = [(colours or {}).get(name, PLAIN) for name in balances]
     labels = [trillions(value) for value in balances.values()]
     picture, axes = _bars(title, list(balances), values, labels, used)
-    axes.set_xlabel("cycles; 1 T is 10$^{12}$")
+    axes.set_xlabel("cycles; 1 T is 10¹²")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g} T")
     for row, name in enumerate(needed or ()):
         limit = needed[name] / 1e12 if needed else 0.0
@@ -300,13 +305,17 @@ def timeline(submissions: Sequence[Submission], mainers: Sequence[Mainer]) -> Pi
             axes.plot([begun], [row], "<", color=colour)
         axes.text(begun, row - 0.16, _shortened(submission.question, 64), va="bottom", fontsize=9, color=GREY)
         answer = _shortened(submission.answer, 30)
-        axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center", parse_math=False)
+        axes.annotate(answer, (last, row), (8, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(shown)), [called.get(submission.submitted_by, "another mAIner") for submission in shown])
     axes.set_ylim(len(shown) - 0.5, -0.8)
     axes.set_xlim(-0.02 * last, last * 1.5)
     axes.set_xlabel("seconds since the first of these challenges was taken")
     _plain(axes)
     return picture
+
+
+def _darkened(svg: str) -> str:
+    return re.sub("|".join(DARK), lambda found: DARK[found[0]], svg)
 
 
 def _range(seconds: Iterable[float]) -> str:
@@ -343,10 +352,8 @@ def _bars(
     axes.barh(places, values, color=colours or PLAIN, height=0.6)
     for row, (value, label) in enumerate(zip(values, labels, strict=True)):
         ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 1}  # where a line passes
-        axes.annotate(
-            label, (value, row), (5, 0), textcoords="offset points", va="center", parse_math=False, bbox=ground
-        )
-    axes.set_yticks(places, rows, parse_math=False)
+        axes.annotate(label, (value, row), (5, 0), textcoords="offset points", va="center", bbox=ground)
+    axes.set_yticks(places, rows)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlim(0, max([*values, 0]) * 1.6 or 1)
     _plain(axes)
