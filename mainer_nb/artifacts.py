@@ -137,6 +137,14 @@ def llm_wasm(progress: Progress | None = None) -> Artifact:
     return Artifact(LLM_WASM, built.path, built.size, built.sha256, f"built from llama.cpp {llm_build.LLAMA_COMMIT}")
 
 
+def llm_wasm_sha256() -> str | None:
+    """The sha256 of the LLM canister's wasm as hex: of the user's in files/, else of what was built last. Nothing is
+    built: None if there is neither.
+    """
+    there = [path for path in (places.files() / LLM_WASM, places.cache("llama_cpp") / LLM_WASM) if path.is_file()]
+    return sha256_of(there[0]) if there else None
+
+
 def model_names() -> list[str]:
     """The models that can be chosen: the default one and the user's gguf files in files/."""
     own = sorted(path.stem for path in places.files().glob("*.gguf"))

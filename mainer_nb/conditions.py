@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from . import management, stopping
 from .errors import RejectError
+from .management import CanisterStatusResult
 from .network import Network
 
 AT_ONCE = 8
-SECONDS_PER_DAY = 86_400
 
 DELETED = "was deleted"
 STOPPED = "is stopped"
@@ -33,13 +33,18 @@ RENEW_STEP = "Remedy: run notebooks/03_create.ipynb (in Python: mainer_nb.create
 @dataclass(frozen=True)
 class Condition:
     """A canister as the network tells: `module_hash`: the sha256 of its code, hex, None if it has none; `problem`: why
-    it cannot work, in words, "" if nothing is known against it; `cycles`: its balance, None if the caller is not told.
+    it cannot work, in words, "" if nothing is known against it; `status`: None if the caller is not told.
     """
 
     canister_id: str
     module_hash: str | None
     problem: str
-    cycles: int | None = None
+    status: CanisterStatusResult | None = None
+
+    @property
+    def cycles(self) -> int | None:
+        """Its balance; None if the caller is not told."""
+        return None if self.status is None else self.status.cycles
 
     @property
     def remedy(self) -> str:
@@ -69,11 +74,10 @@ def _condition(net: Network, canister_id: str) -> Condition:
         installed = management.module_hash(net.agent, canister_id)
         frozen = error.error_code == OUT_OF_CYCLES  # the canister pays for the question
         return Condition(canister_id, installed, EMPTY if installed is None else FROZEN if frozen else "")
-    frozen_below = status.cycles_per_day * status.freezing_threshold // SECONDS_PER_DAY
     if status.module_hash is None:
         problem = EMPTY
     elif status.status != "running":
         problem = STOPPED
     else:
-        problem = FROZEN if status.cycles < frozen_below else ""
-    return Condition(canister_id, status.module_hash, problem, status.cycles)
+        problem = FROZEN if status.cycles < status.frozen_below else ""
+    return Condition(canister_id, status.module_hash, problem, status)

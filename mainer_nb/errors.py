@@ -197,9 +197,14 @@ class CanisterError(CallError):
         self.value = value
         who = f"{canister_name} ({canister_id})" if canister_name else canister_id
         what = variant if value is None else f"{variant}: {value}" if variant else f"{value}"
-        remedy = REMEDIES["Unauthorized"] if (variant, value) == ("StatusCode", 401) else REMEDIES.get(variant)
+        remedy = REMEDIES["Unauthorized"] if self.unauthorized else REMEDIES.get(variant)
         said = f". Remedy: {remedy}." if remedy else _remedy_of_code(what)
         super().__init__(f"{who}.{method} answered Err {what}{said}")
+
+    @property
+    def unauthorized(self) -> bool:
+        """Whether it is because of who called."""
+        return self.variant == "Unauthorized" or (self.variant, self.value) == ("StatusCode", 401)
 
 
 class WaitTimeout(MainerError):

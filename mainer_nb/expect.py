@@ -26,6 +26,8 @@ from .costs import Costs
 from .create import KINDS, Mainer, Plan
 from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
+from .fleet import watch
+from .fleet.watch import Bounds, Reading
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
 from .tables import how_many
@@ -253,6 +255,20 @@ def healthy(checks: Sequence[Check]) -> str:
     ]
     that(not wrong, "; ".join(wrong))
     return f"All {len(ENDPOINTS)} helper endpoints of {how_many(len(checks), 'mAIner')} answer as they should."
+
+
+@_expectation
+def watched(readings: Sequence[Reading], bounds: Bounds | None = None) -> str:
+    """No canister of a fleet is out of bounds."""
+    marked = [
+        f"{reading.member.name} ({reading.member.canister_id}) {mark}"
+        for reading in readings
+        for mark in watch.marks(reading, bounds)
+    ]
+    that(not marked, "; ".join(marked))
+    untold = sum(reading.cycles is None for reading in readings)
+    unseen = f" The balance of {untold} was not told." if untold else ""
+    return f"None of {how_many(len(readings), 'canister')} is out of bounds.{unseen}"
 
 
 @_expectation

@@ -16,11 +16,12 @@ from typing import Any, Literal
 from . import stopping
 from .agent import Agent, PrincipalLike, RequestMark, to_principal
 from .canister import Canister, case
-from .errors import RejectError
-from .protocol import principal
+from .errors import CertificateError, RejectError
+from .protocol import cbor, principal
 
 MANAGEMENT = "aaaaa-aa"
 TRILLION = 10**12
+SECONDS_PER_DAY = 86_400
 NO_ARGUMENTS = b"DIDL\0\0"
 
 # An ingress message may have 2 MiB in all, a chunk of a chunk store 1 MiB (interface specification, "upload_chunk").
@@ -105,6 +106,11 @@ class CanisterStatusResult:
     cycles_per_day: int
     controllers: tuple[str, ...]
     freezing_threshold: int
+
+    @property
+    def frozen_below(self) -> int:
+        """The balance below which it is frozen: what it uses up within its freezing threshold."""
+        return self.cycles_per_day * self.freezing_threshold // SECONDS_PER_DAY
 
 
 def create_canister(agent: Agent, cycles: int, controllers: Sequence[PrincipalLike] | None = None) -> str:
@@ -200,6 +206,22 @@ def module_hash(agent: Agent, canister_id: PrincipalLike) -> str | None:
     """The installed module's sha256 as hex, certified; None if the canister is empty or does not exist."""
     value = agent.read_canister(canister_id, "module_hash")
     return None if value is None else value.hex()
+
+
+def controllers(agent: Agent, canister_id: PrincipalLike) -> tuple[str, ...]:
+    """The canister's controllers, certified; anybody may ask. Those of one that does not exist: none.
+
+    Raises:
+        CertificateError: what is certified is no list of principals.
+    """
+    value = agent.read_canister(canister_id, "controllers")
+    try:
+        found = [] if value is None else cbor.decode(value, max_depth=4)
+        return tuple(principal.to_text(each) for each in found)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(
+            f"the controllers of {principal.to_text(to_principal(canister_id))} cannot be read: {error}"
+        ) from error
 
 
 def update_settings(agent: Agent, canister_id: PrincipalLike, **settings: Any) -> None:

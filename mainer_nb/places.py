@@ -4,6 +4,7 @@
 |------------------------------|----------------------------------|-------------------|
 | project (notebooks, files)   | found from the working directory | MAINER_NB_PROJECT |
 | embedded network's state     | PROJECT/.localnet                | MAINER_NB_STATE   |
+| reports of runs, samples     | PROJECT/runs                     |                   |
 | built and fetched files      | the user's cache directory       | MAINER_NB_CACHE   |
 | development identity         | the user's config directory      | MAINER_NB_CONFIG  |
 
@@ -76,6 +77,11 @@ def state() -> Path:
     """The embedded network's state directory."""
     given = os.environ.get("MAINER_NB_STATE")
     return Path(given).resolve() if given else project() / ".localnet"
+
+
+def runs() -> Path:
+    """What runs and samples leave: reports, and figures of the past."""
+    return project() / "runs"
 
 
 def cache(*parts: str) -> Path:

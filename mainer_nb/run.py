@@ -44,7 +44,6 @@ from .progress import Bars, Progress, Silent, plain, say
 
 NOTEBOOKS = "notebooks"
 ON_REQUEST = {"00_start", "05_costs"}  # need no other notebook and none needs them
-RUNS = "runs"
 LATEST = "latest"
 REPORT = "report.html"
 SUMMARY = "summary.json"
@@ -125,7 +124,7 @@ def run(
     if given.get("model") and any("model" in known[path] for path in paths):
         artifacts.model(given["model"])
     begun = datetime.now(UTC)
-    folder = _new_folder(places.given(output) if output else places.project() / RUNS, begun)
+    folder = _new_folder(places.given(output) if output else places.runs(), begun)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("MAINER_NB_PROGRESS", "lines")  # of the kernels: their lines are shown by our own face
     work = _Work(paths, known, given, folder, progress or Silent())

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape, unescape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import artifacts, identity, network, places
 from .artifacts import InventoryItem
@@ -25,8 +25,11 @@ from .check import ENDPOINTS, Check
 from .costs import Budget, Costs, usd
 from .create import Mainer
 from .deploy import Deployed
+from .fleet import watch
 from .fleet.funds import Holding, Refill, Withdrawal
 from .fleet.pause import Maintained, Paused
+from .fleet.samples import Burn
+from .fleet.watch import Bounds, Reading
 from .localnet import server
 from .management import CanisterStatusResult
 from .models import Model, variant_text
@@ -291,6 +294,53 @@ def overview(found: Iterable[Standing]) -> Table:
     )
 
 
+def watched(readings: Sequence[Reading], bounds: Bounds | None = None) -> Table:
+    """A fleet as it was found, and what of it is out of bounds."""
+    return Table(_watched(reading, bounds) for reading in readings)
+
+
+def _watched(reading: Reading, bounds: Bounds | None) -> dict[str, object]:
+    return {
+        "canister": _lines((escape(reading.member.name), _id(reading.member.canister_id))),
+        "owner": _principal(reading.member.owner),
+        "LLMs": _told(reading, "llms", str),
+        "code": _lines(filter(None, (_hash(reading.module_hash or ""), escape(reading.code)))),
+        "memory": _told(reading, "memory", lambda memory: amount(memory, "B")),
+        "balance": _told(reading, "cycles", trillions),
+        "idle burn a day": _told(reading, "idle_per_day", lambda cycles: trillions(cycles, 6)),
+        "freezes in": _told(reading, "burn", lambda burn: _freezes(burn, reading.days)),
+        "queue": _told(reading, "queue", lambda number: _waiting(number, reading.queue_age)),
+        "last submission": _told(reading, "last_submission", _time),
+        "timers": _told(reading, "timers", lambda run: "run" if run else "stopped"),
+        "health": _told(reading, "health", str) if reading.state == "running" else reading.state,
+        "out of bounds": _lines(map(_breakable, watch.marks(reading, bounds))) or "nothing",
+    }
+
+
+def _told(reading: Reading, figure: str, shown: Callable[[Any], str]) -> str:
+    """A figure of a reading as `shown`; why there is none; "" if it makes no sense there."""
+    value = getattr(reading, figure)
+    return reading.untold.get(figure, "") if value is None else shown(value)
+
+
+def _freezes(burn: Burn, days: float | None) -> str:
+    by = "measured" if burn.measured else "idle"
+    return "never" if days is None or math.isinf(days) else f"{days:,.0f} days ({by} burn)"
+
+
+def _waiting(number: int, age: float | None) -> str:
+    return str(number) if age is None else f"{number}, oldest {duration(age)}"
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people: "12 s", "5 min", "3.2 h", "2.5 days"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} days"
+
+
 def checks(checked: Sequence[Check]) -> Table:
     """What every mAIner's helper endpoints answered."""
     return Table(
@@ -538,6 +588,11 @@ def _full(value: object) -> object:
 
 def _id(text: str) -> Markup:
     return Markup(f'<code style="{CODE}">{escape(text)}</code>')
+
+
+def _principal(text: str) -> Markup:
+    """A principal of a person, which is long, by its beginning."""
+    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:5])}…</code>' if text else "")
 
 
 def _number(identifier: str) -> Markup:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .. import management, operate, stopping
-from ..conditions import SECONDS_PER_DAY
 from ..errors import ArgumentError, CallError, PreconditionError
 from ..management import TRILLION
 from ..network import CREATOR, Network
@@ -228,10 +227,9 @@ def _holding(net: Network, member: Member, burn: Mapping[str, float]) -> Holding
         status = management.status(net.agent, member.canister_id)
     except (CallError, PreconditionError) as error:
         return Holding(member, None, problem=f"the balance is not told: {error}")
-    frozen = status.cycles_per_day * status.freezing_threshold // SECONDS_PER_DAY
     pauses = operate.NEEDED[member.role] if member.is_mainer else 0
     per_day = max(float(status.cycles_per_day), burn.get(member.canister_id, 0.0))
-    return Holding(member, status.cycles, max(frozen, pauses), per_day)
+    return Holding(member, status.cycles, max(status.frozen_below, pauses), per_day)
 
 
 def _check_goal(balance: int | None, days: float | None) -> None:

@@ -271,7 +271,7 @@ def test_canisters_that_do_not_work_are_made_to_work_again(net: Network, differi
     management.stop(net.agent, agent.controller_id)
     (frozen,) = service.llm_ids
     status = management.status(net.agent, frozen)
-    seconds = (status.cycles + management.TRILLION // 10) * conditions.SECONDS_PER_DAY // status.cycles_per_day
+    seconds = (status.cycles + management.TRILLION // 10) * management.SECONDS_PER_DAY // status.cycles_per_day
     management.update_settings(net.agent, frozen, freezing_threshold=seconds)
     seen = conditions.of(net, [stopped, emptied, service.controller_id, agent.controller_id, frozen])
     assert [one.problem for one in seen.values()] == [
