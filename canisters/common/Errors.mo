@@ -19,6 +19,16 @@ module {
     };
   };
 
+  /// What a mAIner answers in maintenance.
+  public let maintenance : Types.ApiError = #Other("In maintenance: this mAIner begins nothing and takes nothing until a controller ends that with setMaintenanceFlagAdmin");
+
+  public func isMaintenance(error : Types.ApiError) : Bool {
+    switch error {
+      case (#Other(text)) text.startsWith(#text "In maintenance");
+      case (_) false;
+    };
+  };
+
   /// Throws, in words, what `what` answered, unless `result` is Ok.
   public func check(what : Text, result : { #Ok : Any; #Err : Types.ApiError }) : async* () {
     switch result {

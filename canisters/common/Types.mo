@@ -136,6 +136,15 @@ module {
   public type ChallengeResponseSubmissionResult = { #Ok : ChallengeResponseSubmission; #Err : ApiError };
   public type ChallengeResponseSubmissionsResult = { #Ok : [ChallengeResponseSubmission]; #Err : ApiError };
 
+  /// `secondsJudging`: since the Judge took it.
+  public type JudgingSubmission = {
+    submission : ChallengeResponseSubmission;
+    judge : ?Principal;
+    judgingTimestamp : Nat64;
+    secondsJudging : Nat;
+  };
+  public type JudgingSubmissionsResult = { #Ok : [JudgingSubmission]; #Err : ApiError };
+
   // Scores
 
   public type ScoredResponseInput = ChallengeResponseSubmission and {
@@ -212,6 +221,38 @@ module {
 
   public type IssueFlagsRecord = { lowCycleBalance : Bool };
   public type IssueFlagsRetrievalResult = { #Ok : IssueFlagsRecord; #Err : ApiError };
+
+  public type FlagResult = { #Ok : { flag : Bool }; #Err : ApiError };
+
+  /// `since`: nanoseconds since 1970; `canister_id`: the LLM that is asked.
+  public type AnswerUnderWay = { challengeId : Text; challengeQueuedId : Text; canister_id : Text; since : Nat64 };
+
+  /// What a mAIner does and what waits there. Timestamps: nanoseconds since 1970. `timestamp`: now; `unsent`: entries of the
+  /// queue that the ShareService has yet to take; `undelivered`: answers; `openCalls`: what waits for other canisters.
+  public type WorkStatus = {
+    timestamp : Nat64;
+    inMaintenance : Bool;
+    timersStarted : Bool;
+    timerIntervalSeconds : Nat;
+    lastTimerRun : ?Nat64;
+    queueSize : Nat;
+    oldestQueuedTimestamp : ?Nat64;
+    unsent : Nat;
+    undelivered : Nat;
+    oldestUndeliveredTimestamp : ?Nat64;
+    answering : ?AnswerUnderWay;
+    pulling : Bool;
+    delivering : Nat;
+    openCalls : Nat;
+    idle : Bool;
+    lowCycleBalance : Bool;
+    cycleBalance : Nat;
+  };
+  public type WorkStatusResult = { #Ok : WorkStatus; #Err : ApiError };
+
+  /// `amount`: the most that is given, null for all that the mAIner can spare; `to`: the canister that gets it.
+  public type WithdrawalInput = { to : CanisterAddress; amount : ?Nat };
+  public type WithdrawalResult = { #Ok : { cycles : Nat }; #Err : ApiError };
 
   /// A challenge that could not be answered, handed over or submitted, and why.
   public type FailureRecord = {

@@ -34,6 +34,7 @@ persistent actor GameState {
   let submissions : Map.Map<Text, Types.ChallengeResponseSubmission> = Map.empty(); // of Open and Closed challenges
   let archivedSubmissions : Map.Map<Text, Types.ChallengeResponseSubmission> = Map.empty();
   let openSubmissions : Set.Set<Text> = Set.empty(); // ids of those that are Submitted, oldest first
+  let judging : Map.Map<Text, { judge : Principal; since : Nat64 }> = Map.empty(); // by id of those that are Judging
   let scores : Map.Map<Text, PureList.List<Types.ScoredResponse>> = Map.empty(); // by challenge
   let winners : Map.Map<Text, Types.ChallengeWinnerDeclaration> = Map.empty(); // by challenge
   let undertaken : Map.Map<Text, { holders : Set.Set<Principal>; var timesGivenUp : Nat }> = Map.empty(); // by open challenge
@@ -423,7 +424,8 @@ persistent actor GameState {
   func setStatus(submission : Types.ChallengeResponseSubmission, submissionStatus : Types.ChallengeResponseSubmissionStatus) : Types.ChallengeResponseSubmission {
     let changed = { submission with submissionStatus };
     submissions.add(submission.submissionId, changed);
-    if (submissionStatus != #Submitted) openSubmissions.remove(submission.submissionId);
+    if (submissionStatus == #Submitted) openSubmissions.add(submission.submissionId) else openSubmissions.remove(submission.submissionId);
+    if (submissionStatus != #Judging) judging.remove(submission.submissionId);
     changed;
   };
 
@@ -431,7 +433,35 @@ persistent actor GameState {
     if (not isOfficial(caller, #Judge)) return #Err(#Unauthorized);
     let ?id = openSubmissions.min() else return #Err(#Other("There are no submissions to judge"));
     let ?submission = submissions.get(id) else return #Err(#InvalidId);
+    judging.add(id, { judge = caller; since = Clock.now() });
     #Ok(setStatus(submission, #Judging));
+  };
+
+  /// The submissions that a Judge has taken and not scored, oldest first. Of one that was taken before this was kept, the
+  /// judge is not known, and it counts from when it was submitted.
+  public shared query ({ caller }) func getJudgingSubmissionsAdmin() : async Types.JudgingSubmissionsResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    let taken = submissions.values().filter(func(submission) { submission.submissionStatus == #Judging });
+    #Ok(taken.map(whileJudged).toArray());
+  };
+
+  func whileJudged(submission : Types.ChallengeResponseSubmission) : Types.JudgingSubmission {
+    let (judge, since) : (?Principal, Nat64) = switch (judging.get(submission.submissionId)) {
+      case (?taken) (?taken.judge, taken.since);
+      case null (null, submission.submittedTimestamp);
+    };
+    { submission; judge; judgingTimestamp = since; secondsJudging = Nat64.toNat((Clock.now() - since) / 1_000_000_000) };
+  };
+
+  /// Gives a submission that its Judge will not score to the next one that asks.
+  public shared ({ caller }) func resetJudgingSubmissionAdmin(input : Types.SubmissionRetrievalInput) : async Types.ChallengeResponseSubmissionResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    let ?submission = submissions.get(input.submissionId) else return #Err(#InvalidId);
+    if (submission.challengeId != input.challengeId) return #Err(#InvalidId);
+    if (submission.submissionStatus != #Judging) {
+      return #Err(#Other("The submission is not being judged: its status is " # debug_show submission.submissionStatus));
+    };
+    #Ok(setStatus(submission, #Submitted));
   };
 
   public shared ({ caller }) func addScoredResponse(input : Types.ScoredResponseInput) : async Types.ScoredResponseResult {

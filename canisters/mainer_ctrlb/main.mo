@@ -8,9 +8,11 @@
 /// A challenge waits in `queue` until it is answered, its answer in `answers` until it is delivered: to the Game State,
 /// or by a ShareService to the ShareAgent. What fails stays where it is and is tried again at the next run, at most
 /// `maxAttempts` times; every failure is kept in `failures`.
+///
+/// In maintenance it finishes what is under way and begins nothing: it pulls and answers nothing, and takes nothing from
+/// others. What they have for it they keep, since its refusal (`Errors.maintenance`) is no attempt.
 
 import Array "mo:core/Array";
-import Char "mo:core/Char";
 import Cycles "mo:core/Cycles";
 import Error "mo:core/Error";
 import Int "mo:core/Int";
@@ -32,7 +34,7 @@ import Errors "../common/Errors";
 import Limits "../common/Limits";
 import Principals "../common/Principals";
 import Types "../common/Types";
-import Thoughts "Thoughts";
+import Conversation "Conversation";
 
 persistent actor MainerController {
 
@@ -56,12 +58,17 @@ persistent actor MainerController {
   var lowCycleBalance = false;
   var timersStarted = false;
   var timerIntervalSeconds = 60;
+  var lastTimerRun : ?Nat64 = null; // when a recurring action began last
+  var inMaintenance = false;
+  let unsent : Set.Set<Text> = Set.empty(); // challengeQueuedId of a ShareAgent's entries that its ShareService has yet to take
   let random = Random.seedState(Clock.now());
   var serial = 0;
 
   transient var timers : [Timer.TimerId] = [];
   transient var pulling = false;
   transient var processing = false;
+  transient var answering : ?Types.AnswerUnderWay = null;
+  transient var openCalls = 0; // runs and calls here that wait for other canisters
   transient let delivering : Set.Set<Text> = Set.empty(); // by challengeQueuedId
 
   // Rules
@@ -74,13 +81,12 @@ persistent actor MainerController {
   transient let maxShareAgents = 1_000;
   transient let maxTimerInterval = 31_536_000; // seconds, a year
   transient let maxFailuresKept = 50;
+  transient let secondsPerDay = 86_400;
+  transient let callReserve = 50_000_000_000; // cycles that the network sets aside for the response of a call
   transient let maxNanosecondsAtService : Nat64 = 86_400_000_000_000; // a day, at a ShareService that does not say what it has
   transient let minimumBalance = 250_000_000_000;
   transient let submissionCycles = 100_000_000_000;
   transient let shareServiceCycles = 100_000_000_000;
-  transient let maxCalls = 30; // of run_update for one answer
-  transient let maxGeneratingCalls = 6;
-  transient let temperature = "0.3";
   transient let maxSecondsToFirstRun = 5;
   transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
 
@@ -95,13 +101,53 @@ persistent actor MainerController {
 
   // General
 
-  public query func health() : async Types.StatusCodeRecordResult { ok };
+  public query func health() : async Types.StatusCodeRecordResult { if (inMaintenance) #Err(Errors.maintenance) else ok };
 
   public shared query ({ caller }) func whoami() : async Principal { caller };
 
   public shared query ({ caller }) func amiController() : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
     ok;
+  };
+
+  // Maintenance
+
+  public shared ({ caller }) func setMaintenanceFlagAdmin(flag : Bool) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    inMaintenance := flag;
+    ok;
+  };
+
+  public query func getMaintenanceFlagAdmin() : async Types.FlagResult { #Ok({ flag = inMaintenance }) };
+
+  /// What is under way and what waits; `idle`: the canister can be stopped at once, and nothing is lost by it.
+  public shared query ({ caller }) func getWorkStatusAdmin() : async Types.WorkStatusResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    #Ok({
+      timestamp = Clock.now();
+      inMaintenance;
+      timersStarted;
+      timerIntervalSeconds;
+      lastTimerRun;
+      queueSize = queue.size();
+      oldestQueuedTimestamp = oldest(queue);
+      unsent = unsent.size();
+      undelivered = answers.size();
+      oldestUndeliveredTimestamp = oldest(answers);
+      answering;
+      pulling;
+      delivering = delivering.size();
+      openCalls;
+      idle = openCalls == 0;
+      lowCycleBalance;
+      cycleBalance = Cycles.balance();
+    });
+  };
+
+  /// When the first of `items` was queued.
+  func oldest<T <: Types.ChallengeQueueInput>(items : Queue.Queue<T>) : ?Nat64 {
+    let ?item = items.peekFront() else return null;
+    ?item.challengeQueuedTimestamp;
   };
 
   // Settings
@@ -124,9 +170,10 @@ persistent actor MainerController {
 
   public query func getGameStateCanisterId() : async Text { gameStateId };
 
+  /// The empty text: it has none any more, and what its ShareService has is waited for no longer.
   public shared ({ caller }) func setShareServiceCanisterId(id : Text) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
-    if (Principals.parseCanister(id) == null) return #Err(#Other(notACanister(id)));
+    if (id != "" and Principals.parseCanister(id) == null) return #Err(#Other(notACanister(id)));
     shareServiceId := id;
     ok;
   };
@@ -229,12 +276,11 @@ persistent actor MainerController {
   func askEveryLlm(method : Text -> (shared query () -> async Types.StatusCodeRecordResult), name : Text) : async* Types.StatusCodeRecordResult {
     if (mainerType == #ShareAgent) return ok;
     if (llms.isEmpty()) return #Err(#Other(noLlm));
-    for (id in llms.toArray().values()) {
-      try {
-        await* Errors.check(name # " of LLM " # id, await method(id)());
-      } catch error return #Err(#Other(error.message()));
-    };
-    ok;
+    openCalls += 1;
+    try {
+      for (id in llms.toArray().values()) await* Errors.check(name # " of LLM " # id, await method(id)());
+      ok;
+    } catch error #Err(#Other(error.message())) finally openCalls -= 1;
   };
 
   // ShareAgents of a ShareService
@@ -335,6 +381,7 @@ persistent actor MainerController {
 
   func removeFromQueue(challengeQueuedId : Text) {
     attempts.remove(challengeQueuedId);
+    unsent.remove(challengeQueuedId);
     keepOnly(queue, func(entry : Types.ChallengeQueueInput) : Bool = entry.challengeQueuedId != challengeQueuedId);
   };
 
@@ -359,12 +406,31 @@ persistent actor MainerController {
     if (lowCycleBalance) #Err(#InsuffientCycles(needed)) else #Ok;
   };
 
+  /// Gives cycles to another canister, at most `amount`, as far as it can spare them: the minimum and what is frozen stay.
+  public shared ({ caller }) func withdrawCyclesAdmin(input : Types.WithdrawalInput) : async Types.WithdrawalResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    let ?canister_id = Principals.parseCanister(input.to) else return #Err(#Other(notACanister(input.to)));
+    openCalls += 1;
+    try {
+      let status = await Actors.management.canister_status({ canister_id = self() });
+      let frozen = status.idle_cycles_burned_per_day * status.settings.freezing_threshold / secondsPerDay;
+      let kept = Nat.max(minimumBalance, frozen + callReserve);
+      if (Cycles.balance() <= kept) return #Err(#InsuffientCycles(kept));
+      let surplus = Cycles.balance() - kept : Nat;
+      let cycles = switch (input.amount) { case (?most) Nat.min(most, surplus); case null surplus };
+      await (with cycles) Actors.management.deposit_cycles({ canister_id });
+      #Ok({ cycles });
+    } catch error #Err(#Other("could not withdraw: " # error.message())) finally openCalls -= 1;
+  };
+
   // First recurring action: a challenge from the Game State into the queue
 
   func pull() : async* Outcome {
+    if (inMaintenance) return #failed(Errors.maintenance);
     if (pulling) return #nothing("A challenge is already being pulled");
     pulling := true;
-    try { await* pullChallenge() } finally { pulling := false };
+    openCalls += 1;
+    try { await* pullChallenge() } finally { pulling := false; openCalls -= 1 };
   };
 
   func pullChallenge() : async* Outcome {
@@ -375,9 +441,14 @@ persistent actor MainerController {
     };
     if (gameStateId == "") return #failed(#Other("The Game State is not known: give it with setGameStateCanisterId"));
     if (mainerType == #ShareAgent) {
+      dropFromOtherServices();
       if (shareServiceId == "") return #failed(#Other("The ShareService is not known: give it with setShareServiceCanisterId"));
       await* deliverAll();
       await* dropLost();
+      switch (await* sendUnsent()) {
+        case (#Err(error)) return #failed(error);
+        case (#Ok) {};
+      };
     };
     if (queue.size() >= maxQueued) return #nothing("The queue is full, nothing is pulled");
     switch (canSpend(spending)) {
@@ -415,15 +486,43 @@ persistent actor MainerController {
     };
     // Queued before it is sent, so that even an answer that overtakes the acceptance finds it.
     queue.pushBack(entry);
-    if (mainerType == #ShareAgent) switch (await* sendToShareService(entry)) {
-      case (#Err(error)) {
-        removeFromQueue(entry.challengeQueuedId);
-        report("share", entry.challengeId, entry.challengeQueuedId, "addChallengeToShareServiceQueue of " # shareServiceId # ": " # Errors.describe(error), true);
-        return #failed(error);
-      };
-      case (#Ok(_)) {};
+    if (mainerType == #ShareAgent) switch (await* share(entry)) {
+      case (#Err(error)) return #failed(error);
+      case (#Ok) {};
     };
     #done("Queued challenge " # entry.challengeId # ".");
+  };
+
+  /// Has the ShareService take an entry of the queue. One that is in maintenance is asked again at the next run.
+  func share(entry : Types.ChallengeQueueInput) : async* Types.Result<()> {
+    unsent.add(entry.challengeQueuedId);
+    let result = await* sendToShareService(entry);
+    unsent.remove(entry.challengeQueuedId);
+    switch result {
+      case (#Ok(_)) #Ok;
+      case (#Err(error)) {
+        let dropped = not Errors.isMaintenance(error);
+        report("share", entry.challengeId, entry.challengeQueuedId, "addChallengeToShareServiceQueue of " # shareServiceId # ": " # Errors.describe(error), dropped);
+        if (dropped) removeFromQueue(entry.challengeQueuedId) else unsent.add(entry.challengeQueuedId);
+        #Err(error);
+      };
+    };
+  };
+
+  func sendUnsent() : async* Types.Result<()> {
+    for (entry in queue.toArray().values()) {
+      if (unsent.contains(entry.challengeQueuedId)) {
+        switch (canSpend(shareServiceCycles + submissionCycles)) {
+          case (#Err(error)) return #Err(error);
+          case (#Ok) {};
+        };
+        switch (await* share(entry)) {
+          case (#Err(error)) return #Err(error);
+          case (#Ok) {};
+        };
+      };
+    };
+    #Ok;
   };
 
   /// The error if a part of a challenge is too long to be kept, or null.
@@ -445,23 +544,35 @@ persistent actor MainerController {
     } catch error #Err(#Other(error.message()));
   };
 
-  /// Takes from a ShareAgent's queue what nobody answers any more: what another ShareService has than the one it uses
-  /// now, and what its ShareService does not have (it was installed anew, or could not hand the challenge back).
+  /// Takes from a ShareAgent's queue what its ShareService does not have any more: it was installed anew, or could not
+  /// hand the challenge back.
   func dropLost() : async* () {
     if (queue.isEmpty()) return;
     let service : Actors.MainerController = actor (shareServiceId);
     let held = try { ?(await service.getChallengesOfShareAgent()) } catch _ null; // one of the original interface does not say
-    func lost(entry : Types.ChallengeQueueInput) : ?Text {
-      if (entry.challengeQueuedTo.toText() != shareServiceId) return ?("it was sent to " # entry.challengeQueuedTo.toText() # ", which is no longer the ShareService");
+    dropFromQueue("share", func(entry : Types.ChallengeQueueInput) : ?Text {
+      if (unsent.contains(entry.challengeQueuedId)) return null;
       switch held {
         case (?ids) if (ids.indexOf(entry.challengeQueuedId) == null) ?("the ShareService " # shareServiceId # " does not have it any more") else null;
         case null if (Clock.now() > entry.challengeQueuedTimestamp + maxNanosecondsAtService) ?("the ShareService " # shareServiceId # " has not answered within a day") else null;
       };
-    };
-    for (entry in queue.toArray().values()) switch (lost(entry)) {
-      case (?reason) {
+    });
+  };
+
+  /// Takes from a ShareAgent's queue what another ShareService has than the one it uses now.
+  func dropFromOtherServices() {
+    dropFromQueue("share", func(entry : Types.ChallengeQueueInput) : ?Text {
+      let to = entry.challengeQueuedTo.toText();
+      if (to == shareServiceId) null else ?("it was sent to " # to # ", which is no longer the ShareService");
+    });
+  };
+
+  /// Drops the entries for which there is a `reason`, and keeps that among the failures.
+  func dropFromQueue(action : Text, reason : Types.ChallengeQueueInput -> ?Text) {
+    for (entry in queue.toArray().values()) switch (reason(entry)) {
+      case (?why) {
         removeFromQueue(entry.challengeQueuedId);
-        report("share", entry.challengeId, entry.challengeQueuedId, reason, true);
+        report(action, entry.challengeId, entry.challengeQueuedId, why, true);
       };
       case null {};
     };
@@ -474,6 +585,7 @@ persistent actor MainerController {
     if (mainerType != #ShareService) return #Err(#Unauthorized);
     if (not shareAgents.containsKey(caller.toText())) return #Err(#Unauthorized);
     if (entry.challengeQueuedBy != caller or entry.challengeQueuedTo != self()) return #Err(#Unauthorized);
+    if (inMaintenance) return #Err(Errors.maintenance);
     if (Cycles.available() < shareServiceCycles) return #Err(#InsuffientCycles(shareServiceCycles));
     switch (tooLong(entry), Limits.refusal([#text("challengeQueuedId", entry.challengeQueuedId, Limits.idBytes)])) {
       case (?error, _) return #Err(error);
@@ -497,9 +609,11 @@ persistent actor MainerController {
   // Second recurring action: the oldest challenge of the queue is answered, the answer delivered
 
   func process() : async* Outcome {
+    if (inMaintenance) return #failed(Errors.maintenance);
     if (processing) return #nothing("A challenge is already being answered");
     processing := true;
-    try { await* processOldest() } finally { processing := false };
+    openCalls += 1;
+    try { await* processOldest() } finally { processing := false; openCalls -= 1 };
   };
 
   func processOldest() : async* Outcome {
@@ -544,8 +658,11 @@ persistent actor MainerController {
     removeFromQueue(entry.challengeQueuedId);
     if (entry.challengeQueuedBy == self()) {
       if (unanswerable) await* tellGivenUp(entry.challengeId, reason);
-      return;
-    };
+    } else await* handBack(entry, reason, unanswerable);
+  };
+
+  /// Tells the ShareAgent that its challenge is given up. One that cannot be told, as in maintenance, finds out by itself.
+  func handBack(entry : Types.ChallengeQueueInput, reason : Text, unanswerable : Bool) : async* () {
     let shareAgent : Actors.MainerController = actor (entry.challengeQueuedBy.toText());
     try {
       await* Errors.check("addChallengeFailureToShareAgent", await shareAgent.addChallengeFailureToShareAgent(entry, reason, ?unanswerable));
@@ -553,6 +670,30 @@ persistent actor MainerController {
       let why = if (Errors.isMissingMethod(error)) "the ShareAgent does not offer addChallengeFailureToShareAgent, so it was not told" else error.message();
       report("hand back", entry.challengeId, entry.challengeQueuedId, why, true);
     };
+  };
+
+  /// Drops what has been in the queue for more than `seconds`, or all, but not what is being answered.
+  public shared ({ caller }) func resetChallengeQueueAdmin(seconds : ?Nat) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#StatusCode(401));
+    let reason = "a controller took it out of the queue";
+    let dropped : List.List<Types.ChallengeQueueInput> = List.empty();
+    dropFromQueue("reset", func(entry : Types.ChallengeQueueInput) : ?Text {
+      let old = switch seconds {
+        case (?limit) Clock.now() > entry.challengeQueuedTimestamp + Nat64.fromNat(Nat.min(limit, maxTimerInterval) * 1_000_000_000);
+        case null true;
+      };
+      if (not old or isAnswered(entry.challengeQueuedId)) return null;
+      dropped.add(entry);
+      ?reason;
+    });
+    openCalls += 1;
+    try { if (mainerType == #ShareService) for (entry in dropped.toArray().values()) await* handBack(entry, reason, false) } finally openCalls -= 1;
+    ok;
+  };
+
+  func isAnswered(challengeQueuedId : Text) : Bool = switch answering {
+    case (?answer) answer.challengeQueuedId == challengeQueuedId;
+    case null false;
   };
 
   /// So that the Game State hands out no more what nobody can answer. One of the original interface cannot be told.
@@ -564,9 +705,14 @@ persistent actor MainerController {
   func ask(entry : Types.ChallengeQueueInput) : async* { #answer : Types.ChallengeResponseSubmissionInput; #failed : Text; #unanswerable : Text } {
     let ?id = roundRobinLlm() else throw Error.reject(noLlm);
     nextLlm += 1;
+    answering := ?{ challengeId = entry.challengeId; challengeQueuedId = entry.challengeQueuedId; canister_id = id; since = Clock.now() };
+    try { await* askLlm(id, entry) } finally { answering := null };
+  };
+
+  func askLlm(id : Text, entry : Types.ChallengeQueueInput) : async* { #answer : Types.ChallengeResponseSubmissionInput; #failed : Text; #unanswerable : Text } {
     let seed = Nat32.fromNat(Nat64.toNat(Random.seedFromState(random).nat64Range(0, 0x1_0000_0000)));
     let cache = entry.challengeQueuedId # ".cache";
-    let said = try { await* converse(llm(id), cache, seed, prompt(entry)) } catch error #failed(error.message());
+    let said = try { await* Conversation.answer(llm(id), cache, seed, promptFormat, entry) } catch error #failed(error.message());
     try {
       ignore await* Errors.checkOutput("remove_prompt_cache", await llm(id).remove_prompt_cache({ args = ["--prompt-cache", cache] }));
     } catch error {
@@ -581,58 +727,6 @@ persistent actor MainerController {
       case (#failed(reason)) #failed("LLM " # id # ": " # reason);
       case (#unanswerable(reason)) #unanswerable("LLM " # id # ": " # reason);
     };
-  };
-
-  func prompt(entry : Types.ChallengeQueueInput) : Text {
-    promptFormat.prefix # "Give as brief an answer as possible to this question about " # entry.challengeTopic # ": " # entry.challengeQuestion # promptFormat.suffix;
-  };
-
-  /// Feeds the prompt, then generates until the LLM is done; a call does only as many tokens as fit in it.
-  func converse(canister : Actors.Llm, cache : Text, seed : Nat32, prompt : Text) : async* { #answer : Text; #failed : Text; #unanswerable : Text } {
-    await* Errors.check("health", await canister.health());
-    ignore await* Errors.checkOutput("new_chat", await canister.new_chat({ args = ["--prompt-cache", cache] }));
-    var text = "";
-    var calls = 0;
-    var generatingCalls = 0;
-    var next = prompt;
-    while (calls < maxCalls and generatingCalls < maxGeneratingCalls) {
-      let result = await canister.run_update({ args = runArguments(cache, seed, next) });
-      switch result {
-        // The context is full after a text that did not end by itself: what there is, is the answer.
-        case (#Err(output)) if (output.status_code == 413) return if (generatingCalls > 0) #answer(trimmed(text)) else #unanswerable(output.error # " (status code 413)");
-        case (#Ok(_)) {};
-      };
-      let output = await* Errors.checkOutput("run_update", result);
-      calls += 1;
-      text #= output.output;
-      if (output.prompt_remaining == "") {
-        if (output.generated_eog) return #answer(trimmed(text));
-        generatingCalls += 1;
-        next := "";
-      };
-    };
-    if (generatingCalls == 0) #unanswerable("the prompt was not finished after " # calls.toText() # " calls of run_update") else #answer(trimmed(text));
-  };
-
-  func runArguments(cache : Text, seed : Nat32, prompt : Text) : [Text] {
-    let fixed = [
-      "--prompt-cache", cache, "--prompt-cache-all", "--simple-io", "--no-display-prompt", "-n", "1024",
-      "--seed", seed.toText(), "--temp", temperature, "-p", prompt,
-    ];
-    fixed.concat(promptFormat.stop.map<Text, [Text]>(func stop = ["--reverse-prompt", stop]).flatten());
-  };
-
-  /// `text` without thoughts, without white space around it and up to the first stop.
-  func trimmed(text : Text) : Text {
-    let whiteSpace : Text.Pattern = #predicate(func c = c.isWhitespace());
-    var answer = Thoughts.without(text, promptFormat.suffix).trim(whiteSpace);
-    for (stop in promptFormat.stop.values()) {
-      if (stop != "") switch (answer.split(#text stop).next()) {
-        case (?part) answer := part.trim(whiteSpace);
-        case null {};
-      };
-    };
-    answer;
   };
 
   // Answers on their way
@@ -670,7 +764,10 @@ persistent actor MainerController {
       return deliveryFailed("send", answer, error.message());
     };
     switch result {
-      case (#Err(error)) deliveryRefused("send", answer, error);
+      case (#Err(error)) if (Errors.isMaintenance(error)) {
+        report("send", answer.challengeId, answer.challengeQueuedId, Errors.describe(error), false);
+        #Err(error);
+      } else deliveryRefused("send", answer, error);
       case (#Ok(_)) {
         removeAnswer(answer.challengeQueuedId);
         #Ok("Sent the answer to challenge " # answer.challengeId # " to ShareAgent " # id # ".");
@@ -708,6 +805,7 @@ persistent actor MainerController {
   func checkShareService(caller : Principal, entry : { challengeQueuedId : Text; challengeQueuedBy : Principal; challengeQueuedTo : Principal }) : Types.Result<Types.ChallengeQueueInput> {
     if (mainerType != #ShareAgent or caller.toText() != shareServiceId) return #Err(#Unauthorized);
     if (entry.challengeQueuedBy != self() or entry.challengeQueuedTo != caller) return #Err(#Unauthorized);
+    if (inMaintenance) return #Err(Errors.maintenance);
     switch (queue.values().find(func(queued) { queued.challengeQueuedId == entry.challengeQueuedId })) {
       case (?queued) #Ok(queued);
       case null #Err(#InvalidId);
@@ -732,7 +830,8 @@ persistent actor MainerController {
       submittedBy = self();
     };
     answers.pushBack(answer);
-    switch (await* deliver(answer)) {
+    openCalls += 1;
+    switch (try { await* deliver(answer) } finally openCalls -= 1) {
       case (#Ok(_)) ok;
       case (#Err(error)) {
         let waiting = answers.any(func(kept) { kept.challengeQueuedId == answer.challengeQueuedId });
@@ -748,7 +847,8 @@ persistent actor MainerController {
       case (#Ok(entry)) {
         removeFromQueue(entry.challengeQueuedId);
         report("share", entry.challengeId, entry.challengeQueuedId, "the ShareService gave up: " # reason, true);
-        if (unanswerable == ?true) await* tellGivenUp(entry.challengeId, reason);
+        openCalls += 1;
+        try { if (unanswerable == ?true) await* tellGivenUp(entry.challengeId, reason) } finally openCalls -= 1;
         ok;
       };
     };
@@ -803,11 +903,15 @@ persistent actor MainerController {
   func startTimers<system>() {
     stopTimers();
     timersStarted := true;
-    if (mainerType != #ShareService) startAction<system>(func() : async () { ignore await* pull() });
-    if (mainerType != #ShareAgent) startAction<system>(func() : async () { ignore await* process() });
+    if (mainerType != #ShareService) startAction<system>(pull);
+    if (mainerType != #ShareAgent) startAction<system>(process);
   };
 
-  func startAction<system>(action : () -> async ()) {
+  func startAction<system>(run : () -> async* Outcome) {
+    func action() : async () {
+      lastTimerRun := ?Clock.now();
+      ignore await* run();
+    };
     let first = Timer.setTimer<system>(
       #seconds(Nat.min(maxSecondsToFirstRun, timerIntervalSeconds)),
       func() : async () {
