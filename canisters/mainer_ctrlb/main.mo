@@ -82,7 +82,7 @@ persistent actor MainerController {
   transient let maxTimerInterval = 31_536_000; // seconds, a year
   transient let maxFailuresKept = 50;
   transient let secondsPerDay = 86_400;
-  transient let callReserve = 50_000_000_000; // cycles that the network sets aside for the response of a call
+  transient let callReserve = 100_000_000_000; // cycles that the network sets aside for the response of a call
   transient let maxNanosecondsAtService : Nat64 = 86_400_000_000_000; // a day, at a ShareService that does not say what it has
   transient let minimumBalance = 250_000_000_000;
   transient let submissionCycles = 100_000_000_000;
@@ -672,22 +672,14 @@ persistent actor MainerController {
     };
   };
 
-  /// Drops what has been in the queue for more than `seconds`, or all, but not what is being answered.
-  public shared ({ caller }) func resetChallengeQueueAdmin(seconds : ?Nat) : async Types.StatusCodeRecordResult {
+  /// Drops what is in the queue, but not what is being answered. Each is among the failures, and the ShareAgents are told.
+  public shared ({ caller }) func resetChallengeQueueAdmin() : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
     let reason = "a controller took it out of the queue";
-    let dropped : List.List<Types.ChallengeQueueInput> = List.empty();
-    dropFromQueue("reset", func(entry : Types.ChallengeQueueInput) : ?Text {
-      let old = switch seconds {
-        case (?limit) Clock.now() > entry.challengeQueuedTimestamp + Nat64.fromNat(Nat.min(limit, maxTimerInterval) * 1_000_000_000);
-        case null true;
-      };
-      if (not old or isAnswered(entry.challengeQueuedId)) return null;
-      dropped.add(entry);
-      ?reason;
-    });
+    let stuck = queue.values().filter(func entry = not isAnswered(entry.challengeQueuedId)).toArray();
+    dropFromQueue("reset", func(entry : Types.ChallengeQueueInput) : ?Text = if (isAnswered(entry.challengeQueuedId)) null else ?reason);
     openCalls += 1;
-    try { if (mainerType == #ShareService) for (entry in dropped.toArray().values()) await* handBack(entry, reason, false) } finally openCalls -= 1;
+    try { if (mainerType == #ShareService) for (entry in stuck.values()) await* handBack(entry, reason, false) } finally openCalls -= 1;
     ok;
   };
 

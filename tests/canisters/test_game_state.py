@@ -71,6 +71,8 @@ def statuses(protocol: Protocol) -> dict[str, str]:
         ("getGameStateThresholdsAdmin", []),
         ("getMainerAgentCanisterInfo", [{"address": "aaaaa-aa"}]),
         ("removeMainerAgentCanister", [{"address": "aaaaa-aa"}]),
+        ("getJudgingSubmissionsAdmin", []),
+        ("resetJudgingSubmissionAdmin", [{"challengeId": "any", "submissionId": "any"}]),
     ],
 )
 def test_strangers_may_not(guarded: Protocol, method: str, args: list[Any]) -> None:
@@ -240,6 +242,33 @@ def test_the_judge_gets_the_oldest_submission_once(protocol: Protocol) -> None:
     assert set(statuses(protocol).values()) == {"Judging"}
     with pytest.raises(CanisterError, match="no submissions to judge"):
         judge.getNextSubmissionToJudge()
+
+
+def test_a_submission_that_its_judge_leaves_goes_to_the_next(protocol: Protocol) -> None:
+    mainer, challenge = protocol.registered_forwarder(), protocol.open_challenge()
+    for _ in range(2):
+        submit(protocol, mainer, challenge)
+    gone, judge = protocol.as_official("Judge"), protocol.as_official("Judge")
+    stuck = gone.getNextSubmissionToJudge()
+    (listed,) = protocol.game_state.getJudgingSubmissionsAdmin()
+    assert listed["submission"] == stuck
+    assert listed["judge"] == text_of(gone.agent)
+    assert listed["judgingTimestamp"] >= stuck["submittedTimestamp"]
+    assert 0 <= listed["secondsJudging"] < 600
+    place = {"challengeId": challenge["challengeId"], "submissionId": stuck["submissionId"]}
+    protocol.upgrade(protocol.game_state)
+    assert [one["judge"] for one in protocol.game_state.getJudgingSubmissionsAdmin()] == [text_of(gone.agent)]
+    assert protocol.game_state.resetJudgingSubmissionAdmin(place) == {**stuck, "submissionStatus": {"Submitted": None}}
+    assert protocol.game_state.getJudgingSubmissionsAdmin() == []
+    assert protocol.game_state.getNumOpenSubmissionsAdmin() == 2
+    with pytest.raises(CanisterError, match="score it once"):
+        gone.addScoredResponse({**stuck, "judgedBy": text_of(gone.agent), "score": 1, "scoreSeed": 1})
+    assert score(judge, 4)["submissionId"] == stuck["submissionId"]  # the oldest again
+    with pytest.raises(CanisterError, match="its status is #Judged"):
+        protocol.game_state.resetJudgingSubmissionAdmin(place)
+    for wrong in ({**place, "submissionId": "none"}, {**place, "challengeId": "none"}):
+        with pytest.raises(CanisterError, match="InvalidId"):
+            protocol.game_state.resetJudgingSubmissionAdmin(wrong)
 
 
 def test_scores_are_for_submissions_being_judged_by_the_caller(protocol: Protocol) -> None:
