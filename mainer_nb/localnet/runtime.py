@@ -72,12 +72,16 @@ class Compiled:
 
     Attributes:
         sha256: of the module as it was uploaded.
+        instructions: how many the module has.
         max_heap: bytes that its heap may have.
     """
 
-    def __init__(self, sha256: bytes, info: wasm.ModuleInfo, instance_pre: wasmtime.InstancePre) -> None:
+    def __init__(
+        self, sha256: bytes, info: wasm.ModuleInfo, instructions: int, instance_pre: wasmtime.InstancePre
+    ) -> None:
         self.sha256 = sha256
         self.info = info
+        self.instructions = instructions
         self.instance_pre = instance_pre
         self.max_heap = MAX_HEAP64 if info.memory64 else MAX_HEAP32
 
@@ -114,7 +118,6 @@ class Runtime:
             if not (memory64 and item.only32)
         ]
         self._compiled: dict[bytes, Compiled] = {}
-        self._instructions: dict[bytes, int] = {}
         self._lock = threading.Lock()
         self._compiling: dict[bytes, threading.Lock] = {}
 
@@ -135,12 +138,12 @@ class Runtime:
             plain = wasm.decompress(module)
             info = wasm.inspect(plain)
             _check_imports(info)
-            native = self._native(sha256, plain, info)
+            native, instructions = self._native(sha256, plain, info)
             try:
                 pre = self._linkers[info.memory64].instantiate_pre(native)
             except wasmtime.WasmtimeError as error:
                 raise wasm.InvalidModule(str(error)) from error
-            compiled = Compiled(sha256, info, pre)
+            compiled = Compiled(sha256, info, instructions, pre)
             with self._lock:
                 self._compiled[sha256] = compiled
             return compiled
@@ -150,24 +153,15 @@ class Runtime:
         with self._lock:
             self._compiled.pop(sha256, None)
             self._compiling.pop(sha256, None)
-            self._instructions.pop(sha256, None)
 
-    def instructions(self, compiled: Compiled, module: bytes) -> int:
-        """How many instructions `module`, of which `compiled` is the compiled form, has."""
-        found = self._instructions.get(compiled.sha256)
-        if found is None:
-            code = wasm.code_section(wasm.decompress(module))
-            found = metering.weigh(code, compiled.info.memory64).instructions
-            self._instructions[compiled.sha256] = found
-        return found
-
-    def _native(self, sha256: bytes, module: bytes, info: wasm.ModuleInfo) -> wasmtime.Module:
+    def _native(self, sha256: bytes, module: bytes, info: wasm.ModuleInfo) -> tuple[wasmtime.Module, int]:
+        """Machine code for a module, and how many instructions the module has, which the name of the kept file says."""
         version = importlib.metadata.version("wasmtime")
-        path = self._cache / f"{sha256.hex()}-wasmtime{version}-{metering.VERSION}-{wasm.INSTRUMENTED}.cwasm"
-        with contextlib.suppress(wasmtime.WasmtimeError, OSError):  # none, made with other settings, cut short, locked
-            if path.exists():
+        key = f"{sha256.hex()}-wasmtime{version}-{metering.VERSION}-{wasm.INSTRUMENTED}"
+        with contextlib.suppress(wasmtime.WasmtimeError, OSError):  # made with other settings, cut short, locked
+            for path in self._cache.glob(f"{key}-*.cwasm"):
                 caches.used(path)
-                return wasmtime.Module.deserialize_file(self.engine, str(path))
+                return wasmtime.Module.deserialize_file(self.engine, str(path)), int(path.stem.rpartition("-")[2])
         try:
             module = wasm.without_long_names(module)
             wasmtime.Module.validate(self.engine, module)  # as a whole: its start function is not what is compiled
@@ -175,10 +169,9 @@ class Runtime:
             native = wasmtime.Module(self.engine, wasm.instrument(module, info, weighed.code))
         except wasmtime.WasmtimeError as error:
             raise wasm.InvalidModule(str(error)) from error
-        self._instructions[sha256] = weighed.instructions
         _check_entry_points(native)
-        self._keep(path, native.serialize())
-        return native
+        self._keep(self._cache / f"{key}-{weighed.instructions}.cwasm", native.serialize())
+        return native, weighed.instructions
 
     def _keep(self, path: Path, compiled: bytes | bytearray) -> None:
         """Keeps a compiled module for the next time, if there is room for it and it may be written."""

@@ -100,7 +100,7 @@ def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dic
     compiled = compile_module(subnet, module)
     _check_custom(subnet, canister, compiled)
     check_growth(canister, len(module) - canister.state.module_size)
-    compiling = _compilation(subnet, compiled, module)
+    compiling = _compilation(subnet, compiled)
     installation = _Installation(subnet, canister, message, args, kind, compiled, module, compiling)
     if kind is InstallMode.UPGRADE:
         installation.upgrade(options or {})
@@ -125,11 +125,11 @@ def _check_custom(subnet: Subnet, canister: Canister, compiled: Compiled) -> Non
         )
 
 
-def _compilation(subnet: Subnet, compiled: Compiled, module: bytes) -> int:
+def _compilation(subnet: Subnet, compiled: Compiled) -> int:
     """What compiling `module` counts as, in instructions: little if the network has a canister with it."""
     known = subnet.store.has_module(compiled.sha256)
     each = metering.RECOMPILE_INSTRUCTION if known else metering.COMPILE_INSTRUCTION
-    return each * subnet.runtime.instructions(compiled, module)
+    return each * compiled.instructions
 
 
 def compile_module(subnet: Subnet, module: bytes) -> Compiled:
