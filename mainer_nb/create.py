@@ -125,11 +125,13 @@ def add_llm(
     model: ModelVariant | None = None,
     progress: Progress | None = None,
     key: str | None = None,
+    renewed: str | None = None,
 ) -> str:
     """Create an LLM for a mAIner (Own or ShareService), which takes as long as loading the model.
 
     Args:
         model: an AvailableModels value; None: the model uploaded last.
+        renewed: a canister that is there and becomes the LLM, with the loss of its state; None: a new one is made.
         key: as of `create_mainer`.
 
     Returns:
@@ -148,6 +150,7 @@ def add_llm(
             associatedCanisterAddress=controller_id,
             owner=net.caller,
             key=key or str(uuid.uuid4()),
+            renewedCanisterAddress=renewed,
         )
 
 

@@ -50,8 +50,11 @@ type install_mode = variant {
   };
 };
 service : {
-  provisional_create_canister_with_cycles : (record { amount : opt nat; settings : opt canister_settings })
-    -> (record { canister_id : canister_id });
+  provisional_create_canister_with_cycles : (record {
+    amount : opt nat;
+    settings : opt canister_settings;
+    specified_id : opt canister_id;
+  }) -> (record { canister_id : canister_id });
   provisional_top_up_canister : (record { canister_id : canister_id; amount : nat }) -> ();
   install_code : (record { mode : install_mode; canister_id : canister_id; wasm_module : blob; arg : blob }) -> ();
   install_chunked_code : (record {
@@ -113,22 +116,29 @@ class CanisterStatusResult:
         return self.cycles_per_day * self.freezing_threshold // SECONDS_PER_DAY
 
 
-def create_canister(agent: Agent, cycles: int, controllers: Sequence[PrincipalLike] | None = None) -> str:
+def create_canister(
+    agent: Agent,
+    cycles: int,
+    controllers: Sequence[PrincipalLike] | None = None,
+    canister_id: PrincipalLike | None = None,
+) -> str:
     """Create an empty canister with `cycles` out of nothing (development networks only).
 
     Args:
         controllers: None: the caller alone.
+        canister_id: the id that it is to have, which no canister has had there; None: the network's next.
 
     Returns:
         Its id.
 
     Raises:
-        RejectError: the network gives no cycles away.
+        RejectError: the network gives no cycles away, or the id cannot be had.
     """
+    wanted = None if canister_id is None else to_principal(canister_id, "canister id")
     settings = {"controllers": _principals(controllers)} if controllers else None
     create = _management(agent).provisional_create_canister_with_cycles
-    where = agent.client.default_effective_canister_id()
-    answer = create({"amount": cycles, "settings": settings}, effective_canister_id=where)
+    where = wanted or agent.client.default_effective_canister_id()
+    answer = create({"amount": cycles, "settings": settings, "specified_id": wanted}, effective_canister_id=where)
     return str(answer["canister_id"])
 
 

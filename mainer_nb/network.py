@@ -293,6 +293,27 @@ def start_embedded(port: int = 0, outcalls: bool | None = None) -> server.Info:
         raise NetworkError(f"the embedded network cannot be started: {error}") from error
 
 
+def beside(folder: Path, name: str, like: Network) -> Network:
+    """An embedded network of its own with its state in `folder`, started if it does not run there.
+
+    It makes no HTTPS outcalls.
+
+    Args:
+        name: what to call it.
+        like: whose caller calls there, too.
+
+    Raises:
+        NetworkError: it cannot be started.
+    """
+    try:
+        info = server.start(folder, outcalls=False)
+    except server.ServerError as error:
+        raise NetworkError(f"the network in {folder} cannot be started: {error}") from error
+    root_key = bytes.fromhex(info.root_key)
+    ids = CanisterIds((IdsFile(folder / "canisters.ids.json", "icp-cli", name),))
+    return Network(name, "embedded", info.url, root_key, False, Agent(like.agent.identity, info.url, root_key), ids)
+
+
 def _status(config: Config) -> dict[str, Any]:
     assert config.url is not None
     how = {

@@ -5,6 +5,9 @@
 | project (notebooks, files)   | found from the working directory | MAINER_NB_PROJECT |
 | embedded network's state     | PROJECT/.localnet                | MAINER_NB_STATE   |
 | reports of runs, samples     | PROJECT/runs                     |                   |
+
+
+| copies of fleets, rehearsed  | beside that, with -rehearsal     |                   |
 | built and fetched files      | the user's cache directory       | MAINER_NB_CACHE   |
 | development identity         | the user's config directory      | MAINER_NB_CONFIG  |
 
@@ -82,6 +85,11 @@ def state() -> Path:
 def runs() -> Path:
     """What runs and samples leave: reports, and figures of the past."""
     return project() / "runs"
+
+
+def rehearsal() -> Path:
+    """Copies of fleets and the networks that they are on: beside the embedded network's state."""
+    return state().with_name(f"{state().name}-rehearsal")
 
 
 def cache(*parts: str) -> Path:

@@ -12,13 +12,14 @@ A canister is to be stopped first: what it does while a snapshot is taken or loa
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .. import management, places, stopping
 from ..agent import Agent, PrincipalLike, to_principal
@@ -31,6 +32,7 @@ MOST = 10  # snapshots of one canister
 SLICE = 1_900_000  # bytes read or sent at once: an answer has 2 MB of data at most, a message 2 MiB in all
 AT_ONCE = 4  # slices
 METADATA, CHUNKS = "metadata.json", "wasm_chunk_store"
+PARTIAL = "partial.txt"  # of what is not complete: which snapshot it is of, then a line for each slice that is there
 #: The parts of a snapshot: the file of each, and the field of the metadata that has its size.
 PARTS = {
     "wasm_module": ("wasm_module.bin", "wasm_module_size"),
@@ -149,9 +151,10 @@ def delete(agent: Agent, canister_id: PrincipalLike, snapshot_id: str) -> None:
 
 
 def download(agent: Agent, snapshot: CanisterSnapshot, folder: Path, progress: Progress | None = None) -> int:
-    """Write a snapshot into a folder, as `dfx canister snapshot download` does; the bytes written.
+    """Write a snapshot into a folder, as `dfx canister snapshot download` does; the bytes of its parts.
 
-    `metadata.json` is written last, so that a folder with it is complete.
+    A download that was interrupted continues where it ended. `metadata.json` is written last, so that a folder with it
+    is complete.
 
     Raises:
         RejectError: there is no such snapshot, or the caller may not see it.
@@ -167,15 +170,31 @@ def download(agent: Agent, snapshot: CanisterSnapshot, folder: Path, progress: P
     try:
         (folder / CHUNKS).mkdir(parents=True, exist_ok=True)
         (folder / METADATA).unlink(missing_ok=True)
-        with (progress or Silent()).task(f"download {snapshot.canister_id}", total, "B", steady=True) as task:
+        there = _there(folder / PARTIAL, snapshot)
+        with (
+            (folder / PARTIAL).open("a", encoding="utf-8") as notes,
+            (progress or Silent()).task(f"download {snapshot.canister_id}", total, "B", steady=True) as task,
+        ):
             for part, (file, size) in PARTS.items():
-                _write(folder / file, part, metadata[size], read, task.advance)
+                _write(folder / file, part, metadata[size], read, task.advance, there, notes)
             for chunk in metadata["wasm_chunk_store"]:
                 (folder / CHUNKS / f"{chunk['hash'].hex()}.bin").write_bytes(read({"wasm_chunk": chunk}))
         (folder / METADATA).write_text(json.dumps(json_form.to_json(_metadata_type(), metadata)), encoding="utf-8")
+        (folder / PARTIAL).unlink()
     except OSError as error:
         raise PreconditionError(places.unwritable(folder, error, "choose another folder")) from error
     return int(total)
+
+
+def module_hash(folder: Path) -> str:
+    """The sha256, hex, of the module in a downloaded snapshot.
+
+    Raises:
+        ArtifactMissing, ArtifactCorrupt: as of `upload`.
+    """
+    _read_metadata(folder)
+    with (folder / PARTS["wasm_module"][0]).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def upload(
@@ -248,19 +267,39 @@ def _slices(size: int) -> list[tuple[int, int]]:
     return [(offset, min(SLICE, size - offset)) for offset in range(0, size, SLICE)]
 
 
+def _there(path: Path, snapshot: CanisterSnapshot) -> frozenset[str]:
+    """What an interrupted download of the same snapshot has noted about slices; of another the notes begin anew."""
+    first = f"{snapshot.canister_id} {snapshot.snapshot_id}"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if lines[:1] == [first]:
+        return frozenset(lines[1:])
+    path.write_text(first + "\n", encoding="utf-8")
+    return frozenset()
+
+
 def _write(
-    path: Path, part: str, size: int, read: Callable[[dict[str, Any]], bytes], advance: Callable[[float], None]
+    path: Path,
+    part: str,
+    size: int,
+    read: Callable[[dict[str, Any]], bytes],
+    advance: Callable[[float], None],
+    there: frozenset[str],
+    notes: TextIO,
 ) -> None:
-    slices = _slices(size)
+    slices = [place for place in _slices(size) if f"{part} {place[0]}" not in there]
+    advance(size - sum(length for _, length in slices))
 
     def ask(place: tuple[int, int]) -> bytes:
         offset, length = place
         return read({part: {"offset": offset, "size": length}})
 
-    with path.open("wb") as file:
+    path.touch()
+    with path.open("r+b") as file:
         file.truncate(size)
         for number, data in stopping.parallel(ask, slices, AT_ONCE):
             os.pwrite(file.fileno(), data, slices[number][0])
+            notes.write(f"{part} {slices[number][0]}\n")
+            notes.flush()
             advance(len(data))
 
 

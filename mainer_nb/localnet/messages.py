@@ -294,6 +294,10 @@ class Executor:
                 and out_of_cycles(canister, canister.price(limits.UPDATE_LIMIT)) is None
             )
             if not runnable:
+                stands = state.status is not CanisterStatus.RUNNING
+                if message.task is Task.GLOBAL_TIMER and stands and not state.global_timer:
+                    step.set_timer(canister, self.subnet.clock.now())  # fires when the canister is started
+                    step.touch(canister)
                 step.done(number)
                 step.write()
                 return

@@ -8,7 +8,7 @@ from . import cycles, management, rejections
 from .canister import Canister
 from .charging import charge_storage
 from .messages import send
-from .state import RequestStatus, ResponseMessage, Task, TaskMessage
+from .state import CanisterStatus, RequestStatus, ResponseMessage, Task, TaskMessage
 from .subnet import Step
 
 #: How long a call to stop a canister waits for its open call contexts.
@@ -23,7 +23,9 @@ def fire_due(step: Step, now: int) -> None:
     while subnet.timers and subnet.timers[0][0] <= now:
         timestamp, canister_id = heapq.heappop(subnet.timers)
         canister = subnet.canisters.get(canister_id)
-        if canister is not None and canister.state.global_timer == timestamp:
+        if canister is None or canister.state.global_timer != timestamp:
+            continue
+        if canister.state.status is CanisterStatus.RUNNING:  # that of another is due again when it is started
             canister.state.global_timer = 0
             step.touch(canister)
             step.enqueue(canister_id, TaskMessage(Task.GLOBAL_TIMER))

@@ -21,6 +21,7 @@ def start_canister(subnet: Subnet, canister: Canister, message: CallMessage, arg
         if state.status is not CanisterStatus.RUNNING:
             state.status = CanisterStatus.RUNNING
             state.version += 1
+            step.set_timer(canister, state.global_timer)  # it may have come due meanwhile
         step.check_low_memory(canister)
     return reply(message)
 

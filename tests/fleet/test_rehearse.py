@@ -1,0 +1,288 @@
+"""A fleet is copied onto a fresh network as it is; the original stays as it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ic.agent import Agent as IcPyAgent
+from ic.candid import encode
+from ic.client import Client as IcPyClient
+from ic.identity import Identity
+
+from mainer_nb import artifacts, check, create, fleet, management, operate
+from mainer_nb.create import Mainer
+from mainer_nb.errors import ArgumentError, ArtifactMissing, NetworkNotRunning, PreconditionError, TransportError
+from mainer_nb.fleet import rehearse, saving, snapshots
+from mainer_nb.fleet.rehearse import Rehearsal
+from mainer_nb.localnet import server
+from mainer_nb.network import Network
+from mainer_nb.operate import Challenge
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "rehearsal"
+    server.reset(tmp_path / "rehearsal" / "network")
+
+
+def state(net: Network) -> dict[str, Any]:
+    """What can be asked of a fleet, balances apart."""
+    whole = fleet.of(net)
+    ids = [member.canister_id for member in whole.mainers]
+    seen = [saving.look(net.agent, member) for member in whole.members]
+    return {
+        "members": whole,
+        "canisters": [(each.running, each.settings, each.module_hash) for each in seen],
+        "snapshots": [snapshots.kept(net.agent, canister_id) for canister_id in whole.canister_ids],
+        "mainers": create.mainers(net),
+        "queues": operate.queues(net, ids),
+        "submitted": [operate.submitted(net, canister_id) for canister_id in ids],
+        "failures": [operate.failures(net, canister_id) for canister_id in ids],
+        "challenges": operate.challenges(net),
+        "submissions": operate.submissions(net),
+    }
+
+
+def copied(net: Network, folder: Path, **how: Any) -> Rehearsal:
+    return rehearse.rehearse(net, fleet.of(net), folder=folder, carry_out=True, **how)
+
+
+def copy_of(net: Network, folder: Path, **how: Any) -> Network:
+    copy = copied(net, folder, **how).copy
+    assert copy is not None
+    return copy
+
+
+def test_a_rehearsal_has_all_that_the_original_has_and_leaves_it_as_it_is(
+    uploaded: Network, own: Mainer, service: Mainer, agents: list[Mainer], challenge: Challenge, folder: Path
+) -> None:
+    operate.fund(uploaded, [own, *agents])
+    operate.answer(uploaded, own.controller_id)
+    operate.trigger(uploaded, agents[0].controller_id)
+    before = state(uploaded)
+    assert before["queues"][service.controller_id]
+    assert before["submissions"]
+
+    done = copied(uploaded, folder)
+    assert state(uploaded) == before
+    copy, saved = done.copy, done.saved
+    assert copy is not None
+    assert saved is not None
+    assert copy.url != uploaded.url
+    assert state(copy) == before
+    for each in saved.canisters:
+        there = management.status(copy.agent, each.member.canister_id)
+        assert 0 <= each.cycles - there.cycles < 10**8 + there.cycles_per_day // 100
+    assert [result.problems for result in check.check_all(copy)] == [{}, {}, {}, {}]
+
+    answered = operate.work_off(copy, service.controller_id)
+    assert answered == 1
+    assert len(operate.submissions(copy)) == len(before["submissions"]) + 1
+    assert state(uploaded) == before
+
+
+def test_the_memory_of_the_original_is_not_touched(uploaded: Network, own: Mainer, folder: Path) -> None:
+    member = fleet.of(uploaded).member(own.controller_id)
+    first, second = folder / "first", folder / "second"
+    for there in (first, second):
+        saving.save(uploaded, [member], [own.controller_id], there)
+    for file, _ in snapshots.PARTS.values():
+        assert (first / own.controller_id / file).read_bytes() == (second / own.controller_id / file).read_bytes()
+
+
+def test_what_it_would_do_is_said_first_and_nothing_is_done(uploaded: Network, own: Mainer, folder: Path) -> None:
+    whole = fleet.of(uploaded)
+    before = management.status(uploaded.agent, own.controller_id)
+    plan = rehearse.rehearse(uploaded, whole, folder=folder).plan
+    assert [each.member for each in plan.canisters] == list(whole.members)
+    assert {each.how for each in plan.canisters} == {"copy"}
+    assert not folder.exists()
+    assert management.status(uploaded.agent, own.controller_id).status == before.status
+    (row,) = (each for each in plan.canisters if each.member.canister_id == own.controller_id)
+    done = copied(uploaded, folder)
+    paid = before.cycles - management.status(uploaded.agent, own.controller_id).cycles
+    assert row.cycles * 0.5 < paid < row.cycles * 1.1
+    assert done.saved is not None
+    assert 0 < done.saved.bytes <= plan.bytes
+
+
+def test_timers_of_the_copy_run_when_asked_for_only(uploaded: Network, own: Mainer, folder: Path) -> None:
+    def last(net: Network) -> Any:
+        told = operate.failures(net, own.controller_id)
+        return told[-1] if told else None
+
+    operate.fund(uploaded, [own])
+    with operate.timers(uploaded, own.controller_id, interval=1):
+        _wait_for(lambda: last(uploaded) is not None)
+        copy = copy_of(uploaded, folder)
+        quiet, busy = last(copy), last(uploaded)
+        _wait_for(lambda: last(uploaded) != busy)  # there they run on
+        time.sleep(2)
+        assert last(copy) == quiet
+        operate.start_timers(copy, own.controller_id)
+        _wait_for(lambda: last(copy) != quiet)
+
+        copy = rehearse.load(uploaded, folder, timers=True)
+        quiet = last(copy)
+        _wait_for(lambda: last(copy) != quiet)
+
+
+def test_a_download_that_was_interrupted_goes_on(
+    uploaded: Network, own: Mainer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+    broken_after = 6
+    call = snapshots._call
+
+    def counted(agent: Any, method: str, canister_id: Any, **fields: Any) -> Any:
+        if method == "read_canister_snapshot_data":
+            if len(read) >= broken_after:
+                raise TransportError("the line is dead")
+            read.append((canister_id, str(fields["kind"])))
+        return call(agent, method, canister_id, **fields)
+
+    monkeypatch.setattr(snapshots, "_call", counted)
+    with pytest.raises(TransportError):
+        copied(uploaded, folder)
+    assert all(status == "running" for status in _statuses(uploaded))
+    with pytest.raises(PreconditionError, match="not complete"):
+        rehearse.load(uploaded, folder)
+    with pytest.raises(PreconditionError, match="repeat the rehearsal first"):
+        rehearse.discard(folder)
+    broken_after = 10**6
+    assert copied(uploaded, folder).saved is not None
+    assert len(read) - len(set(read)) <= snapshots.AT_ONCE
+    assert not any(snapshots.kept(uploaded.agent, canister_id) for canister_id in fleet.of(uploaded).canister_ids)
+
+
+def test_canisters_that_a_killed_process_left_standing_are_started(
+    uploaded: Network, mainers: list[Mainer], folder: Path
+) -> None:
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from mainer_nb import fleet, network\n"
+        "from mainer_nb.fleet import rehearse, saving\n"
+        "saving._start = lambda *_: os._exit(9)\n"
+        "net = network.connect(sys.argv[1])\n"
+        "whole = fleet.of_ids(net, sys.argv[3:])\n"
+        "rehearse.rehearse(net, whole, folder=Path(sys.argv[2]), carry_out=True)\n"
+    )
+    ids = [mainer.controller_id for mainer in mainers]
+    killed = subprocess.run([sys.executable, "-c", script, uploaded.url, str(folder), *ids], check=False)
+    assert killed.returncode == 9
+    assert "stopped" in _statuses(uploaded)
+    with pytest.raises(PreconditionError, match="interrupted saving of another network"):
+        copied(replace(uploaded, root_key=b"another"), folder)
+    assert "stopped" in _statuses(uploaded)
+    assert copied(uploaded, folder).copy is not None
+    assert set(_statuses(uploaded)) == {"running"}
+    assert not any(snapshots.kept(uploaded.agent, canister_id) for canister_id in ids)
+
+
+def test_a_canister_that_cannot_be_saved_leaves_all_running(
+    uploaded: Network, own: Mainer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fleet.of(uploaded)
+    take = snapshots.take
+
+    def some(agent: Any, canister_id: Any) -> Any:
+        if canister_id == own.controller_id:
+            raise TransportError("no more")
+        return take(agent, canister_id)
+
+    monkeypatch.setattr(snapshots, "take", some)
+    with pytest.raises(TransportError):
+        copied(uploaded, folder)
+    assert set(_statuses(uploaded)) == {"running"}
+    assert not any(snapshots.kept(uploaded.agent, canister_id) for canister_id in whole.canister_ids)
+    with pytest.raises(ArtifactMissing, match="no saved fleet"):
+        rehearse.load(uploaded, folder)
+
+
+def test_llms_are_left_out_or_made_of_the_model_file(uploaded: Network, own: Mainer, folder: Path) -> None:
+    copy = copy_of(uploaded, folder, llms="leave out")
+    for llm_id in own.llm_ids:
+        there = saving.look(copy.agent, fleet.of(copy).member(llm_id))
+        assert there.module_hash is None
+        assert there.settings == saving.look(uploaded.agent, fleet.of(uploaded).member(llm_id)).settings
+    found = check.check(copy, own)
+    assert set(found.problems) == {"canisters", "ready", "checkAccessToLLMs"}
+
+    made = copied(uploaded, folder, llms="model file")
+    assert made.saved is not None
+    assert made.copy is not None
+    assert made.saved.bytes < 0.8 * rehearse.planned(uploaded, fleet.of(uploaded)).bytes
+    assert [result.problems for result in check.check_all(made.copy)] == [{}, {}, {}, {}]
+    for llm in (llm for mainer in create.mainers(made.copy) for llm in mainer.llms):
+        assert management.module_hash(made.copy.agent, llm.canister_id) == llm.wasm_sha256
+
+
+def test_an_upgrade_of_a_copy_does_not_touch_the_original(uploaded: Network, own: Mainer, folder: Path) -> None:
+    before = state(uploaded)
+    copy = copy_of(uploaded, folder, llms="leave out")
+    wasm = artifacts.canister_wasm("mainer_ctrlb_canister").data() + b"\0\x03\x02vv"  # with a custom section
+    management.stop(copy.agent, own.controller_id)
+    management.install_code(copy.agent, own.controller_id, wasm, "upgrade")
+    management.start(copy.agent, own.controller_id)
+    after = management.module_hash(copy.agent, own.controller_id)
+    assert after != management.module_hash(uploaded.agent, own.controller_id)
+    assert state(uploaded) == before
+    assert operate.submitted(copy, own.controller_id) == operate.submitted(uploaded, own.controller_id)
+
+
+def test_other_clients_take_the_copy_for_an_internet_computer(uploaded: Network, own: Mainer, folder: Path) -> None:
+    copy = copy_of(uploaded, folder, llms="leave out")
+    identity = Identity(anonymous=True)
+    agent = IcPyAgent(identity, IcPyClient(url=copy.url), root_key=copy.root_key)
+    query = agent.query_raw(own.controller_id, "health", encode([]))
+    assert query[0]["value"] == {"_17724": {"_3475804314": 200}}  # hashes of Ok and status_code
+    update = agent.update_raw(own.controller_id, "triggerChallengeResponseAdmin", encode([]))
+    assert update[0]["value"] == {"_3456837": {"_2471582292": None}}  # of Err and Unauthorized
+
+
+def test_what_cannot_be_copied_is_named_and_nothing_is_done(
+    uploaded: Network, own: Mainer, folder: Path, as_stranger: Callable[[Network], Network]
+) -> None:
+    whole = fleet.of(uploaded)
+    with pytest.raises(ArgumentError, match="no canisters"):
+        rehearse.rehearse(uploaded, fleet.Fleet(()))
+    with pytest.raises(ArgumentError, match="choose one of copy, model file, leave out"):
+        rehearse.rehearse(uploaded, whole, llms="some")  # type: ignore[arg-type]
+    stranger = as_stranger(uploaded)
+    with pytest.raises(PreconditionError, match=r"Own 1: .* cannot look at it.*Nothing was done"):
+        rehearse.rehearse(stranger, whole, folder=folder, carry_out=True)
+    only = whole.only([own.controller_id, own.llm_ids[0]])
+    with pytest.raises(PreconditionError, match='Own 1, LLM 1: only its creator could: llms="copy"'):
+        rehearse.rehearse(uploaded, only, folder=folder, llms="model file", carry_out=True)
+    assert set(_statuses(uploaded)) == {"running"}
+    assert not folder.exists()
+    assert not rehearse.discard(folder)
+
+
+def test_a_rehearsal_is_discarded_with_its_network(uploaded: Network, own: Mainer, folder: Path) -> None:
+    whole = fleet.of(uploaded).only([own.controller_id])
+    copy = rehearse.rehearse(uploaded, whole, folder=folder, carry_out=True).copy
+    assert copy is not None
+    assert rehearse.discard(folder)
+    assert not folder.exists()
+    with pytest.raises(NetworkNotRunning):
+        management.status(copy.agent, own.controller_id)
+
+
+def _statuses(net: Network) -> list[str]:
+    return [management.status(net.agent, canister_id).status for canister_id in fleet.of(net).canister_ids]
+
+
+def _wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
