@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
-from . import conditions, deploy, differences, management, stopping, upload
+from . import conditions, deploy, differences, management, models, stopping, templates, upload
 from .agent import to_principal
 from .canister import Canister, case
 from .conditions import DELETED
@@ -142,6 +142,7 @@ def add_llm(
     """
     to_principal(controller_id, "id of the mAIner canister")
     creator = _creator(net, "LlmModel")
+    templates.use(net, None)
     with (progress or Silent()).task(f"create LLM for {name(net, controller_id)}", again=_again(key)):
         return _order(
             creator,
@@ -184,6 +185,7 @@ def ensure(
     progress: Progress | None = None,
     differing: Differing = "replace",
     gone: Gone = "refuse",
+    of_templates: bool | None = None,
 ) -> list[Mainer]:
     """Create what is missing of the population in `plan`; errors as of `create_mainer` and `add_llm`.
 
@@ -195,6 +197,7 @@ def ensure(
             which keep their state, and give LLMs code and model anew, in the canisters that are there; "use" it as it
             is, as long as it works; "refuse" and change nothing.
         gone: what to do if a mAIner or an LLM was deleted: "refuse", or "forget" it and make another.
+        of_templates: whether LLMs are made of templates, as `templates.use` has it.
 
     Returns:
         All mAIners of the plan: Own first, then services, then agents.
@@ -209,6 +212,7 @@ def ensure(
             raise ArgumentError(f"unknown {what} '{value}': choose one of {', '.join(values)}")
     creator = _creator(net, "MainerControllerWasm")
     with _in_turn(creator, progress):
+        templates.use(net, of_templates)
         return _ensure(net, creator, plan, progress, differing, gone)
 
 
@@ -246,6 +250,7 @@ def create_one(
             names = ", ".join(sorted(there.get(address, f"{address} (gone)") for address in differing))
             raise PreconditionError(f"the mAIners changed in the meantime: {names}. Nothing was created. {ONE_MORE}")
         made = create_mainer(net, kind, share_service, progress)
+        templates.use(net, None)
         variant = creator.getLatestModel() if llms else ""
         orders = [_LlmOrder(made, variant, f"{made.controller_id} LLM {number + 1}") for number in range(llms)]
         try:
@@ -477,8 +482,19 @@ def _carry_out(net: Network, orders: Sequence[_LlmOrder], what: str, progress: P
         )
 
     with (progress or Silent()).task(what, len(orders), "LLMs", steady=True, again=_again("")) as task:
-        for _ in stopping.parallel(give, orders, LLMS_AT_ONCE):
-            task.advance(1)
+        first = _first(net, orders)
+        for at_once in (first, [order for order in orders if order not in first]):
+            for _ in stopping.parallel(give, at_once, LLMS_AT_ONCE):
+                task.advance(1)
+
+
+def _first(net: Network, orders: Sequence[_LlmOrder]) -> list[_LlmOrder]:
+    """One order for each model without a template, so that the others are made of the one that this order makes."""
+    if not templates.use(net, None):
+        return []
+    ready = {file.model for file in upload.stored(net) if file.template and file.template.current}
+    by_model = {models.variant_text(order.variant): order for order in reversed(orders)}
+    return [order for model, order in by_model.items() if model not in ready]
 
 
 def _variant(net: Network, mainer: Mainer, differing: Differing) -> ModelVariant:

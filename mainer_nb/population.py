@@ -27,6 +27,21 @@ CREATE_STEP = "notebooks/03_create.ipynb (in Python: mainer_nb.create.ensure(net
 
 
 @dataclass(frozen=True)
+class Making:
+    """How an LLM was made.
+
+    Attributes:
+        how: "copied", the model file, or of a "template": a snapshot of an LLM canister that has loaded the model.
+        rounds: of messages between canisters, from the order to the answer.
+        seconds: from the order to the answer.
+    """
+
+    how: str
+    rounds: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Llm:
     """An LLM canister and what the creator made it of; None and "" where the creator does not know.
 
@@ -36,6 +51,7 @@ class Llm:
         made: when.
         skipped: steps that the LLM or its mAIner does not offer.
         key: of the order.
+        making: how it was made.
     """
 
     canister_id: str
@@ -45,6 +61,7 @@ class Llm:
     made: datetime | None
     skipped: tuple[str, ...]
     key: str | None
+    making: Making | None
 
     @property
     def model(self) -> str:
@@ -158,9 +175,9 @@ def made_by(creator: Canister) -> list[Mainer]:
 
 
 def _llm(record: dict[str, Any]) -> Llm:
-    content = record["content"]
+    content, making = record["content"], _making(record["making"])
     if content is None:
-        return Llm(record["canisterId"], None, "", "", None, (), record["key"])
+        return Llm(record["canisterId"], None, "", "", None, (), record["key"], making)
     return Llm(
         canister_id=record["canisterId"],
         variant=content["model"],
@@ -169,7 +186,14 @@ def _llm(record: dict[str, Any]) -> Llm:
         made=datetime.fromtimestamp(content["createdAt"] / 1e9, UTC),
         skipped=tuple(content["skipped"]),
         key=record["key"],
+        making=making,
     )
+
+
+def _making(record: dict[str, Any] | None) -> Making | None:
+    if record is None:
+        return None
+    return Making(case(record["how"]), record["rounds"], record["nanoseconds"] / 1e9)
 
 
 def name(net: Network, controller_id: str) -> str:

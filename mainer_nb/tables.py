@@ -37,7 +37,7 @@ from .network import Network
 from .operate import Challenge, Queued, Statistics, Submission
 from .overview import Standing
 from .progress import amount
-from .upload import StoredFile, Uploaded
+from .upload import StoredFile, Template, Uploaded
 
 if TYPE_CHECKING:
     import pandas
@@ -68,6 +68,8 @@ class Markup(str):
 
 
 NOTHING = "nothing yet"
+MADE = {"copied": "copying the model", "template": "a template"}
+DAYS_PER_MONTH = 30
 NOT_OFFERED = "not offered: the Game State has the original interface"
 
 
@@ -250,7 +252,7 @@ def uploads(uploaded: Iterable[Uploaded]) -> Table:
     )
 
 
-def stored(found: Iterable[StoredFile]) -> Table:
+def stored(found: Sequence[StoredFile]) -> Table:
     """What the creator has to make mAIners of."""
     return Table(
         {
@@ -259,8 +261,32 @@ def stored(found: Iterable[StoredFile]) -> Table:
             "size": amount(file.size, "B"),
             "sha256": _hash(file.sha256),
             "finished": _time(datetime.fromtimestamp(file.created_at / 1e9, UTC)),
+            **({"template": _template(file.template)} if any(each.template for each in found) else {}),
         }
         for file in found
+    )
+
+
+def _template(template: Template | None) -> str:
+    if template is None:
+        return ""
+    cost = trillions(template.cycles_per_day * DAYS_PER_MONTH)
+    return f"{amount(template.size, 'B')}, {cost} a month{'' if template.current else ', of older files'}"
+
+
+def llms(found: Iterable[Mainer]) -> Table:
+    """The LLMs, and how each was made: with how many rounds of messages, and in how many seconds."""
+    return Table(
+        {
+            "LLM": _id(llm.canister_id),
+            "of": mainer.name,
+            "model": llm.model or "unknown",
+            "made by": "not known" if llm.making is None else MADE[llm.making.how],
+            "rounds": "" if llm.making is None else llm.making.rounds,
+            "seconds": "" if llm.making is None else f"{llm.making.seconds:.1f}",
+        }
+        for mainer in found
+        for llm in mainer.llms
     )
 
 

@@ -60,12 +60,30 @@ class Uploaded:
 
 
 @dataclass(frozen=True)
+class Template:
+    """A snapshot of an LLM canister that has loaded a model; the creator makes LLMs of it.
+
+    Attributes:
+        canister_id: of the canister that the snapshot belongs to, and that has nothing else.
+        size: bytes.
+        cycles_per_day: what that canister pays for it.
+        current: whether it was made of the files that the creator has now; if not, the next LLM replaces it.
+    """
+
+    canister_id: str
+    size: int
+    cycles_per_day: int
+    current: bool
+
+
+@dataclass(frozen=True)
 class StoredFile:
     """A file at the creator.
 
     Attributes:
         target, model, size, sha256: as of `Uploaded`.
         created_at: nanoseconds since 1970.
+        template: of a model, what LLMs with it are made of.
     """
 
     target: str
@@ -73,6 +91,7 @@ class StoredFile:
     size: int
     sha256: str
     created_at: int
+    template: Template | None = None
 
 
 def upload_all(net: Network, model: str | Path | None = None, progress: Progress | None = None) -> list[Uploaded]:
@@ -126,9 +145,21 @@ def stored(net: Network) -> list[StoredFile]:
     """What the creator has and can use."""
     records = net.canister(CREATOR).getArtefacts()
     return [
-        StoredFile(*_target(record["target"]), record["size"], record["sha256"].hex(), record["createdAt"])
+        StoredFile(
+            *_target(record["target"]),
+            record["size"],
+            record["sha256"].hex(),
+            record["createdAt"],
+            _template(record["template"]),
+        )
         for record in records
     ]
+
+
+def _template(record: dict[str, Any] | None) -> Template | None:
+    if record is None:
+        return None
+    return Template(record["canisterId"], record["size"], record["cyclesPerDay"], record["current"])
 
 
 def _target(target: dict[str, Any]) -> tuple[str, str]:

@@ -71,6 +71,13 @@ module {
       sender_canister_version : ?Nat64;
     } -> async ();
     canister_status : shared { canister_id : Principal } -> async CanisterStatus;
+    take_canister_snapshot : shared {
+      canister_id : Principal;
+      replace_snapshot : ?Blob;
+      uninstall_code : ?Bool;
+      sender_canister_version : ?Nat64;
+    } -> async Snapshot;
+    load_canister_snapshot : shared { canister_id : Principal; snapshot_id : Blob; sender_canister_version : ?Nat64 } -> async ();
     deposit_cycles : shared { canister_id : Principal } -> async ();
     start_canister : shared { canister_id : Principal } -> async ();
     stop_canister : shared { canister_id : Principal } -> async ();
@@ -82,6 +89,8 @@ module {
     #reinstall;
     #upgrade : ?{ skip_pre_upgrade : ?Bool; wasm_memory_persistence : ?{ #keep; #replace } };
   };
+
+  public type Snapshot = { id : Blob; total_size : Nat64 };
 
   public type CanisterStatus = {
     status : { #running; #stopping; #stopped };

@@ -328,7 +328,8 @@ module {
   public type UploadChunkInput = { target : UploadTarget; sha256 : Blob; offset : Nat64; chunk : Blob };
   public type UploadFinishInput = { target : UploadTarget; sha256 : Blob };
 
-  public type ArtefactRecord = { target : UploadTarget; size : Nat64; sha256 : Blob; createdAt : Nat64 };
+  /// `template`: of a model, what LLMs are made of now.
+  public type ArtefactRecord = { target : UploadTarget; size : Nat64; sha256 : Blob; createdAt : Nat64; template : ?TemplateRecord };
 
   public type MainerRecord = {
     controllerId : Text;
@@ -348,8 +349,14 @@ module {
     skipped : [Text];
   };
 
+  /// How an LLM was made: rounds of messages and time, from the order to the answer.
+  public type Making = { how : { #copied; #template }; rounds : Nat; nanoseconds : Nat64 };
+
+  /// A snapshot that LLMs of a model are made of, in a canister of its own. `current`: of the files that are there now.
+  public type TemplateRecord = { canisterId : Text; size : Nat; cyclesPerDay : Nat; createdAt : Nat64; current : Bool };
+
   /// `content` is null if it is not known, as of a canister whose last renewal failed.
-  public type LlmRecord = { canisterId : Text; key : ?Text; content : ?CanisterContent };
+  public type LlmRecord = { canisterId : Text; key : ?Text; content : ?CanisterContent; making : ?Making };
   public type MainerInfo = MainerRecord and { key : ?Text; content : ?CanisterContent; llms : ?[LlmRecord] };
 
   public type RegisteredResult = { #Ok : { registered : [CanisterAddress] }; #Err : ApiError };

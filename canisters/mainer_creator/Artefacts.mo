@@ -122,7 +122,7 @@ module {
 
   public func list(state : State) : [Types.ArtefactRecord] {
     state.artefacts.values().map(
-      func(artefact : Artefact) : Types.ArtefactRecord = { artefact with size = Nat64.fromNat(artefact.size) }
+      func(artefact : Artefact) : Types.ArtefactRecord = { artefact with size = Nat64.fromNat(artefact.size); template = null }
     ).toArray();
   };
 

@@ -17,6 +17,7 @@ import Nat "mo:core/Nat";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
 import Queue "mo:core/Queue";
+import Set "mo:core/Set";
 import Text "mo:core/Text";
 import Actors "../common/Actors";
 import Clock "../common/Clock";
@@ -26,6 +27,7 @@ import Principals "../common/Principals";
 import Types "../common/Types";
 import Artefacts "Artefacts";
 import BlockStore "BlockStore";
+import Templates "Templates";
 import ReturnCyclesWasm "ReturnCyclesWasm"; // return_cycles.wat, assembled at build time
 
 persistent actor MainerCreator {
@@ -41,6 +43,8 @@ persistent actor MainerCreator {
   let contents : Map.Map<Text, Types.CanisterContent> = Map.empty(); // by canister
   let ordersDone : Map.Map<Text, { order : Text; canisterId : Text }> = Map.empty(); // by key
   let storedParts : Map.Map<Blob, [ChunkHash]> = Map.empty(); // of wasms in this canister's chunk store, by sha256
+  let templates = Templates.new();
+  let makings : Map.Map<Text, Types.Making> = Map.empty(); // of LLMs, by canister
   var creationCycles : Types.CreationCycles = { controller = 3_000_000_000_000; llm = 5_000_000_000_000 };
 
   Artefacts.afterUpgrade(artefacts);
@@ -63,6 +67,8 @@ persistent actor MainerCreator {
   transient let maxTokensPerCall : Nat64 = 1_000;
   transient let maxTokensUnmeasured : Types.MaxTokensRecord = { max_tokens_update = 13; max_tokens_query = 1 };
   transient let maxKeySize = 200; // characters
+  transient let templatesUnderWay : Set.Set<Text> = Set.empty(); // by model name
+  transient let roundsOfCall = 2; // a call is executed in the round after the one that makes it, its answer in the next
   transient let ordersUnderWay : Map.Map<Text, Types.CanisterOrder> = Map.empty(); // by key
   transient let ic = Actors.management;
   transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
@@ -132,7 +138,12 @@ persistent actor MainerCreator {
   public query func getMainers() : async [Types.MainerInfo] {
     let keys : Map.Map<Text, Text> = Map.empty();
     for ((key, order) in ordersDone.entries()) keys.add(order.canisterId, key);
-    func llmRecord(canisterId : Text) : Types.LlmRecord = { canisterId; key = keys.get(canisterId); content = contents.get(canisterId) };
+    func llmRecord(canisterId : Text) : Types.LlmRecord = {
+      canisterId;
+      key = keys.get(canisterId);
+      content = contents.get(canisterId);
+      making = makings.get(canisterId);
+    };
     mainers.toArray().map<Types.MainerRecord, Types.MainerInfo>(
       func mainer = {
         mainer with
@@ -151,7 +162,21 @@ persistent actor MainerCreator {
   /// The model of which an LLM is made unless the order names one: whose file was uploaded last.
   public query func getLatestModel() : async ?Types.AvailableModels { artefacts.latestModel };
 
-  public query func getArtefacts() : async [Types.ArtefactRecord] { Artefacts.list(artefacts) };
+  public query func getArtefacts() : async [Types.ArtefactRecord] {
+    Artefacts.list(artefacts).map(
+      func record = {
+        record with template = switch (record.target) {
+          case (#LlmModel(model)) Templates.record(
+            templates,
+            Artefacts.modelName(model),
+            switch (Artefacts.get(artefacts, #LlmWasm(model))) { case (?wasm) ?wasm.sha256; case null null },
+            record.sha256,
+          );
+          case (_) null;
+        };
+      }
+    );
+  };
 
   // Checked uploads
 
@@ -302,18 +327,36 @@ persistent actor MainerCreator {
   };
 
   /// What a creation has done so far, to be undone when a later step fails. `skipped`: steps left out, and why.
-  type Progress = { var step : Text; var canister : ?Principal; undo : List.List<(Text, () -> async* ())>; skipped : List.List<Text> };
+  /// `rounds`: of the calls that an LLM's creation has made one after the other.
+  type Progress = {
+    var step : Text;
+    var rounds : Nat;
+    var canister : ?Principal;
+    undo : List.List<(Text, () -> async* ())>;
+    skipped : List.List<Text>;
+  };
 
-  func newProgress() : Progress = { var step = ""; var canister = null; undo = List.empty(); skipped = List.empty() };
+  func newProgress() : Progress = { var step = ""; var rounds = 1; var canister = null; undo = List.empty(); skipped = List.empty() };
+
+  /// The next step of an LLM's creation: a call, or some at once.
+  func next(progress : Progress, step : Text) {
+    progress.step := step;
+    progress.rounds += roundsOfCall;
+  };
 
   /// Carries out a step by a method that is not in the known interface of `whose`, which may lack it; whether it has it.
   func ifOffered(progress : Progress, method : Text, whose : Text, step : () -> async* ()) : async* Bool {
     progress.step := method;
     try { await* step(); true } catch error {
-      if (not Errors.isMissingMethod(error)) throw error;
-      progress.skipped.add(method # ", which " # whose # " does not offer");
+      await* leaveOut(progress, method, whose, error);
       false;
     };
+  };
+
+  /// Notes that `whose` has no such method; throws `error` if it says something else.
+  func leaveOut(progress : Progress, method : Text, whose : Text, error : Error.Error) : async* () {
+    if (not Errors.isMissingMethod(error)) throw error;
+    progress.skipped.add(method # ", which " # whose # " does not offer");
   };
 
   /// What of `progress` belongs into an answer.
@@ -328,9 +371,10 @@ persistent actor MainerCreator {
     if (Principals.parseCanister(id) == null) throw Error.reject("\"" # Limits.clipped(id, Limits.idBytes) # "\" is not a canister id");
     let mainer : Actors.MainerController = actor (id);
     try {
-      await* Errors.check("health", await mainer.health());
-      await* Errors.check("amiController, asked by the mAIner Creator,", await mainer.amiController());
-      switch (await mainer.getMainerCanisterType()) {
+      let (health, access, type_) = (mainer.health(), mainer.amiController(), mainer.getMainerCanisterType());
+      await* Errors.check("health", await health);
+      await* Errors.check("amiController, asked by the mAIner Creator,", await access);
+      switch (await type_) {
         case (#Ok(mainerType)) mainerType;
         case (#Err(error)) throw Error.reject("getMainerCanisterType answered: " # Errors.describe(error));
       };
@@ -383,7 +427,8 @@ persistent actor MainerCreator {
   };
 
   func makeController(progress : Progress, wasm : Artefacts.Artefact, owner : Principal, mainerType : Types.MainerAgentCanisterType, shareService : ?Text) : async* Text {
-    let canister = await* createAndInstall(progress, creationCycles.controller, [self(), owner], null, wasm, null);
+    let canister = await* newCanister(progress, creationCycles.controller, [self(), owner], null);
+    await* installStored(progress, canister, wasm, #install);
     let address = canister.toText();
     let mainer : Actors.MainerController = actor (address);
     progress.step := "health";
@@ -426,8 +471,11 @@ persistent actor MainerCreator {
 
   /// `renewed`: the canister that becomes the LLM, if it is there already.
   func createLlm(owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* Types.CanisterCreationResult {
+    let ordered = Clock.now();
+    let progress = newProgress();
+    next(progress, "check the mAIner controller");
     let mainerType = try { await* askMainer(controllerId) } catch error {
-      return #Err(#Other("step check the mAIner controller: " # error.message()));
+      return #Err(#Other("step " # progress.step # ": " # error.message()));
     };
     switch mainerType {
       case (#Own or #ShareService) {};
@@ -441,13 +489,13 @@ persistent actor MainerCreator {
 
     BlockStore.retain(wasm.file);
     BlockStore.retain(modelFile.file);
-    let progress = newProgress();
     try {
-      let (id, maxTokens) = await* makeLlm(progress, wasm, modelFile, owner, controllerId, model, renewed);
+      let (id, how, limits) = await* makeLlm(progress, wasm, modelFile, owner, controllerId, model, renewed);
       noteLlm(controllerId, mainerType, owner, id);
       contents.add(id, madeOf(wasm, ?(model, modelFile), progress));
+      makings.add(id, { how; rounds = progress.rounds; nanoseconds = Clock.now() - ordered });
       #Ok({
-        creationResult = (if (renewed == null) "Created" else "Renewed") # " the LLM canister " # id # " with the " # Artefacts.targetName(#LlmModel(model)) # " (" # modelFile.size.toText() # " bytes) for mAIner " # controllerId # "; " # maxTokens # skippedIn(progress);
+        creationResult = (if (renewed == null) "Created" else "Renewed") # " the LLM canister " # id # " with the " # Artefacts.targetName(#LlmModel(model)) # " (" # modelFile.size.toText() # " bytes) for mAIner " # controllerId # "; " # limits.maxTokens.max_tokens_update.toText() # " tokens per update call, " # limits.how # skippedIn(progress);
         newCanisterId = id;
       });
     } catch error {
@@ -468,47 +516,158 @@ persistent actor MainerCreator {
     };
   };
 
-  func makeLlm(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* (Text, Text) {
+  func makeLlm(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* (Text, { #copied; #template }, Templates.Limits) {
     let mainer : Actors.MainerController = actor (controllerId);
     switch renewed {
       case (?canister) {
-        progress.step := "take it from the mAIner while it is renewed";
+        next(progress, "take it from the mAIner while it is renewed");
         contents.remove(canister.toText());
         await* takeLlmFrom(controllerId, canister.toText());
       };
       case null {};
     };
-    let canister = await* createAndInstall(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], ?maxHeap, wasm, renewed);
-    let canister_id = canister.toText();
-    let llm : Actors.Llm = actor (canister_id);
-    progress.step := "health";
-    await* Errors.check("health", await llm.health());
-    progress.step := "log_pause";
-    await* Errors.check("log_pause", await llm.log_pause());
-    progress.step := "copy the model file";
-    await* copyModel(llm, modelFile);
-    progress.step := "load_model";
-    ignore await* Errors.checkOutput("load_model", await llm.load_model({ args = ["--model", modelPath] }));
-    progress.step := "set_max_tokens";
-    let (maxTokens, how) = await* measureMaxTokens(progress, llm);
-    await* Errors.check("set_max_tokens", await llm.set_max_tokens(maxTokens));
-    switch (promptFormats.get(Artefacts.modelName(model))) {
-      case (?format) await* setPromptFormat(progress, mainer, format);
-      case null {};
+    let template = await* templateFor(progress, wasm, modelFile, model);
+    let canister = switch renewed {
+      case (?there) { next(progress, ""); ignore await* revive(progress, there, creationCycles.llm); there };
+      case null await* newCanister(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], ?maxHeap);
     };
-    progress.step := "add_llm_canister";
+    let loaded = switch template {
+      case (?found) if (await* loadTemplate(progress, canister, found, model, renewed != null)) ?found.limits else null;
+      case null null;
+    };
+    let (how, limits) = switch loaded {
+      case (?limits) (#template, limits);
+      case null (#copied, await* prepareLlm(progress, canister, wasm, modelFile));
+    };
+    let canister_id = canister.toText();
     progress.undo.add((
       "remove it from the mAIner",
       func() : async* () { await* takeLlmFrom(controllerId, canister_id) },
     ));
-    await* Errors.check("add_llm_canister", await mainer.add_llm_canister({ canister_id }));
-    (canister_id, maxTokens.max_tokens_update.toText() # " tokens per update call, " # how);
+    next(progress, "add_llm_canister"); // and the form of its prompts, which is set before it is added
+    let formatSet = switch (promptFormats.get(Artefacts.modelName(model))) {
+      case (?format) ?mainer.setPromptFormat(format);
+      case null null;
+    };
+    let added = mainer.add_llm_canister({ canister_id });
+    switch formatSet {
+      case (?answer) try await* Errors.check("setPromptFormat", await answer) catch error await* leaveOut(progress, "setPromptFormat", "the mAIner", error);
+      case null {};
+    };
+    await* Errors.check("add_llm_canister", await added);
+    (canister_id, how, limits);
   };
 
-  func setPromptFormat(progress : Progress, mainer : Actors.MainerController, format : Types.PromptFormat) : async* () {
-    ignore await* ifOffered(progress, "setPromptFormat", "the mAIner", func() : async* () {
-      await* Errors.check("setPromptFormat", await mainer.setPromptFormat(format));
-    });
+  /// Makes an LLM of a canister, whatever it has been, by copying the model file into it.
+  func prepareLlm(progress : Progress, canister : Principal, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact) : async* Templates.Limits {
+    let llm : Actors.Llm = actor (canister.toText());
+    next(progress, "");
+    await* installStored(progress, canister, wasm, #reinstall);
+    next(progress, "health");
+    await* Errors.check("health", await llm.health());
+    next(progress, "log_pause");
+    await* Errors.check("log_pause", await llm.log_pause());
+    progress.step := "copy the model file";
+    await* copyModel(progress, llm, modelFile);
+    next(progress, "load_model");
+    ignore await* Errors.checkOutput("load_model", await llm.load_model({ args = ["--model", modelPath] }));
+    next(progress, "set_max_tokens");
+    let limits = await* measureMaxTokens(progress, llm);
+    next(progress, "set_max_tokens");
+    await* Errors.check("set_max_tokens", await llm.set_max_tokens(limits.maxTokens));
+    limits;
+  };
+
+  // Templates
+
+  /// Whether LLMs are made of templates, which take memory that costs cycles. Without, those there are are deleted.
+  public shared ({ caller }) func setTemplates(on : Bool) : async Types.StatusCodeRecordResult {
+    if (not caller.isController()) return #Err(#Unauthorized);
+    templates.on := on;
+    try {
+      for ((model, template) in templates.byModel.toArray().values()) {
+        if (on) {
+          ignore await* revive(newProgress(), template.canister, creationCycles.llm);
+        } else {
+          await* deleteAndRecover(template.canister);
+          templates.byModel.remove(model);
+        };
+      };
+      ok;
+    } catch error #Err(#Other(error.message()));
+  };
+
+  public query func getTemplates() : async Bool { templates.on };
+
+  /// The template of this wasm and this model file, which is made now if there is none; null if there can be none.
+  func templateFor(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, model : Types.AvailableModels) : async* ?Templates.Template {
+    let name = Artefacts.modelName(model);
+    let there = Templates.find(templates, name, wasm.sha256, modelFile.sha256);
+    if (not templates.on) return null;
+    if (there != null or templatesUnderWay.contains(name)) return there;
+    if (Cycles.balance() < 2 * creationCycles.llm + reserve + (wasm.size + modelFile.size) * cyclesPerByteSent) return null;
+    templatesUnderWay.add(name);
+    let own = newProgress();
+    try {
+      let made = await* makeTemplate(own, wasm, modelFile);
+      let replaced = templates.byModel.swap(name, made);
+      switch replaced {
+        case (?old) await* deleteAndRecover(old.canister);
+        case null {};
+      };
+      ?made;
+    } catch error {
+      progress.skipped.add("a template (" # (await* undone(own, error.message())) # ")");
+      if (Errors.isMissingMethod(error)) templates.on := false; // this network takes no snapshots
+      null;
+    } finally {
+      progress.rounds += own.rounds;
+      templatesUnderWay.remove(name);
+    };
+  };
+
+  func makeTemplate(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact) : async* Templates.Template {
+    let canister = await* newCanister(progress, creationCycles.llm, [self()], ?maxHeap);
+    let limits = await* prepareLlm(progress, canister, wasm, modelFile);
+    next(progress, "take a snapshot");
+    let snapshot = await ic.take_canister_snapshot({ canister_id = canister; replace_snapshot = null; uninstall_code = ?true; sender_canister_version = null });
+    next(progress, "look at what it costs");
+    let status = await ic.canister_status({ canister_id = canister });
+    {
+      canister;
+      snapshot = snapshot.id;
+      wasmSha256 = wasm.sha256;
+      modelSha256 = modelFile.sha256;
+      limits;
+      size = Nat64.toNat(snapshot.total_size);
+      cyclesPerDay = status.idle_cycles_burned_per_day;
+      createdAt = Clock.now();
+    };
+  };
+
+  /// Makes a canister, which is empty unless it is `there` already, what the template is. Whether that could be done.
+  func loadTemplate(progress : Progress, canister_id : Principal, template : Templates.Template, model : Types.AvailableModels, there : Bool) : async* Bool {
+    let llm : Actors.Llm = actor (canister_id.toText());
+    try {
+      if there {
+        next(progress, "stop it");
+        await ic.stop_canister({ canister_id }); // what its old code has called must not come back to the new
+      };
+      next(progress, "load the template");
+      await ic.load_canister_snapshot({ canister_id; snapshot_id = template.snapshot; sender_canister_version = null });
+      if there {
+        next(progress, "start it");
+        await ic.start_canister({ canister_id });
+      };
+      next(progress, "ready");
+      await* Errors.check("ready", await llm.ready());
+      true;
+    } catch error {
+      progress.skipped.add("the template (step " # progress.step # ": " # error.message() # "), so the model was copied");
+      if there await ic.start_canister({ canister_id });
+      if (error.message().contains(#text "IC0305")) templates.byModel.remove(Artefacts.modelName(model)); // the snapshot is gone
+      false;
+    };
   };
 
   /// Takes an LLM out of a mAIner's list. Where the list can only be emptied, the others are given back.
@@ -529,24 +688,13 @@ persistent actor MainerCreator {
 
   func llmsOf(controllerId : Text) : [Text] = switch (recordOf(controllerId)) { case (?mainer) mainer.llmIds; case null [] };
 
-  /// `renewed`: the canister to install into, with the loss of its state, instead of a new one.
-  func createAndInstall(progress : Progress, cycles : Nat, controllers : [Principal], wasm_memory_limit : ?Nat, wasm : Artefacts.Artefact, renewed : ?Principal) : async* Principal {
-    let (canister_id, mode) : (Principal, Actors.InstallMode) = switch renewed {
-      case (?canister) {
-        ignore await* revive(progress, canister, cycles);
-        (canister, #reinstall);
-      };
-      case null {
-        progress.step := "create canister";
-        let { canister_id } = await (with cycles) ic.create_canister({
-          settings = ?{ controllers = ?controllers; freezing_threshold = null; wasm_memory_limit };
-          sender_canister_version = null;
-        });
-        progress.canister := ?canister_id;
-        (canister_id, #install);
-      };
-    };
-    await* installStored(progress, canister_id, wasm, mode);
+  func newCanister(progress : Progress, cycles : Nat, controllers : [Principal], wasm_memory_limit : ?Nat) : async* Principal {
+    next(progress, "create canister");
+    let { canister_id } = await (with cycles) ic.create_canister({
+      settings = ?{ controllers = ?controllers; freezing_threshold = null; wasm_memory_limit };
+      sender_canister_version = null;
+    });
+    progress.canister := ?canister_id;
     canister_id;
   };
 
@@ -613,8 +761,9 @@ persistent actor MainerCreator {
   };
 
   /// Copies the model file with several chunks under way at a time; a chunk that fails is sent again.
-  func copyModel(llm : Actors.Llm, modelFile : Artefacts.Artefact) : async* () {
+  func copyModel(progress : Progress, llm : Actors.Llm, modelFile : Artefacts.Artefact) : async* () {
     let parts = BlockStore.parts(modelFile.file, modelFile.size, Artefacts.chunkSize);
+    progress.rounds += roundsOfCall * ((parts.size() + uploadsInFlight - 1 : Nat) / uploadsInFlight);
     func input((offset, size) : (Nat, Nat)) : Types.FileUploadInputRecord = {
       filename = modelPath;
       chunk = BlockStore.readPart(artefacts.store, modelFile.file, offset, size);
@@ -654,10 +803,10 @@ persistent actor MainerCreator {
   };
 
   /// How many tokens the LLM does in a call so that the call stays under the network's instruction limit, and how that is known.
-  func measureMaxTokens(progress : Progress, llm : Actors.Llm) : async* (Types.MaxTokensRecord, Text) {
+  func measureMaxTokens(progress : Progress, llm : Actors.Llm) : async* Templates.Limits {
     let measured = try { await llm.measure_token_cost() } catch error {
       if (Errors.isMissingMethod(error)) progress.skipped.add("measure_token_cost, which the LLM does not offer");
-      return (maxTokensUnmeasured, "not measured (measure_token_cost: " # error.message() # ")");
+      return { maxTokens = maxTokensUnmeasured; how = "not measured (measure_token_cost: " # error.message() # ")" };
     };
     switch measured {
       case (#Err(error)) throw Error.reject("measure_token_cost answered: " # Errors.describe(error));
@@ -667,10 +816,10 @@ persistent actor MainerCreator {
           if (instructions <= cost.instructions_fixed) return 1;
           Nat64.max(1, Nat64.min(maxTokensPerCall, (instructions - cost.instructions_fixed) / perToken));
         };
-        (
-          { max_tokens_update = fitting(instructionsPerUpdate); max_tokens_query = fitting(instructionsPerQuery) },
-          "measured at " # perToken.toText() # " instructions a token",
-        );
+        {
+          maxTokens = { max_tokens_update = fitting(instructionsPerUpdate); max_tokens_query = fitting(instructionsPerQuery) };
+          how = "measured at " # perToken.toText() # " instructions a token";
+        };
       };
     };
   };
@@ -774,7 +923,11 @@ persistent actor MainerCreator {
       };
     };
     switch (promptFormats.get(Artefacts.modelName(model))) {
-      case (?format) if (mainerType != #ShareAgent) await* setPromptFormat(progress, mainer, format);
+      case (?format) if (mainerType != #ShareAgent) {
+        ignore await* ifOffered(progress, "setPromptFormat", "the mAIner", func() : async* () {
+          await* Errors.check("setPromptFormat", await mainer.setPromptFormat(format));
+        });
+      };
       case null {};
     };
 
@@ -857,6 +1010,7 @@ persistent actor MainerCreator {
   /// Drops what is kept about a canister; the key that it was ordered with makes another one.
   func forget(canisterId : Text) {
     contents.remove(canisterId);
+    makings.remove(canisterId);
     for ((key, order) in ordersDone.toArray().values()) if (order.canisterId == canisterId) ordersDone.remove(key);
   };
 

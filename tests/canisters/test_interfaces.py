@@ -110,7 +110,11 @@ service : {
   uploadChunk : (record { target : UploadTarget; sha256 : blob; offset : nat64; chunk : blob }) -> (UploadStatusResult);
   uploadFinish : (record { target : UploadTarget; sha256 : blob }) -> (UploadStatusResult);
   uploadStatus : (UploadTarget) -> (UploadStatusResult) query;
-  getArtefacts : () -> (vec record { target : UploadTarget; size : nat64; sha256 : blob; createdAt : nat64 }) query;
+  getArtefacts : () -> (vec record { target : UploadTarget; size : nat64; sha256 : blob; createdAt : nat64;
+    template : opt record { canisterId : text; size : nat; cyclesPerDay : nat; createdAt : nat64;
+                            current : bool } }) query;
+  getTemplates : () -> (bool) query;
+  setTemplates : (bool) -> (StatusCodeRecordResult);
   setModelPromptFormat : (AvailableModels, PromptFormat) -> (StatusCodeRecordResult);
   getModelPromptFormat : (AvailableModels) -> (variant { Ok : PromptFormat; Err : ApiError }) query;
 }

@@ -17,7 +17,7 @@ LAYERS = (
     {"errors", "gguf_header", "ic_py", "kernels", "places", "progress", "stopping"},  # what all of the following use
     {"artifacts", "chat_templates", "llm_build", "loadable", "models"},  # files
     {"agent", "canister", "choice", "identity", "management", "network"},  # a client of the Internet Computer
-    {"deploy", "upload", "population", "conditions", "differences", "create"}  # verbs that make
+    {"deploy", "upload", "templates", "population", "conditions", "differences", "create"}  # verbs that make
     | {"check", "answerable", "operate", "costs", "calls", "overview", "downloads"}  # and verbs that use
     | {"fleet"},  # and verbs for many at once
     {"expect", "tables", "plots", "widgets"},  # what shows and asserts results
