@@ -29,6 +29,7 @@ LARGEST_MESSAGE = 1_900_000
 CHUNK = 1 << 20
 
 InstallMode = Literal["install", "reinstall", "upgrade"]
+LogFilter = dict[Literal["by_idx", "by_timestamp_nanos"], dict[Literal["start", "end"], int]]
 
 # Only what is used here: a reader of records that asks for few fields understands networks of other versions.
 INTERFACE = """
@@ -41,6 +42,10 @@ type canister_settings = record {
   wasm_memory_limit : opt nat;
 };
 type chunk_hash = record { hash : blob };
+type log_filter = variant {
+  by_idx : record { start : nat64; end : nat64 };
+  by_timestamp_nanos : record { start : nat64; end : nat64 };
+};
 type install_mode = variant {
   install;
   reinstall;
@@ -84,6 +89,8 @@ service : {
   start_canister : (record { canister_id : canister_id }) -> ();
   stop_canister : (record { canister_id : canister_id }) -> ();
   delete_canister : (record { canister_id : canister_id }) -> ();
+  fetch_canister_logs : (record { canister_id : canister_id; filter : opt log_filter })
+    -> (record { canister_log_records : vec record { idx : nat64; timestamp_nanos : nat64; content : blob } }) query;
 }
 """
 
@@ -232,6 +239,19 @@ def controllers(agent: Agent, canister_id: PrincipalLike) -> tuple[str, ...]:
         raise CertificateError(
             f"the controllers of {principal.to_text(to_principal(canister_id))} cannot be read: {error}"
         ) from error
+
+
+def fetch_logs(agent: Agent, canister_id: PrincipalLike, wanted: LogFilter) -> list[dict[str, Any]]:
+    """Lines that a canister logged: the first of those wanted that fit into a response, in their order.
+
+    Returns:
+        For each line `idx`, `timestamp_nanos` and `content` (bytes).
+
+    Raises:
+        RejectError: there is no such canister, or the caller may not see its log.
+    """
+    answer = _call(agent, "fetch_canister_logs", canister_id, filter=wanted)
+    return list(answer["canister_log_records"])
 
 
 def update_settings(agent: Agent, canister_id: PrincipalLike, **settings: Any) -> None:
