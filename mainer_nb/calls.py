@@ -49,6 +49,11 @@ def find(net: Network, who: str, interface: Path | None = None) -> Canister:
     return Canister(net.agent, canister_id, interface or shipped or "", who)
 
 
+def find_id(net: Network, who: str) -> str:
+    """The id of the canister that somebody names. Arguments and errors as of `find`."""
+    return _found(net, who)[0]
+
+
 def _found(net: Network, who: str) -> tuple[str, Path | None]:
     """The id, and the path of the interface if it is one of the project's canisters."""
     if who in (GAME_STATE, CREATOR):

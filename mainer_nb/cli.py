@@ -5,6 +5,7 @@
     mainer-nb net start | status | stop | reset
     mainer-nb run [NOTEBOOK ...] [--network NAME] [--model NAME] [-p NAME VALUE] …
     mainer-nb status
+    mainer-nb watch | metrics | logs [CANISTER ...]
     mainer-nb call CANISTER METHOD [ARGUMENTS]
     mainer-nb ask QUESTION
     mainer-nb model get URL
@@ -23,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 
 from . import commands
-from .commands import ask, call, models, net, notebooks, projects, status
+from .commands import ask, call, models, net, notebooks, projects, status, watching
 from .errors import MainerError
 from .localnet import server
 
@@ -83,6 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(quiet=False)
     parser.add_argument("--version", action="version", version=f"mainer-nb {metadata.version('mainer-nb')}")
     added = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (projects, net, notebooks, models, status, call, ask):
+    for module in (projects, net, notebooks, models, status, watching, call, ask):
         module.add(added)
     return parser

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mainer_nb import artifacts, create, deploy, network, operate, places, upload
+from mainer_nb import artifacts, cli, create, deploy, network, operate, places, upload
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.errors import CanisterError
@@ -23,6 +23,7 @@ from mainer_nb.operate import Challenge
 from tests import tiny_gguf
 
 MODEL = "tiny"
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -163,3 +164,18 @@ def as_stranger() -> Callable[[Network], Network]:
         return replace(net, agent=Agent(stranger, net.url, net.root_key))
 
     return change
+
+
+@pytest.fixture
+def run(uploaded: Network, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs a command line on the network that has everything; its status, and what it printed."""
+    monkeypatch.setenv("MAINER_NB_STATE", str(uploaded.ids.files[0].path.parent))
+    capfd.readouterr()
+
+    def command(*words: str) -> tuple[int, str, str]:
+        status = cli.main(list(words))
+        said = capfd.readouterr()
+        return status, said.out, said.err
+
+    yield command
+    monkeypatch.undo()

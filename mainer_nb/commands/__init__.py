@@ -4,6 +4,7 @@
     notebooks    run
     net          net start, net status, net stop, net reset
     status       status
+    watching     watch, metrics, logs
     call         call
     ask          ask
     models       model get

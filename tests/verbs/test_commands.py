@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,7 @@ from mainer_nb.errors import NetworkNotRunning
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 from mainer_nb.protocol.leb128 import leb128
 from tests.probe_canister import PROBE_DID, PROBE_WAT
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(uploaded: Network, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Runs a command line on the network that has everything; its status, and what it printed."""
-    monkeypatch.setenv("MAINER_NB_STATE", str(uploaded.ids.files[0].path.parent))
-    capfd.readouterr()
-
-    def command(*words: str) -> tuple[int, str, str]:
-        status = cli.main(list(words))
-        said = capfd.readouterr()
-        return status, said.out, said.err
-
-    yield command
-    monkeypatch.undo()
+from tests.stages import Run
 
 
 @pytest.mark.usefixtures("challenge")

@@ -1,0 +1,80 @@
+"""A fleet watched from a shell, as a user or a timer of the system does it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import parser
+
+from mainer_nb import management
+from mainer_nb.commands.watching import moment
+from mainer_nb.create import Mainer
+from mainer_nb.errors import ArgumentError
+from mainer_nb.fleet import samples
+from mainer_nb.network import Network
+from tests.stages import Run
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+def test_watch_shows_a_table_and_keeps_samples(run: Run, uploaded: Network, mainers: list[Mainer]) -> None:
+    before = len(samples.read(uploaded))
+    status, shown, said = run("watch", "--days", "1")
+    assert (status, said) == (0, "")
+    assert re.search(r"^Own 1, LLM 2, \S+-cai .*current", shown, re.MULTILINE)
+    canisters = 2 + sum(len(mainer.canister_ids) for mainer in mainers)
+    assert len(samples.read(uploaded)) == before + canisters
+
+
+def test_watch_fails_with_what_is_out_of_bounds_and_no_more_if_it_is_to_be_quiet(
+    run: Run, uploaded: Network, own: Mainer
+) -> None:
+    management.stop(uploaded.agent, own.controller_id)
+    try:
+        status, shown, said = run("watch", "-q", "--days", "1", "Own 1", own.llm_ids[0])
+    finally:
+        management.start(uploaded.agent, own.controller_id)
+    assert (status, shown) == (1, "")
+    assert said == f"mainer-nb: Own 1 ({own.controller_id}) is stopped\n"
+    status, _, said = run("watch", "--days", "-1")
+    assert status == 1
+    assert "bound days is -1.0, but must be a number from 0 on" in said
+
+
+def test_metrics_are_read_by_prometheus(run: Run, mainers: list[Mainer]) -> None:
+    status, shown, said = run("metrics")
+    assert (status, said) == (0, "")
+    families = {family.name: family for family in parser.text_string_to_metric_families(shown)}
+    assert {sample.value for sample in families["mainer_canister_running"].samples} == {1.0}
+    names = {sample.labels["name"] for sample in families["mainer_queue_length"].samples}
+    assert names == {"Game State", *(mainer.name for mainer in mainers)}
+
+
+def test_logs_of_named_canisters(run: Run, own: Mainer) -> None:
+    assert run("logs", "Own 1", own.llm_ids[0], "--since", "1m")[0] == 0
+    status, _, said = run("logs", "Own 9")
+    assert status == 1
+    assert "no canister 'Own 9' on network local" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("90s", NOW - timedelta(seconds=90)),
+        ("5m", NOW - timedelta(minutes=5)),
+        ("2h", NOW - timedelta(hours=2)),
+        ("3d", NOW - timedelta(days=3)),
+        ("2026-11-26T12:00", NOW),
+        ("2026-11-26T13:00+01:00", NOW),
+    ],
+)
+def test_a_time_is_given_as_people_write_it(text: str, time: datetime) -> None:
+    assert moment(text, NOW) == time
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "-5m", "5", "9999999999999d", "2026-13-01"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"--since .* is no time"):
+        moment(text, NOW)
