@@ -23,7 +23,7 @@ from ..conditions import Condition
 from ..errors import ArgumentError, ArtifactError, CallError, CanisterError, MainerError, RejectError
 from ..network import CREATOR, GAME_STATE, Network
 from ..operate import NEEDED
-from . import samples
+from . import samples, work
 from .members import Fleet, Member, Role, canister, offers
 from .samples import Burn, Sample
 
@@ -357,9 +357,10 @@ def _of_mainer(asked: Canister, member: Member, untold: dict[str, str]) -> dict[
         told |= _queue([entry["challengeQueuedTimestamp"] for entry in waiting])
     submitted = _answer(asked, "getRecentSubmittedResponsesAdmin", untold, "last_submission")
     told["last_submission"] = _latest(record["submittedTimestamp"] for record in submitted or ())
-    work = _answer(asked, "getWorkStatusAdmin", untold, "timers", "maintenance")
-    if work is not None:
-        told |= {"timers": work["timersStarted"], "maintenance": work["inMaintenance"]}
+    status = _answer(asked, work.STATUS, untold, "timers", "maintenance")
+    if status is not None:
+        doing = work.told(status)
+        told |= {"timers": doing.timers, "maintenance": doing.maintenance}
     return told
 
 

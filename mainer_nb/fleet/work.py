@@ -57,7 +57,11 @@ def of(net: Network, member: Member | str) -> Work | None:
     mainer = canister(net, member)
     if not offers(mainer, STATUS):
         return None
-    status: dict[str, Any] = getattr(mainer, STATUS)()
+    return told(getattr(mainer, STATUS)())
+
+
+def told(status: dict[str, Any]) -> Work:
+    """What a mAIner's answer says that it is doing."""
     answering = status["answering"]
     return Work(
         timers=status["timersStarted"],

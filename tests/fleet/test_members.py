@@ -133,4 +133,4 @@ def test_a_mainer_that_only_its_submissions_tell_of_belongs_to_the_game_state(
         found = fleet.of_game_state(stranger, game_state_id)
     finally:
         management.update_settings(uploaded.agent, game_state_id, controllers=list(controllers))
-    assert [(member.canister_id, member.owner) for member in found.mainers] == [(own.controller_id, uploaded.caller)]
+    assert (own.controller_id, uploaded.caller) in [(member.canister_id, member.owner) for member in found.mainers]

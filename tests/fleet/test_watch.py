@@ -85,6 +85,16 @@ def test_a_queue_has_its_length_and_the_age_of_its_oldest_entry(
     assert again[agents[0].controller_id].last_submission == max(answer.submitted for answer in answers)
 
 
+def test_timers_are_told_and_marked_on_request(uploaded: Network, own: Mainer) -> None:
+    some = fleet.of_ids(uploaded, [own.controller_id])
+    with operate.timers(uploaded, own.controller_id, interval=3600):
+        (running,) = watch.look(uploaded, some)
+    (stopped,) = watch.look(uploaded, some)
+    assert (running.timers, stopped.timers) == (True, False)
+    assert "its timers do not run" in watch.marks(stopped, Bounds(timers=True))
+    assert "its timers do not run" not in watch.marks(stopped, Bounds())
+
+
 def test_what_is_stopped_has_other_code_or_a_stranger_as_controller_is_marked(
     uploaded: Network, own: Mainer, as_stranger: Callable[[Network], Network]
 ) -> None:
