@@ -13,12 +13,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from . import artifacts, create, deploy, management, upload
+from . import artifacts, create, deploy, management, templates, upload
 from .agent import Agent
 from .artifacts import Artifact
 from .canister import Canister
@@ -30,6 +30,9 @@ from .progress import Progress, amount
 
 MB = 10**6
 CYCLES_PER_XDR = 10**12  # by definition of a cycle
+DAYS_PER_MONTH = 30
+COPIED, OF_TEMPLATE = "LLM canister, the model copied", "LLM canister of a template"
+TEMPLATE, STORAGE = "template", "template kept for a month"
 QUESTION = "What is the capital of France?"
 
 
@@ -42,6 +45,7 @@ class Cost:
         cycles: spent.
         kept: cycles given along that stay a balance.
         note: what is in it.
+        rounds: of messages between canisters, of an LLM's creation.
     """
 
     unit: str
@@ -49,6 +53,7 @@ class Cost:
     cycles: float
     kept: float = 0.0
     note: str = ""
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,24 @@ class Budget:
 
 def budget(costs: Costs, prompt_tokens: int, answer_tokens: int) -> list[Budget]:
     """The upload of the model, a mAIner with one LLM of it, and a challenge of so many tokens answered."""
-    upload_, mainer, llm = costs.of("MB uploaded"), costs.of("mAIner canister"), costs.of("LLM canister")
+    upload_, mainer, llm = costs.of("MB uploaded"), costs.of("mAIner canister"), costs.of(COPIED)
     tokens = prompt_tokens * costs.of("prompt token").cycles + answer_tokens * costs.of("generated token").cycles
     return [
         Budget(f"upload of {costs.model} ({amount(costs.size, 'B')})", upload_.cycles * costs.size / MB),
         Budget("a mAIner of type Own with one LLM", mainer.cycles + llm.cycles, mainer.kept + llm.kept),
         Budget(f"an answer: {prompt_tokens} tokens of prompt, {answer_tokens} generated", tokens),
     ]
+
+
+def template_pays_from(costs: Costs, months: float = 1) -> int | None:
+    """The number of LLMs from which a template that is kept so long costs less than copying the model into each.
+
+    Returns:
+        None: it never does.
+    """
+    saved = costs.of(COPIED).cycles - costs.of(OF_TEMPLATE).cycles
+    whole = costs.of(TEMPLATE).cycles + months * costs.of(STORAGE).cycles
+    return int(whole // saved) + 1 if saved > 0 else None
 
 
 def measure(model: str | Path | None = None, progress: Progress | None = None) -> Costs:
@@ -115,10 +131,9 @@ def measure(model: str | Path | None = None, progress: Progress | None = None) -
         mainer, controller_id = _making(
             net, "mAIner canister", lambda: create.create_mainer(net, "Own", progress=progress).controller_id
         )
-        llm, llm_id = _making(
-            net, "LLM canister", lambda: create.add_llm(net, controller_id, progress=progress), "with the model loaded"
-        )
-        return Costs(gguf.name, gguf.size, (uploaded, mainer, llm, *_tokens(net, llm_id, gguf)))
+        copied, llm_id = _llm(net, controller_id, COPIED, False, progress)
+        of_template = _of_template(net, controller_id, progress)
+        return Costs(gguf.name, gguf.size, (uploaded, mainer, copied, *of_template, *_tokens(net, llm_id, gguf)))
 
 
 @contextmanager
@@ -165,6 +180,33 @@ def _making(net: Network, unit: str, make: Callable[[], str], note: str = "") ->
     spent, canister_id = _spent(net, net.canister_id(CREATOR), make)
     kept = _balance(net, canister_id)
     return Cost(unit, None, spent - kept, kept, note), canister_id
+
+
+def _llm(net: Network, controller_id: str, unit: str, of_template: bool, progress: Progress | None) -> tuple[Cost, str]:
+    """What an LLM takes from the creator, the template included if it is made for it; and its id."""
+    cost, llm_id = _making(
+        net,
+        unit,
+        lambda: create.add_llm(net, controller_id, progress=progress, of_template=of_template),
+        "with the model loaded",
+    )
+    making = {llm.canister_id: llm.making for llm in create.mainer(net, controller_id).llms}[llm_id]
+    return replace(cost, rounds=making.rounds if making else None), llm_id
+
+
+def _of_template(net: Network, controller_id: str, progress: Progress | None) -> tuple[Cost, ...]:
+    """What an LLM of a template costs, the template itself, and keeping it for a month."""
+    before = _balance(net, net.canister_id(CREATOR))
+    _llm(net, controller_id, TEMPLATE, True, progress)
+    llm, _ = _llm(net, controller_id, OF_TEMPLATE, True, progress)
+    (template,) = [file.template for file in upload.stored(net) if file.template]
+    templates.use(net, False)  # the balance of its canister comes back
+    spent = before - _balance(net, net.canister_id(CREATOR)) - 2 * (llm.cycles + llm.kept)
+    return (
+        llm,
+        Cost(TEMPLATE, None, spent, note="made once for a model: a canister that loads it, and a snapshot of that"),
+        Cost(STORAGE, None, template.cycles_per_day * DAYS_PER_MONTH, note=f"{amount(template.size, 'B')} in memory"),
+    )
 
 
 def _tokens(net: Network, llm_id: str, gguf: Artifact) -> tuple[Cost, ...]:

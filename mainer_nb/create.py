@@ -126,13 +126,15 @@ def add_llm(
     progress: Progress | None = None,
     key: str | None = None,
     renewed: str | None = None,
+    of_template: bool | None = None,
 ) -> str:
-    """Create an LLM for a mAIner (Own or ShareService), which takes as long as loading the model.
+    """Create an LLM for a mAIner (Own or ShareService), which takes as long as loading the model, or a second.
 
     Args:
         model: an AvailableModels value; None: the model uploaded last.
         renewed: a canister that is there and becomes the LLM, with the loss of its state; None: a new one is made.
         key: as of `create_mainer`.
+        of_template: whether it is made of a template, as `templates.use` has it.
 
     Returns:
         Its canister id.
@@ -142,7 +144,7 @@ def add_llm(
     """
     to_principal(controller_id, "id of the mAIner canister")
     creator = _creator(net, "LlmModel")
-    templates.use(net, None)
+    templates.use(net, of_template)
     with (progress or Silent()).task(f"create LLM for {name(net, controller_id)}", again=_again(key)):
         return _order(
             creator,
@@ -185,7 +187,7 @@ def ensure(
     progress: Progress | None = None,
     differing: Differing = "replace",
     gone: Gone = "refuse",
-    of_templates: bool | None = None,
+    of_template: bool | None = None,
 ) -> list[Mainer]:
     """Create what is missing of the population in `plan`; errors as of `create_mainer` and `add_llm`.
 
@@ -197,7 +199,7 @@ def ensure(
             which keep their state, and give LLMs code and model anew, in the canisters that are there; "use" it as it
             is, as long as it works; "refuse" and change nothing.
         gone: what to do if a mAIner or an LLM was deleted: "refuse", or "forget" it and make another.
-        of_templates: whether LLMs are made of templates, as `templates.use` has it.
+        of_template: whether LLMs are made of templates, as `templates.use` has it.
 
     Returns:
         All mAIners of the plan: Own first, then services, then agents.
@@ -212,7 +214,7 @@ def ensure(
             raise ArgumentError(f"unknown {what} '{value}': choose one of {', '.join(values)}")
     creator = _creator(net, "MainerControllerWasm")
     with _in_turn(creator, progress):
-        templates.use(net, of_templates)
+        templates.use(net, of_template)
         return _ensure(net, creator, plan, progress, differing, gone)
 
 

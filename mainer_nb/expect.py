@@ -22,7 +22,7 @@ from typing import ParamSpec, TypeVar
 
 from .artifacts import Artifact, InventoryItem
 from .check import ENDPOINTS, Check
-from .costs import Costs
+from .costs import COPIED, Costs
 from .create import KINDS, Mainer, Plan
 from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
@@ -351,7 +351,7 @@ def counted(costs: Costs) -> str:
         that(
             entry.instructions is None or entry.instructions > 0, f"{entry.unit} took {entry.instructions} instructions"
         )
-    controller, llm = costs.of("mAIner canister").cycles, costs.of("LLM canister").cycles
+    controller, llm = costs.of("mAIner canister").cycles, costs.of(COPIED).cycles
     that(
         llm > controller, f"an LLM canister took {llm:,.0f} cycles, no more than a mAIner canister ({controller:,.0f})"
     )

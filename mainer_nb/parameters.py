@@ -31,7 +31,7 @@ LONGEST_SHOWN = 60  # characters of a wrong value
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: its type (`str`, `int`, `float` or `list`) and the sentence that says what it is.
+    """A parameter: its type (`str`, `bool`, `int`, `float` or `list`) and the sentence that says what it is.
 
     `optional`: may be None. `least`, `most`: of a number. `choices`: of a text. `pair`: what the two texts in each item
     of a list are.
@@ -52,6 +52,8 @@ class Parameter:
             what = f"a list of pairs: {self.pair[0]} and {self.pair[1]}, each a text that is not empty"
         elif self.choices:
             what = f"one of {', '.join(self.choices)}"
+        elif self.type is bool:
+            what = "true or false"
         elif self.type is str:
             what = "a line of text that is not empty, in quotes if it looks like something else"
         else:
@@ -64,6 +66,8 @@ class Parameter:
             return self.optional
         if self.type is list:
             return isinstance(value, list | tuple) and bool(value) and all(_is_pair(pair) for pair in value)
+        if self.type is bool:
+            return isinstance(value, bool)
         if self.type is str:
             return _is_line(value) and (not self.choices or value in self.choices)
         if isinstance(value, bool) or not isinstance(value, int if self.type is int else int | float):
@@ -122,6 +126,9 @@ DECLARED = {
         choices=DIFFERING,
     ),
     "gone": Parameter(str, 'what was deleted by hand: "refuse", or "forget" it and make another', choices=GONE),
+    "of_template": Parameter(
+        bool, "whether LLMs are made of a template; None: where cycles cost nothing", optional=True
+    ),
     "questions": Parameter(list, "topics and questions for challenges", pair=("a topic", "a question")),
     "challenges": Parameter(int, "how many challenges to open: the first of the questions", least=1, most=1000),
     "timer_interval": Parameter(

@@ -22,7 +22,7 @@ from . import artifacts, identity, network, places
 from .artifacts import InventoryItem
 from .canister import Canister
 from .check import ENDPOINTS, Check
-from .costs import Budget, Costs, usd
+from .costs import COPIED, DAYS_PER_MONTH, OF_TEMPLATE, STORAGE, TEMPLATE, Budget, Costs, template_pays_from, usd
 from .create import Mainer
 from .deploy import Deployed
 from .fleet import watch
@@ -69,7 +69,6 @@ class Markup(str):
 
 NOTHING = "nothing yet"
 MADE = {"copied": "copying the model", "template": "a template"}
-DAYS_PER_MONTH = 30
 NOT_OFFERED = "not offered: the Game State has the original interface"
 
 
@@ -470,9 +469,25 @@ def costs(measured: Costs, usd_per_xdr: float) -> Table:
             "cycles spent": trillions(entry.cycles, 6),
             "stays its balance": trillions(entry.kept) if entry.kept else "",
             "both on mainnet": dollars(usd(entry.cycles + entry.kept, usd_per_xdr)),
+            "rounds": "" if entry.rounds is None else entry.rounds,
             "what": entry.note,
         }
         for entry in measured.entries
+    )
+
+
+def template(measured: Costs, usd_per_xdr: float, months: int = 12) -> Table:
+    """From how many LLMs on a template that is kept so long costs less than copying the model into each."""
+    number = template_pays_from(measured, months)
+    whole = measured.of(TEMPLATE).cycles + months * measured.of(STORAGE).cycles
+    saved = measured.of(COPIED).cycles - measured.of(OF_TEMPLATE).cycles
+    return facts(
+        {
+            "a template, kept for": how_many(months, "month"),
+            "costs": dollars(usd(whole, usd_per_xdr)),
+            "saves for each LLM": dollars(usd(saved, usd_per_xdr)),
+            "pays from": "never" if number is None else f"{how_many(number, 'LLM')} on",
+        }
     )
 
 

@@ -16,7 +16,7 @@ from mainer_nb import parameters
 from mainer_nb.errors import ArgumentError
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-TYPES = {"str": str, "int": int, "float": float, "list": list}
+TYPES = {"str": str, "bool": bool, "int": int, "float": float, "list": list}
 ODD: list[Any] = [None, True, "", "  ", "two", "a\nb", "a\0b", -1, 0.5, math.nan, math.inf, 10**400, [], {}, b"x"]
 ODD += [datetime.date(2024, 1, 1), [["topic"]], [["topic", ""]], ["topic", "question"], "\udcff"]
 

@@ -20,7 +20,7 @@ def measured(project: Path) -> costs.Costs:
 
 
 def test_every_unit_is_counted(measured: costs.Costs) -> None:
-    assert "6 costs" in expect.counted(measured)
+    assert "9 costs" in expect.counted(measured)
     assert measured.size == artifacts.model(MODEL).size
     with pytest.raises(KeyError):
         measured.of("cup of tea")
@@ -36,6 +36,19 @@ def test_a_canister_keeps_what_creation_does_not_take(measured: costs.Costs) -> 
     controller = measured.of("mAIner canister")
     assert controller.cycles > 500e9  # the price of creating a canister
     assert controller.kept + controller.cycles == pytest.approx(3e12, rel=0.01)
+
+
+def test_a_template_pays_from_some_number_of_llms_on(measured: costs.Costs) -> None:
+    copied, of_template = measured.of(costs.COPIED), measured.of(costs.OF_TEMPLATE)
+    assert copied.rounds is not None
+    assert of_template.rounds is not None
+    assert of_template.rounds <= 12 < copied.rounds
+    assert of_template.cycles < copied.cycles
+    number = costs.template_pays_from(measured, months=2)
+    assert number is not None
+    whole = measured.of(costs.TEMPLATE).cycles + 2 * measured.of(costs.STORAGE).cycles
+    assert (number - 1) * (copied.cycles - of_template.cycles) <= whole < number * (copied.cycles - of_template.cycles)
+    assert f"{number} LLMs on" in repr(tables.template(measured, usd_per_xdr=1.35, months=2))
 
 
 def test_a_trillion_cycles_cost_one_xdr(measured: costs.Costs) -> None:
