@@ -22,7 +22,6 @@ DELETED = "was deleted"
 STOPPED = "is stopped"
 EMPTY = "has no code"
 FROZEN = "is out of cycles"
-OUT_OF_CYCLES = "IC0207"  # https://internetcomputer.org/docs/references/execution-errors
 FORGET_STEP = (
     'Remedy: run notebooks/03_create.ipynb with gone = "forget" (in Python: mainer_nb.create.ensure(net, Plan(), '
     'gone="forget")), which takes what is gone from the lists and makes another.'
@@ -68,16 +67,15 @@ def of(net: Network, canister_ids: Iterable[str]) -> dict[str, Condition]:
 def _condition(net: Network, canister_id: str) -> Condition:
     try:
         status = management.status(net.agent, canister_id)
-    except RejectError as error:
+    except RejectError:
         if not management.exists(net.agent, canister_id):
             return Condition(canister_id, None, DELETED)
         installed = management.module_hash(net.agent, canister_id)
-        frozen = error.error_code == OUT_OF_CYCLES  # the canister pays for the question
-        return Condition(canister_id, installed, EMPTY if installed is None else FROZEN if frozen else "")
+        return Condition(canister_id, installed, EMPTY if installed is None else "")
     if status.module_hash is None:
         problem = EMPTY
-    elif status.status != "running":
-        problem = STOPPED
+    elif status.cycles <= status.frozen_below:
+        problem = FROZEN
     else:
-        problem = FROZEN if status.cycles < status.frozen_below else ""
+        problem = "" if status.status == "running" else STOPPED
     return Condition(canister_id, status.module_hash, problem, status)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from . import stopping
 from .agent import Agent, PrincipalLike, RequestMark, to_principal
-from .canister import Canister, case
+from .canister import Canister, CanisterMethod, case
 from .errors import CertificateError, RejectError
 from .protocol import cbor, principal
 
@@ -23,6 +23,7 @@ MANAGEMENT = "aaaaa-aa"
 TRILLION = 10**12
 SECONDS_PER_DAY = 86_400
 NO_ARGUMENTS = b"DIDL\0\0"
+OUT_OF_CYCLES = "IC0207"  # https://internetcomputer.org/docs/references/execution-errors
 
 # An ingress message may have 2 MiB in all, a chunk of a chunk store 1 MiB (interface specification, "upload_chunk").
 LARGEST_MESSAGE = 1_900_000
@@ -192,12 +193,21 @@ def install_code(
 
 
 def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatusResult:
-    """What the network says of a canister.
+    """What the network says of a canister. One that cannot pay for a certified answer is asked by a query, as that is
+    free.
 
     Raises:
         RejectError: the caller is not a controller of it, or there is none.
     """
-    answer = _call(agent, "canister_status", canister_id)
+    try:
+        answer = _call(agent, "canister_status", canister_id)
+    except RejectError as error:
+        if error.error_code != OUT_OF_CYCLES:
+            raise
+        asked = _management(agent).canister_status
+        target = to_principal(canister_id)
+        query = CanisterMethod(asked.canister, replace(asked.method, mode="query"))
+        answer = query({"canister_id": target}, effective_canister_id=target)
     module_hash = answer["module_hash"]
     return CanisterStatusResult(
         canister_id=principal.to_text(to_principal(canister_id)),

@@ -28,6 +28,7 @@ from .deploy import Deployed
 from .fleet import watch
 from .fleet.funds import Holding, Refill, Withdrawal
 from .fleet.pause import Maintained, Paused
+from .fleet.remove import Removal
 from .fleet.samples import Burn
 from .fleet.watch import Bounds, Reading
 from .localnet import server
@@ -580,6 +581,22 @@ def maintained(rows: Iterable[Maintained]) -> Table:
             "problem": row.problem or "none",
         }
         for row in rows
+    )
+
+
+def removal(plan: Removal) -> Table:
+    """What is to be removed, or was, and what comes back."""
+    return Table(
+        {
+            "canister": row.member.name,
+            "id": _id(row.member.canister_id),
+            "balance": "not told" if row.balance is None else trillions(row.balance),
+            "comes back": trillions(row.returns),
+            "to": _id(row.to),
+            "state": row.state,
+            "notes": _lines(map(escape, row.notes)) or "none",
+        }
+        for row in plan.rows
     )
 
 

@@ -1,8 +1,8 @@
 ;; A canister whose one method gives its cycles away, installed into a canister that is about to be deleted, because
 ;; deleting a canister destroys the cycles it holds.
 ;;
-;; return_cycles : (record { canister_id : principal }) -> ()
-;;   deposits all cycles but $kept into canister_id; for controllers only.
+;; return_cycles : (record { canister_id : principal }) -> (nat64)
+;;   deposits all cycles but $kept into canister_id, and says how many; for controllers only.
 ;;
 ;; The argument is the one of the management canister's deposit_cycles, to which it is passed on as it comes.
 (module
@@ -26,7 +26,8 @@
   (global $kept i64 (i64.const 60_000_000_000))
 
   (memory 1)
-  (data (i32.const 0) "DIDL\00\00")
+  (data (i32.const 0) "DIDL\00\01\78")
+  (global $deposited i32 (i32.const 7)) ;; behind the type of the reply
   (data (i32.const 16) "deposit_cycles")
   (data (i32.const 32) "the call of deposit_cycles was refused")
   (data (i32.const 80) "only a controller may call return_cycles")
@@ -51,12 +52,13 @@
       (i32.const 0) (i32.const 0) ;; $replied
       (i32.const 1) (i32.const 0)) ;; $rejected
     (call $call_data_append (global.get $buffer) (call $msg_arg_data_size))
-    (call $call_cycles_add128 (i64.const 0) (i64.sub (local.get $cycles) (global.get $kept)))
+    (i64.store (global.get $deposited) (i64.sub (local.get $cycles) (global.get $kept)))
+    (call $call_cycles_add128 (i64.const 0) (i64.load (global.get $deposited)))
     (if (call $call_perform)
       (then (call $msg_reject (i32.const 32) (i32.const 38)))))
 
   (func $replied (param i32)
-    (call $msg_reply_data_append (i32.const 0) (i32.const 6))
+    (call $msg_reply_data_append (i32.const 0) (i32.const 15))
     (call $msg_reply))
 
   (func $rejected (param i32)
