@@ -14,7 +14,7 @@ from mainer_nb.errors import ArgumentError, PreconditionError
 from mainer_nb.fleet import Fleet, funds
 from mainer_nb.fleet.funds import Refill
 from mainer_nb.management import TRILLION
-from mainer_nb.network import Network
+from mainer_nb.network import CREATOR, Network
 
 
 @pytest.fixture
@@ -150,3 +150,24 @@ def test_whose_balance_is_not_told_gets_nothing_and_is_warned_of(
 def test_a_goal_that_is_none_is_refused(uploaded: Network, llms: Fleet, goal: dict[str, int], error: str) -> None:
     with pytest.raises(ArgumentError, match=error):
         funds.refill(uploaded, llms, **goal)  # type: ignore[arg-type]
+
+
+def test_surplus_of_mainers_goes_to_the_creator(uploaded: Network, own: Mainer) -> None:
+    management.top_up(uploaded.agent, own.controller_id, 3 * TRILLION)
+    creator = uploaded.canister_id(CREATOR)
+    keep = management.status(uploaded.agent, own.controller_id).cycles - 2 * TRILLION
+    some = fleet.of(uploaded).only([own.controller_id, own.llm_ids[0], "Creator"])
+    rows = {row.holding.member.role: row for row in funds.withdraw(uploaded, some, keep)}
+    assert 0 < 2 * TRILLION - rows["Own"].cycles < 10**9
+    assert rows["Own"].to == creator
+    assert (rows["LLM"].cycles, rows["LLM"].problem) == (0, "an LLM gives nothing back before it is removed")
+    assert rows["Creator"].problem == "it is no mAIner"
+    assert "to do" in repr(tables.withdrawals(rows.values()))
+
+    before = management.status(uploaded.agent, creator).cycles
+    done = funds.withdraw(uploaded, some, keep, carry_out=True)
+    assert [row.holding.member.role for row in done if row.done] == ["Own"]
+    assert 0 < before + 2 * TRILLION - management.status(uploaded.agent, creator).cycles < 2 * 10**9
+    assert not any(row.done for row in funds.withdraw(uploaded, some, keep, carry_out=True))
+    with pytest.raises(ArgumentError, match="keep is -1 cycles"):
+        funds.withdraw(uploaded, some, -1)
