@@ -216,7 +216,7 @@ def withdraw(
         for row in rows:
             if row.cycles > 0:
                 mainer = canister(net, row.holding.member)
-                getattr(mainer, WITHDRAW)({"canister_id": receiver, "cycles": row.cycles})
+                getattr(mainer, WITHDRAW)({"amount": row.cycles, "to": receiver})
                 task.advance(1)
             done.append(replace(row, done=row.cycles > 0))
     return done
