@@ -31,8 +31,13 @@ from jupyter_core.utils import run_sync
 from . import places
 from .localnet.cache import writable
 
-# What notebooks use sooner or later, so that it is in memory when they import it.
-PRELOAD = "import mainer_nb.check, mainer_nb.deploy, mainer_nb.expect, mainer_nb.plots, mainer_nb.widgets"
+# What notebooks use sooner or later, so that it is in memory when they import it. Nothing of it is garbage: looking for
+# garbage meanwhile, and among it later, takes a fifth of the time.
+PRELOAD = (
+    "import gc; gc.disable(); "
+    "import mainer_nb.check, mainer_nb.deploy, mainer_nb.expect, mainer_nb.plots, mainer_nb.widgets; "
+    "gc.freeze(); gc.enable(); del gc"
+)
 ARGUMENTS = [
     "--log-level=40",  # the kernel's own warnings would stand among our lines
     f"--IPKernelApp.exec_lines={PRELOAD}",
