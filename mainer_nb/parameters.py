@@ -135,6 +135,15 @@ DECLARED = {
         int, "seconds between two actions of a mAIner that works by itself; its own default is 60", least=1, most=A_DAY
     ),
     "timeout": Parameter(float, "seconds to wait for a submission that nobody triggered", least=1, most=A_DAY),
+    "canisters": Parameter(
+        str,
+        "ids of the canisters to operate, with spaces between; None: those of creator and Game State",
+        optional=True,
+    ),
+    "days": Parameter(float, "days until a canister freezes, at least; what has less is marked", most=36_500),
+    "looks": Parameter(int, "how many times to look at the fleet", least=1, most=1000),
+    "look_seconds": Parameter(float, "seconds between two looks", most=A_DAY),
+    "log_hours": Parameter(float, "hours that the log goes back", least=0.001, most=24 * 365),
     "usd_per_xdr": Parameter(
         float, "US dollars for one XDR, the price of 10^12 cycles; see the IMF's exchange rates", least=0.01, most=100
     ),

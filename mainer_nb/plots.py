@@ -10,22 +10,26 @@ to its ground, as WCAG asks of text.
 
 from __future__ import annotations
 
+import math
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from html import escape
 from io import BytesIO
 from textwrap import fill, wrap
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from .costs import Budget, usd
 from .create import Mainer
+from .fleet.samples import Sample
+from .fleet.watch import Reading
 from .operate import NEEDED, Queued, Submission
 from .progress import amount
 from .tables import dollars, how_many, names, trillions
@@ -269,6 +273,67 @@ def queues(stages: Mapping[str, Mapping[str, Sequence[Queued]]], mainers: Sequen
         axes.tick_params(axis="x", length=0)
         axes.set_xticks([number + 0.5 for number in range(len(stages))], list(stages))
     return picture
+
+
+@mpl.rc_context(STYLE)
+def over_time(history: Sequence[Sample], readings: Sequence[Reading], figure: Kept = "cycles") -> Picture:
+    """A figure of each canister over time, a row each with a scale of its own: of cycles those that freeze first, else
+    those that have most.
+    """
+    told = {reading.member: _kept(history, reading.member.canister_id, figure) for reading in readings}
+    first = [reading for reading in sorted(readings, key=_urgency(figure)) if told[reading.member]][:MOST_LINES]
+    shown = [reading.member for reading in readings if reading in first]
+    described = [f"{member.name}: {_from_to(figure, told[member])}" for member in shown]
+    picture = Picture(0.5 * max(len(shown), 1) + 0.5, _most_urgent(first, figure), described)
+    rows = picture.subplots(max(len(shown), 1), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, member in zip(rows, shown, strict=False):
+        times, values = zip(*told[member], strict=True)
+        axes.plot(times, values, color=COLOURS.get(member.role, PLAIN), linewidth=1.8, marker=".", markersize=5)
+        last = SHOWN_AS[figure](values[-1])
+        axes.annotate(last, (1.01, 0.5), xycoords="axes fraction", va="center", annotation_clip=False)
+        axes.set_ylabel(member.name, rotation=0, ha="right", va="center")
+    for axes in rows:
+        axes.margins(x=0.02, y=0.4)
+        axes.set_yticks([])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="x", length=0)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    return picture
+
+
+Kept = Literal["cycles", "memory", "queue"]  # of a sample
+SHOWN_AS: dict[Kept, Callable[[float], str]] = {
+    "cycles": trillions,
+    "memory": lambda value: amount(value, "B"),
+    "queue": lambda value: f"{value:.0f}",
+}
+
+
+def _kept(history: Sequence[Sample], canister_id: str, figure: Kept) -> list[tuple[datetime, float]]:
+    """When a canister had how much, as far as it was told."""
+    told = [(sample.time, getattr(sample, figure)) for sample in history if sample.canister_id == canister_id]
+    return [(time, value) for time, value in told if value is not None]
+
+
+def _urgency(figure: Kept) -> Callable[[Reading], float]:
+    """By which canisters are ordered, those to look at first."""
+    if figure == "cycles":
+        return lambda reading: math.inf if reading.days is None else reading.days
+    return lambda reading: -(getattr(reading, figure) or 0)
+
+
+def _most_urgent(first: Sequence[Reading], figure: Kept) -> str:
+    if not first:
+        return "There are no samples yet"
+    name, value = first[0].member.name, getattr(first[0], figure) or 0
+    if figure != "cycles":
+        return f"{name} has the most {'memory' if figure == 'memory' else 'in its queue'}: {SHOWN_AS[figure](value)}"
+    days = first[0].days
+    return f"{name} freezes first, in {days:,.0f} days" if days is not None and days < math.inf else "None ever freezes"
+
+
+def _from_to(figure: Kept, told: Sequence[tuple[datetime, float]]) -> str:
+    return " to ".join(dict.fromkeys(SHOWN_AS[figure](value) for _, value in (told[0], told[-1])))
 
 
 @mpl.rc_context(STYLE)

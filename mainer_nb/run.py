@@ -43,7 +43,7 @@ from .parameters import DECLARED, check
 from .progress import Bars, Progress, Silent, plain, say
 
 NOTEBOOKS = "notebooks"
-ON_REQUEST = {"00_start", "05_costs"}  # need no other notebook and none needs them
+ON_REQUEST = {"00_start", "05_costs", "06_operate"}  # no other notebook needs them
 LATEST = "latest"
 REPORT = "report.html"
 SUMMARY = "summary.json"

@@ -27,6 +27,7 @@ from .create import Mainer
 from .deploy import Deployed
 from .fleet import watch
 from .fleet.funds import Holding, Refill, Withdrawal
+from .fleet.logs import Logs
 from .fleet.pause import Maintained, Paused
 from .fleet.remove import Removal
 from .fleet.samples import Burn
@@ -323,6 +324,15 @@ def overview(found: Iterable[Standing]) -> Table:
 def watched(readings: Sequence[Reading], bounds: Bounds | None = None) -> Table:
     """A fleet as it was found, and what of it is out of bounds."""
     return Table(_watched(reading, bounds) for reading in readings)
+
+
+def logs(found: Logs) -> Table:
+    """What canisters logged, oldest first."""
+    rows = (
+        {"time": _time(line.time), "canister": line.name, "line": line.number, "text": line.text}
+        for line in found.lines
+    )
+    return Table(rows, empty="nothing was logged")
 
 
 def _watched(reading: Reading, bounds: Bounds | None) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What canisters log, of one or of a whole fleet, since a time, and as it comes.
 
-    found = logs.fetch(net, whole, since=datetime.now(UTC) - timedelta(hours=1))
+    found = logs.last(net, whole, hours=1)
     [line.text for line in found.lines], found.unseen
     for line in logs.follow(net, whole): print(line.time, line.name, line.text)
 
@@ -56,6 +56,11 @@ def fetch(net: Network, fleet: Fleet, since: datetime | None = None) -> Logs:
     if fleet.members and len(found.unseen) == len(fleet.members):
         raise PreconditionError("; ".join(dict.fromkeys(found.unseen.values())))
     return found
+
+
+def last(net: Network, fleet: Fleet, hours: float) -> Logs:
+    """The lines of the last hours. Errors as of `fetch`."""
+    return fetch(net, fleet, datetime.now(UTC) - timedelta(hours=hours))
 
 
 def follow(

@@ -10,6 +10,7 @@ software, which offer less, belong to a fleet too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -179,6 +180,14 @@ def of_ids(net: Network, canister_ids: Sequence[str]) -> Fleet:
     strangers = _identified(net, [canister_id for canister_id in asked if canister_id not in known])
     found = known | {member.canister_id: member for member in strangers.members}
     return replace(strangers, members=tuple(found[canister_id] for canister_id in asked))
+
+
+def chosen(net: Network, canister_ids: str | None = None) -> Fleet:
+    """The fleet of these ids, with spaces or commas between; None or no id: that of the project. Errors as of `of` and
+    `of_ids`.
+    """
+    ids = re.findall(r"[^\s,]+", canister_ids or "")
+    return of_ids(net, ids) if ids else of(net)
 
 
 def canister(net: Network, member: Member | str) -> Canister:

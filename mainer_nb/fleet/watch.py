@@ -23,6 +23,7 @@ from ..conditions import Condition
 from ..errors import ArgumentError, ArtifactError, CallError, CanisterError, MainerError, RejectError
 from ..network import CREATOR, GAME_STATE, Network
 from ..operate import NEEDED
+from ..progress import Progress, Silent
 from . import samples, work
 from .members import Fleet, Member, Role, canister, offers
 from .samples import Burn, Sample
@@ -172,6 +173,22 @@ def look(
         samples.read(net) if history is None else history,
     )
     return stopping.every(lambda member: _read(net, member, reference), fleet.members, AT_ONCE)
+
+
+def repeat(net: Network, fleet: Fleet, times: int, seconds: float, progress: Progress | None = None) -> list[Reading]:
+    """Look several times and keep what is read; the last readings. Errors as of `look` and `keep`.
+
+    Args:
+        seconds: between two looks.
+    """
+    with (progress or Silent()).task("watch the fleet", times, "looks") as task:
+        for number in range(times):
+            if number:
+                stopping.pause(seconds)
+            readings = look(net, fleet)
+            keep(net, readings)
+            task.advance(1)
+    return readings
 
 
 def keep(net: Network, readings: Iterable[Reading]) -> Path:

@@ -25,6 +25,7 @@ SEEN = {
     "03_create": (r"ShareAgent 3", r"ShareAgent 4 asks ShareService 2"),
     "04_test": (r"capital of Italy", r"What do bees make"),
     "05_costs": (r"40 tokens of prompt, 200 generated", r"400 tokens of prompt, 20 generated"),
+    "06_operate": (r"freezes in .* days by \w+ burn, less than 36000", r"freezes first, in"),
 }
 
 
