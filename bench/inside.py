@@ -15,8 +15,7 @@ from measure import BENCH
 
 from mainer_nb import identity, network
 from mainer_nb.agent import Agent
-from mainer_nb.localnet.canister import Canister as EngineCanister
-from mainer_nb.localnet.canister import Outcome
+from mainer_nb.localnet.canister import HostedCanister, Outcome
 from mainer_nb.localnet.execution import EntryPoint, Execution, Input
 from mainer_nb.localnet.limits import UPDATE_LIMIT
 from mainer_nb.localnet.messages import Executor
@@ -37,7 +36,7 @@ class Inside:
     engine: EmbeddedNetwork
     net: Network
 
-    def canister(self, canister_id: str) -> EngineCanister:
+    def canister(self, canister_id: str) -> HostedCanister:
         """A canister as the engine has it."""
         return self.engine.subnet.canisters[principal.from_text(canister_id)]
 
@@ -114,19 +113,19 @@ class Message:
 def messages() -> Iterator[list[Message]]:
     """While it lasts, every executed message but queries is listed."""
     seen: list[Message] = []
-    original = EngineCanister.run
+    original = HostedCanister.run
 
-    def noted(self: EngineCanister, execution: Execution, call: Callable[[], None], more: int = 0) -> Outcome:
+    def noted(self: HostedCanister, execution: Execution, call: Callable[[], None], more: int = 0) -> Outcome:
         outcome = original(self, execution, call, more)
         if execution.entry is not EntryPoint.REPLICATED_QUERY:
             seen.append(Message(execution.entry, outcome.instructions))
         return outcome
 
-    EngineCanister.run = noted  # type: ignore[method-assign]
+    HostedCanister.run = noted  # type: ignore[method-assign]
     try:
         yield seen
     finally:
-        EngineCanister.run = original  # type: ignore[method-assign]
+        HostedCanister.run = original  # type: ignore[method-assign]
 
 
 @dataclass
@@ -150,7 +149,7 @@ def rounds() -> Iterator[Rounds]:
             seen.by_method.setdefault(method, []).append(depth)
         enqueue(self, number, target, is_management, message)
 
-    def run(self: Executor, canister: EngineCanister | None, number: int, message: Any) -> None:
+    def run(self: Executor, canister: HostedCanister | None, number: int, message: Any) -> None:
         current.depth = seen.depth.get(number, 0)
         try:
             execute(self, canister, number, message)

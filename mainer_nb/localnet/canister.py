@@ -73,7 +73,7 @@ class Inbox:
         scheduled: a thread will execute the next message.
     """
 
-    def __init__(self, owner: Canister | None) -> None:
+    def __init__(self, owner: HostedCanister | None) -> None:
         self.owner = owner
         self.messages: deque[tuple[int, Message]] = deque()
         self.management: deque[tuple[int, CallMessage]] = deque()
@@ -94,7 +94,7 @@ class Inbox:
         return any(waiting == message for _, waiting in self.messages)
 
 
-class Canister:
+class HostedCanister:
     """A canister of a running network. Its `state` changes in steps of its subnet only.
 
     Args:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from . import cycles, rejections
-from .canister import Canister
+from .canister import HostedCanister
 from .errors import Reject
 from .state import CanisterState, Use
 from .subnet import Step
 
 
-def out_of_cycles(canister: Canister, price: int) -> Reject | None:
+def out_of_cycles(canister: HostedCanister, price: int) -> Reject | None:
     """The rejection of what costs `price`, if the balance above the freezing threshold is less."""
     missing = missing_cycles(canister, price)
     return rejections.out_of_cycles(canister.name, missing) if missing > 0 else None
 
 
-def missing_cycles(canister: Canister, price: int) -> int:
+def missing_cycles(canister: HostedCanister, price: int) -> int:
     """The cycles that a canister lacks to pay `price` without being frozen; not positive if it lacks none."""
     frozen = max(0, canister.freezing_threshold() - canister.state.reserved)
     return frozen + price - canister.state.cycles
 
 
-def charge_storage(step: Step, canister: Canister) -> None:
+def charge_storage(step: Step, canister: HostedCanister) -> None:
     """Takes what the canister owes for storage and compute since the last time.
 
     That is not written by itself: after a restart the same is taken again.
@@ -45,7 +45,7 @@ def _pay_idle(state: CanisterState, price: int, use: Use) -> None:
     state.consume(from_reserved + from_balance, use)
 
 
-def burn(step: Step, canister: Canister, price: int, use: Use) -> None:
+def burn(step: Step, canister: HostedCanister, price: int, use: Use) -> None:
     """Takes `price` cycles, or all there are."""
     state = canister.state
     price = min(price, state.cycles)

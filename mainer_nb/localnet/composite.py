@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..protocol import principal
 from . import limits, management, queries, rejections
-from .canister import Canister, Outcome, QuerySession
+from .canister import HostedCanister, Outcome, QuerySession
 from .envelope import Query
 from .errors import Failure, Reject, Reply, Response, shortened
 from .execution import EntryPoint, Execution, Input, OutgoingCall
@@ -96,7 +96,7 @@ class Evaluation:
 
     def enter(
         self,
-        canister: Canister,
+        canister: HostedCanister,
         session: QuerySession,
         entry: EntryPoint,
         given: Input,
@@ -122,7 +122,7 @@ class _Conversation:
     """One canister's part in an evaluation: its query method and the callbacks of the calls that it makes."""
 
     def __init__(
-        self, evaluation: Evaluation, canister: Canister, session: QuerySession, caller: bytes, depth: int
+        self, evaluation: Evaluation, canister: HostedCanister, session: QuerySession, caller: bytes, depth: int
     ) -> None:
         self._evaluation = evaluation
         self._canister = canister

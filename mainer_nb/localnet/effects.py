@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 
 from . import cycles, system_api
-from .canister import Canister, Outcome
+from .canister import HostedCanister, Outcome
 from .execution import Execution
 from .runtime import Instance
 from .state import Use
 from .subnet import Step
 
 
-def pay(step: Step, canister: Canister, outcome: Outcome) -> None:
+def pay(step: Step, canister: HostedCanister, outcome: Outcome) -> None:
     """Takes the price of an execution, and what it spent and accepted unless it trapped; keeps what it printed."""
     state, execution = canister.state, outcome.execution
     price = cycles.execution(outcome.instructions, execution.view.memory64)
@@ -29,7 +29,7 @@ def pay(step: Step, canister: Canister, outcome: Outcome) -> None:
 
 
 def keep(
-    step: Step, canister: Canister, instance: Instance, outcome: Outcome, commit: int, globals_: list[bytes]
+    step: Step, canister: HostedCanister, instance: Instance, outcome: Outcome, commit: int, globals_: list[bytes]
 ) -> None:
     """A successful execution has changed the canister itself.
 
@@ -53,13 +53,13 @@ def keep(
         step.check_low_memory(canister)
 
 
-def pay_trapped(step: Step, canister: Canister, outcome: Outcome) -> None:
+def pay_trapped(step: Step, canister: HostedCanister, outcome: Outcome) -> None:
     """Takes the price of an execution that trapped; keeps what it printed, and the trap."""
     _log(step, canister, outcome.execution, f"[TRAP]: {outcome.trap}")
     pay(step, canister, outcome)
 
 
-def _log(step: Step, canister: Canister, execution: Execution, trap: str | None = None) -> None:
+def _log(step: Step, canister: HostedCanister, execution: Execution, trap: str | None = None) -> None:
     """Keeps what an execution printed, once, and the `trap` that ended it."""
     entries, execution.effects.log = list(execution.effects.log), deque()
     if trap is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..protocol import principal
 from . import cycles, limits, management, rejections
-from .canister import Canister
+from .canister import HostedCanister
 from .charging import burn, out_of_cycles
 from .envelope import Call
 from .errors import Failure, Reject
@@ -57,7 +57,7 @@ def _inspect_management(subnet: Subnet, call: Call) -> Reject | None:
     return out_of_cycles(canister, _price(call))
 
 
-def _ask_canister(subnet: Subnet, canister: Canister, call: Call) -> Reject | None:
+def _ask_canister(subnet: Subnet, canister: HostedCanister, call: Call) -> Reject | None:
     given, now = Input(call.sender, call.method, call.arg, sender_info=call.sender_info), subnet.clock.now()
     try:
         outcome = canister.query(EntryPoint.INSPECT, _INSPECT, given, subnet.info, now, limits.INSPECT_LIMIT)
@@ -100,7 +100,7 @@ def effective_canister(call: Call) -> bytes | None:
         return None
 
 
-def _payer(subnet: Subnet, call: Call) -> Canister | None:
+def _payer(subnet: Subnet, call: Call) -> HostedCanister | None:
     """Who pays for an ingress message: its callee, or the canister that a management call is about."""
     if call.canister_id != principal.MANAGEMENT:
         return subnet.canisters.get(call.canister_id)

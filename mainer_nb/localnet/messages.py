@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ..protocol import principal
 from . import cycles, effects, limits, management, rejections
-from .canister import Canister, Outcome
+from .canister import HostedCanister, Outcome
 from .charging import charge_storage, out_of_cycles
 from .errors import Failure, Reject, Reply, Response
 from .execution import EntryPoint, Input, OutgoingCall, View
@@ -67,7 +67,7 @@ class Executor:
         self._fetch = fetch
         self._fetched: dict[int, HttpResponse | Reject] = {}
 
-    def execute(self, canister: Canister | None, number: int, message: Message) -> None:
+    def execute(self, canister: HostedCanister | None, number: int, message: Message) -> None:
         """Executes message `number` of `canister`, which executes nothing else meanwhile.
 
         Args:
@@ -139,7 +139,7 @@ class Executor:
 
     # Calls.
 
-    def _execute_call(self, canister: Canister, number: int, message: CallMessage) -> None:
+    def _execute_call(self, canister: HostedCanister, number: int, message: CallMessage) -> None:
         with self.subnet.step(write=False) as step:
             step.mark_processing(message.origin)
             charge_storage(step, canister)
@@ -174,7 +174,7 @@ class Executor:
         else:
             self._commit(canister, instance, outcome, number, context)
 
-    def _finish_unchanged(self, canister: Canister, number: int, context: CallContext, outcome: Outcome) -> None:
+    def _finish_unchanged(self, canister: HostedCanister, number: int, context: CallContext, outcome: Outcome) -> None:
         """Answers a call that leaves the canister as it was: it trapped, or it called a query method."""
         execution = outcome.execution
         canister.rollback(execution.stable.touched)
@@ -191,7 +191,7 @@ class Executor:
 
     # Responses.
 
-    def _execute_response(self, canister: Canister, number: int, message: ResponseMessage) -> None:
+    def _execute_response(self, canister: HostedCanister, number: int, message: ResponseMessage) -> None:
         with self.subnet.step(write=False) as step:
             charge_storage(step, canister)
             callback = canister.state.callbacks.get(message.callback_id)
@@ -226,7 +226,7 @@ class Executor:
             _conclude(step, canister, callback.context, context, if_silent)
 
     def _run_callbacks(
-        self, canister: Canister, callback: Callback, context: CallContext, message: ResponseMessage
+        self, canister: HostedCanister, callback: Callback, context: CallContext, message: ResponseMessage
     ) -> tuple[Instance, Outcome, list[Outcome]]:
         """Runs the callback for a response, and if it traps the cleanup callback.
 
@@ -248,7 +248,7 @@ class Executor:
 
     def _run_callback(
         self,
-        canister: Canister,
+        canister: HostedCanister,
         entry: EntryPoint,
         function: Sequence[int],
         context: CallContext,
@@ -283,7 +283,7 @@ class Executor:
 
     # System tasks.
 
-    def _execute_task(self, canister: Canister, number: int, message: TaskMessage) -> None:
+    def _execute_task(self, canister: HostedCanister, number: int, message: TaskMessage) -> None:
         state = canister.state
         with self.subnet.step(write=False) as step:
             charge_storage(step, canister)
@@ -316,7 +316,7 @@ class Executor:
 
     # What these have in common.
 
-    def _view(self, canister: Canister, open_calls: Sequence[bytes], balance: int) -> View:
+    def _view(self, canister: HostedCanister, open_calls: Sequence[bytes], balance: int) -> View:
         """What a message sees that has `balance` cycles: those that its execution may cost are kept back."""
         assert canister.compiled is not None
         memory64 = canister.compiled.info.memory64
@@ -324,14 +324,16 @@ class Executor:
         kept_back = min(balance, canister.price(limits.UPDATE_LIMIT))
         return view._replace(balance=balance - kept_back, kept_back=kept_back)
 
-    def _run_export(self, canister: Canister, entry: EntryPoint, given: Input, export: str) -> tuple[Instance, Outcome]:
+    def _run_export(
+        self, canister: HostedCanister, entry: EntryPoint, given: Input, export: str
+    ) -> tuple[Instance, Outcome]:
         instance = canister.instance()
         view = self._view(canister, canister.state.open_calls(), canister.state.cycles)
         execution = canister.execution(entry, given, view, instance)
         return instance, canister.run(execution, lambda: instance.call_export(export, execution))
 
     def _commit(
-        self, canister: Canister, instance: Instance, outcome: Outcome, number: int, context: CallContext
+        self, canister: HostedCanister, instance: Instance, outcome: Outcome, number: int, context: CallContext
     ) -> None:
         """Commits message `number`, which opened `context`."""
 
@@ -344,7 +346,7 @@ class Executor:
 
         canister.commit(instance, outcome.execution, save)
 
-    def give_up(self, canister: Canister | None, number: int, message: Message, rejection: Reject) -> None:
+    def give_up(self, canister: HostedCanister | None, number: int, message: Message, rejection: Reject) -> None:
         """Rejects a message that could not be executed, or not committed; it has changed nothing."""
         if canister is not None:
             canister.forget()
@@ -361,7 +363,7 @@ class Executor:
                     _conclude(step, canister, callback.context, context, rejection)
 
 
-def _refusal(canister: Canister, message: CallMessage) -> Reject | None:
+def _refusal(canister: HostedCanister, message: CallMessage) -> Reject | None:
     """Why a call is not executed at all."""
     state, name = canister.state, canister.name
     if state.status is not CanisterStatus.RUNNING:
@@ -390,7 +392,7 @@ def _transmission(response: Response) -> int:
     return cycles.CALL_BYTE * (len(response.data) if isinstance(response, Reply) else len(response.message))
 
 
-def _take_response(step: Step, canister: Canister, message: ResponseMessage) -> None:
+def _take_response(step: Step, canister: HostedCanister, message: ResponseMessage) -> None:
     """A call does not wait for its response any more. The cycles of a best-effort call's late response are lost."""
     state = canister.state
     callback = state.callbacks.pop(message.callback_id, None)
@@ -405,7 +407,7 @@ def _take_response(step: Step, canister: Canister, message: ResponseMessage) -> 
 
 
 def _continue(
-    step: Step, canister: Canister, context_id: int, context: CallContext, outcome: Outcome, if_silent: Reject
+    step: Step, canister: HostedCanister, context_id: int, context: CallContext, outcome: Outcome, if_silent: Reject
 ) -> None:
     """After a successful execution: sends its calls, passes on its answer, closes the context if it is done.
 
@@ -426,7 +428,7 @@ def _continue(
 
 
 def _send(
-    step: Step, canister: Canister, context_id: int, context: CallContext, call: OutgoingCall, view: View
+    step: Step, canister: HostedCanister, context_id: int, context: CallContext, call: OutgoingCall, view: View
 ) -> None:
     state = canister.state
     deadline = view.time + call.timeout * cycles.SECOND if call.timeout is not None else 0
@@ -447,7 +449,7 @@ def _send(
     send(step, CallMessage(origin, state.id, call.callee, call.method, bytes(call.payload), call.cycles, deadline))
 
 
-def _conclude(step: Step, canister: Canister, context_id: int, context: CallContext, if_silent: Reject) -> None:
+def _conclude(step: Step, canister: HostedCanister, context_id: int, context: CallContext, if_silent: Reject) -> None:
     """Closes a context that awaits nothing more; rejects its call if it was never answered."""
     if context.outstanding == 0:
         if not context.responded:

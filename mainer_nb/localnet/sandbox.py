@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from ..protocol import candid, did, principal
 from . import management, wasm
-from .canister import Canister
+from .canister import HostedCanister
 from .envelope import Call, Query
 from .errors import Reject, Reply, Response
 from .network import EmbeddedNetwork
@@ -385,7 +385,7 @@ class SandboxCanister:
     def _manage(self, method: str, sender: bytes | None) -> Any:
         return self.sandbox.management(method, {"canister_id": self.id}, sender)
 
-    def _canister(self) -> Canister:
+    def _canister(self) -> HostedCanister:
         try:
             return self.sandbox.network.subnet.canisters[self.id]
         except KeyError:

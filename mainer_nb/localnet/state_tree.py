@@ -13,7 +13,7 @@ from ..protocol.cbor import self_described
 from ..protocol.hash_tree import Node
 from ..protocol.leb128 import leb128
 from ..protocol.principal import canister_id
-from .canister import Canister
+from .canister import HostedCanister
 from .errors import Reject, Reply
 from .state import Request
 from .subnet import Subnet
@@ -74,7 +74,7 @@ class StateTree:
             }
         )
 
-    def _refresh(self, canisters: Mapping[bytes, Canister], requests: Mapping[bytes, Request]) -> None:
+    def _refresh(self, canisters: Mapping[bytes, HostedCanister], requests: Mapping[bytes, Request]) -> None:
         for key in self._stale_canisters:
             canister = canisters.get(key)
             self._canisters = _update(self._canisters, key, None if canister is None else _canister(canister))
@@ -89,7 +89,7 @@ def _update(node: Node, label: bytes, subtree: Node | None) -> Node:
     return hash_tree.remove(node, label) if subtree is None else hash_tree.put(node, label, subtree)
 
 
-def _canister(canister: Canister) -> Node:
+def _canister(canister: HostedCanister) -> Node:
     state = canister.state
     controllers = self_described(list(state.settings.controllers))
     labels: hash_tree.Labels = {b"canister_creation_timestamp": leb128(state.created), b"controllers": controllers}

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from ..protocol import candid, principal
 from . import rejections
-from .canister import Canister, Inbox
+from .canister import HostedCanister, Inbox
 from .clock import Clock
 from .errors import DamagedState, Reject, Reply, Response, StateError
 from .execution import SubnetInfo
@@ -103,7 +103,7 @@ class Subnet:
         self.info = info
         self.lock = threading.RLock()
         self.due = threading.Condition(self.lock)
-        self.canisters: dict[bytes, Canister] = {}
+        self.canisters: dict[bytes, HostedCanister] = {}
         self.requests: dict[bytes, Request] = {}
         self.inbox = Inbox(None)
         self.timers: list[tuple[int, bytes]] = []
@@ -167,9 +167,11 @@ class Subnet:
             self.unwritten.next_message = max(self.unwritten.next_message, number + 1)
             step.put(number, target, is_management, message)
 
-    def _canister(self, state: CanisterState) -> Canister:
+    def _canister(self, state: CanisterState) -> HostedCanister:
         compiled = self._compiled(state.module) if state.module else None
-        canister = Canister(self.runtime, self.store.canister_folder(state.id), state, compiled, self.memory_in_use)
+        canister = HostedCanister(
+            self.runtime, self.store.canister_folder(state.id), state, compiled, self.memory_in_use
+        )
         canister.logs = self.store.logs(state.id)
         return canister
 
@@ -257,12 +259,12 @@ class Step:
 
     # Canisters.
 
-    def touch(self, canister: Canister) -> None:
+    def touch(self, canister: HostedCanister) -> None:
         """The state of `canister` has changed and is to be written."""
         self.changes.canisters[canister.state.id] = canister.state
         self.subnet.listeners.canister_changed(canister.state.id)
 
-    def remove_canister(self, canister: Canister) -> None:
+    def remove_canister(self, canister: HostedCanister) -> None:
         """`canister` does not exist any more; its module is forgotten if no other canister has it."""
         canister_id = canister.state.id
         del self.subnet.canisters[canister_id]
@@ -270,7 +272,7 @@ class Step:
         self._drop_module(canister.state.module)
         self.subnet.listeners.canister_changed(canister_id)
 
-    def change_module(self, canister: Canister, compiled: Compiled | None, module: bytes = b"") -> None:
+    def change_module(self, canister: HostedCanister, compiled: Compiled | None, module: bytes = b"") -> None:
         """Gives a canister other code, or none; the old module is forgotten if no other canister has it.
 
         Args:
@@ -291,19 +293,19 @@ class Step:
             self.changes.modules[sha256] = None
             subnet.runtime.forget(sha256)
 
-    def set_timer(self, canister: Canister, timestamp: int) -> None:
+    def set_timer(self, canister: HostedCanister, timestamp: int) -> None:
         """Sets the global timer of a canister; 0 clears it."""
         canister.state.global_timer = timestamp
         if timestamp:
             heapq.heappush(self.subnet.timers, (timestamp, canister.state.id))
             self.subnet.due.notify_all()
 
-    def set_deadline(self, canister: Canister, callback_id: int, deadline: int) -> None:
+    def set_deadline(self, canister: HostedCanister, callback_id: int, deadline: int) -> None:
         """The call with this callback expires at `deadline`."""
         heapq.heappush(self.subnet.deadlines, (deadline, canister.state.id, callback_id))
         self.subnet.due.notify_all()
 
-    def check_low_memory(self, canister: Canister) -> None:
+    def check_low_memory(self, canister: HostedCanister) -> None:
         """Enqueues the low memory hook when less heap is left than the settings say, once each time."""
         state, settings = canister.state, canister.state.settings
         most = canister.compiled.max_heap if canister.compiled is not None else MAX_HEAP32
@@ -318,7 +320,7 @@ class Step:
             canister.inbox.messages.rotate(1)  # before all other messages
         self.touch(canister)
 
-    def complete_stop(self, canister: Canister) -> None:
+    def complete_stop(self, canister: HostedCanister) -> None:
         """A stopping canister without open call contexts is stopped; whoever asked for it is told."""
         state = canister.state
         if state.status is not CanisterStatus.STOPPING or state.contexts:
@@ -432,7 +434,7 @@ def is_for_management(message: Message) -> bool:
     return isinstance(message, CallMessage) and message.callee == principal.MANAGEMENT
 
 
-def _undeliverable(message: CallMessage, callee: Canister | None) -> Reject | None:
+def _undeliverable(message: CallMessage, callee: HostedCanister | None) -> Reject | None:
     """Why a call cannot be put into the inbox of its callee."""
     name = principal.to_text(message.callee)
     if callee is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 
 from . import cycles, management, rejections
-from .canister import Canister
+from .canister import HostedCanister
 from .charging import charge_storage
 from .messages import send
 from .state import CanisterStatus, RequestStatus, ResponseMessage, Task, TaskMessage
@@ -68,7 +68,7 @@ def _forget_requests(step: Step, now: int) -> None:
             step.change_request(request_id, request)
 
 
-def _give_up_stopping(step: Step, canister: Canister, now: int) -> None:
+def _give_up_stopping(step: Step, canister: HostedCanister, now: int) -> None:
     requests = canister.state.stop_requests
     late = [request for request in requests if request.since + STOP_SECONDS * cycles.SECOND < now]
     for request in late:

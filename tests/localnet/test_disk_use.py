@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mainer_nb.localnet import cache, runtime, server
-from mainer_nb.localnet.canister import Canister
+from mainer_nb.localnet.canister import HostedCanister
 from mainer_nb.localnet.runtime import Runtime
 from tests.localnet.driver import Driver, module
 from tests.localnet.outcomes import rejected
@@ -102,11 +102,11 @@ def test_a_canister_whose_deletion_was_cut_short_is_gone_after_a_restart(
     folder = ic.network.store.canister_folder(canister)
     ic.manage("stop_canister", {"canister_id": canister})
 
-    def fails(self: Canister) -> None:
+    def fails(self: HostedCanister) -> None:
         raise OSError("the process is killed here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Canister, "remove", fails)
+        patch.setattr(HostedCanister, "remove", fails)
         rejected(ic.manage("delete_canister", {"canister_id": canister}), "IC0000")
     assert list(folder.iterdir())
     ic.restart()

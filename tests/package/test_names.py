@@ -8,10 +8,6 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "mainer_nb"
 
-#: The canister that the embedded network executes, and the object through which a client calls one, as in other clients
-#: of the Internet Computer. No file of the package imports both.
-IN_TWO_ROOMS = {"Canister"}
-
 
 def test_a_public_class_has_a_name_of_its_own() -> None:
     places = defaultdict(list)
@@ -19,7 +15,7 @@ def test_a_public_class_has_a_name_of_its_own() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(str(path.relative_to(PACKAGE)))
-    assert {name: files for name, files in places.items() if len(files) > 1 and name not in IN_TWO_ROOMS} == {}
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
 
 
 def test_variables_say_what_they_hold() -> None:

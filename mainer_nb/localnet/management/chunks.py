@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from .. import cycles
-from ..canister import Canister
+from ..canister import HostedCanister
 from ..rejections import caller_fault
 from ..state import CHUNK_SIZE, CallMessage
 from ..subnet import Subnet
@@ -16,7 +16,7 @@ MAX_CHUNKS = 100
 
 
 @canister_method(Callers.CONTROLLERS_OR_ITSELF)
-def upload_chunk(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def upload_chunk(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     chunk, canister_id = args["chunk"], canister.state.id
     if len(chunk) > CHUNK_SIZE:
         raise chunk_error(f"Wasm chunk size {len(chunk)} exceeds the maximum chunk size of {CHUNK_SIZE}")
@@ -33,7 +33,7 @@ def upload_chunk(subnet: Subnet, canister: Canister, message: CallMessage, args:
 
 
 @canister_method(Callers.CONTROLLERS_OR_ITSELF)
-def clear_chunk_store(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def clear_chunk_store(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     with subnet.step() as step:
         step.changes.chunks.append((canister.state.id, None))
         canister.state.chunks = 0
@@ -42,7 +42,7 @@ def clear_chunk_store(subnet: Subnet, canister: Canister, message: CallMessage, 
 
 
 @canister_method(Callers.CONTROLLERS_OR_ITSELF)
-def stored_chunks(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def stored_chunks(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     return reply(message, [{"hash": sha256} for sha256 in subnet.store.chunks(canister.state.id)])
 
 

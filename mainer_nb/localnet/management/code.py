@@ -10,7 +10,7 @@ from typing import Any
 
 from ...protocol import candid, principal
 from .. import effects, limits, metering, rejections, wasm
-from ..canister import Canister, Outcome
+from ..canister import HostedCanister, Outcome
 from ..charging import charge_storage, out_of_cycles
 from ..errors import CanisterTrap, Failure
 from ..execution import EntryPoint, Execution, Input
@@ -44,13 +44,13 @@ class InstallMode(StrEnum):
 
 
 @canister_method(Callers.CONTROLLERS)
-def install_code(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def install_code(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     _install(subnet, canister, message, args, args["wasm_module"])
     return reply(message)
 
 
 @canister_method(Callers.CONTROLLERS, target="target_canister")
-def install_chunked_code(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def install_chunked_code(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     store_id = args["store_canister"] or canister.state.id
     holder = subnet.canisters.get(store_id)
     if holder is None:
@@ -73,7 +73,9 @@ def install_chunked_code(subnet: Subnet, canister: Canister, message: CallMessag
     return reply(message)
 
 
-def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dict[str, Any], module: bytes) -> None:
+def _install(
+    subnet: Subnet, canister: HostedCanister, message: CallMessage, args: dict[str, Any], module: bytes
+) -> None:
     """Installs `module` as ``install_code`` and ``install_chunked_code`` do, whose arguments are `args`.
 
     Raises:
@@ -108,7 +110,7 @@ def _install(subnet: Subnet, canister: Canister, message: CallMessage, args: dic
         installation.install()
 
 
-def _check_custom(subnet: Subnet, canister: Canister, compiled: Compiled) -> None:
+def _check_custom(subnet: Subnet, canister: HostedCanister, compiled: Compiled) -> None:
     """Whether the subnet has room for the custom sections of a module that becomes the canister's.
 
     Raises:
@@ -155,7 +157,7 @@ class _Installation:
     """
 
     subnet: Subnet
-    canister: Canister
+    canister: HostedCanister
     message: CallMessage
     args: dict[str, Any]
     kind: InstallMode
@@ -266,7 +268,7 @@ class _Installation:
         return Failure(rejections.trapped_in(self.canister.name, trap))
 
 
-def _check_persistence(canister: Canister, compiled: Compiled, persistence: dict[str, None] | None) -> None:
+def _check_persistence(canister: HostedCanister, compiled: Compiled, persistence: dict[str, None] | None) -> None:
     """Motoko's enhanced orthogonal persistence keeps the heap: an upgrade without it would lose all data."""
     assert canister.compiled is not None
     marker = "enhanced-orthogonal-persistence"
@@ -284,17 +286,17 @@ def _check_persistence(canister: Canister, compiled: Compiled, persistence: dict
         )
 
 
-def _same_heap(canister: Canister, instance: Instance) -> bool:
+def _same_heap(canister: HostedCanister, instance: Instance) -> bool:
     return instance.heap is None or instance.heap.base == canister.heap_file()
 
 
 @canister_method(Callers.CONTROLLERS)
-def uninstall_code(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def uninstall_code(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     uninstall(subnet, canister, message, args["sender_canister_version"])
     return reply(message)
 
 
-def uninstall(subnet: Subnet, canister: Canister, message: CallMessage, version: int | None) -> None:
+def uninstall(subnet: Subnet, canister: HostedCanister, message: CallMessage, version: int | None) -> None:
     """Removes code and memories; with the system as caller (out of cycles) also history, snapshots and allocations."""
     if isinstance(message.origin, FromSystem):
         with canister.snapshots_lock:
@@ -310,7 +312,7 @@ def uninstall(subnet: Subnet, canister: Canister, message: CallMessage, version:
         canister.uninstall()
 
 
-def empty(step: Step, canister: Canister) -> None:
+def empty(step: Step, canister: HostedCanister) -> None:
     """Takes code, memories, chunks and log of a canister away; `Canister.uninstall` is to follow this step."""
     state = canister.state
     for context in state.contexts.values():
@@ -331,7 +333,7 @@ def empty(step: Step, canister: Canister) -> None:
     step.complete_stop(canister)
 
 
-def _forget_everything(step: Step, canister: Canister) -> None:
+def _forget_everything(step: Step, canister: HostedCanister) -> None:
     state = canister.state
     state.history.clear()
     state.settings.compute_allocation = state.settings.memory_allocation = 0
@@ -341,7 +343,7 @@ def _forget_everything(step: Step, canister: Canister) -> None:
         step.changes.snapshots[snapshot.id] = None
 
 
-def drop_logs(step: Step, canister: Canister) -> None:
+def drop_logs(step: Step, canister: HostedCanister) -> None:
     """Forgets what the canister printed."""
     canister.logs = []
     step.changes.logs[canister.state.id] = canister.logs

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...protocol import principal
 from .. import cycles, rejections
-from ..canister import Canister
+from ..canister import HostedCanister
 from ..rejections import caller_fault
 from ..state import CallMessage, CanisterState, CanisterStatus, Settings, Use
 from ..store import being_deleted
@@ -51,7 +51,7 @@ def _create(
         canister_id = wanted or _next_id(step)
         now = subnet.clock.now()
         state = CanisterState(canister_id, now, settings, balance, charged_until=now)
-        canister = Canister(
+        canister = HostedCanister(
             subnet.runtime, subnet.store.canister_folder(canister_id), state, None, subnet.memory_in_use
         )
         state.consume(price, Use.CREATION)
@@ -73,7 +73,7 @@ def _check_wanted(step: Step, wanted: bytes) -> None:
         raise caller_fault("IC0538", f"Canister {text} is already installed.")
 
 
-def _afford_allocations(step: Step, canister: Canister) -> None:
+def _afford_allocations(step: Step, canister: HostedCanister) -> None:
     state = canister.state
     check_compute(step, 0, state.settings.compute_allocation)
     if state.settings.memory_allocation:
@@ -102,7 +102,7 @@ def _deleted(canister_id: bytes) -> str:
 
 
 @canister_method(Callers.CONTROLLERS)
-def delete_canister(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def delete_canister(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     state, name = canister.state, principal.to_text(canister.state.id)
     if message.caller == state.id:
         raise caller_fault("IC0512", f"Canister {name} cannot delete itself.", "delete-canister-self")
@@ -116,7 +116,7 @@ def delete_canister(subnet: Subnet, canister: Canister, message: CallMessage, ar
     return reply(message)
 
 
-def _delete(subnet: Subnet, canister: Canister) -> None:
+def _delete(subnet: Subnet, canister: HostedCanister) -> None:
     state, name = canister.state, canister.name
     with subnet.step() as step:
         undelivered = (*canister.inbox.messages, *canister.inbox.management)

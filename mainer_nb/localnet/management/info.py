@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...protocol import principal
-from ..canister import Canister, newest, oldest
+from ..canister import HostedCanister, newest, oldest
 from ..rejections import caller_fault
 from ..state import CallMessage, CanisterStatus, Use
 from ..store import LogRecord
@@ -18,7 +18,7 @@ MAX_LOGS = 2_000_000
 
 
 @canister_method(Callers.CONTROLLERS_OR_ITSELF, visibility="status_visibility")
-def canister_status(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def canister_status(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
     with subnet.lock:  # a query is answered while others change the state
         settings = state.settings
@@ -52,14 +52,14 @@ def canister_status(subnet: Subnet, canister: Canister, message: CallMessage, ar
 
 
 @canister_method(Callers.CONTROLLERS)
-def canister_metrics(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def canister_metrics(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     with subnet.lock:
         consumed = {use: canister.state.consumed.get(use, 0) for use in Use}
     return reply(message, {"cycles_consumed": consumed})
 
 
 @canister_method(Callers.CANISTERS)
-def canister_info(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def canister_info(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
     wanted = args["num_requested_changes"] or 0
     with subnet.lock:
@@ -73,7 +73,7 @@ def canister_info(subnet: Subnet, canister: Canister, message: CallMessage, args
 
 
 @canister_method(Callers.CANISTERS)
-def canister_metadata(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def canister_metadata(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     text, name = principal.to_text(canister.state.id), args["name"]
     if canister.compiled is None:
         message_text = f"The canister {text} has no Wasm module and hence no metadata is available."
@@ -88,7 +88,7 @@ def canister_metadata(subnet: Subnet, canister: Canister, message: CallMessage, 
 
 
 @canister_method(Callers.CANISTERS)
-def fetch_canister_logs(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def fetch_canister_logs(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     settings = canister.state.settings
     if message.caller not in settings.controllers and not settings.shows("log_visibility", message.caller):
         text = f"Caller {principal.to_text(message.caller)} is not allowed to access canister logs"

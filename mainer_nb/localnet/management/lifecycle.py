@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .. import rejections
-from ..canister import Canister
+from ..canister import HostedCanister
 from ..state import CallMessage, CanisterStatus, StopRequest
 from ..subnet import Subnet
 from .methods import Answer, Callers, canister_method, reply
 
 
 @canister_method(Callers.CONTROLLERS)
-def start_canister(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def start_canister(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
     with subnet.step() as step:
         for waiting in state.stop_requests:
@@ -27,7 +27,7 @@ def start_canister(subnet: Subnet, canister: Canister, message: CallMessage, arg
 
 
 @canister_method(Callers.CONTROLLERS)
-def stop_canister(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer | None:
+def stop_canister(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer | None:
     state = canister.state
     with subnet.step() as step:
         if state.status is CanisterStatus.STOPPED:

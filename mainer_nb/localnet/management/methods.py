@@ -15,7 +15,7 @@ from typing import Any
 
 from ...protocol import candid, did, principal
 from .. import cycles, rejections
-from ..canister import Canister
+from ..canister import HostedCanister
 from ..charging import burn, out_of_cycles
 from ..errors import Failure, Reply, Response
 from ..outcalls import HttpRequest
@@ -46,7 +46,7 @@ class Answer:
 #: An answer; a request that is to be made before the call is answered; None if the answer comes later.
 Result = Answer | HttpRequest | None
 SubnetHandler = Callable[[Subnet, CallMessage, Any], Result]
-CanisterHandler = Callable[[Subnet, Canister, CallMessage, Any], Result]
+CanisterHandler = Callable[[Subnet, HostedCanister, CallMessage, Any], Result]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TargetedMethod:
         """Whether only controllers may call it, and those whom the canister's settings name."""
         return self.callers in (Callers.CONTROLLERS, Callers.CONTROLLERS_OR_ITSELF)
 
-    def shows(self, canister: Canister, caller: bytes) -> bool:
+    def shows(self, canister: HostedCanister, caller: bytes) -> bool:
         """Whether the canister's settings let somebody in who is no controller."""
         return self.visibility is not None and canister.state.settings.shows(self.visibility, caller)
 
@@ -153,14 +153,14 @@ def target(subnet: Subnet, message: CallMessage) -> bytes:
     return _canister(subnet, canister_id).state.id
 
 
-def _canister(subnet: Subnet, canister_id: bytes) -> Canister:
+def _canister(subnet: Subnet, canister_id: bytes) -> HostedCanister:
     canister = subnet.canisters.get(canister_id)
     if canister is None:
         raise Failure(rejections.not_found(principal.to_text(canister_id)))
     return canister
 
 
-def check_ingress(subnet: Subnet, sender: bytes, name: str, arg: bytes) -> Canister | None:
+def check_ingress(subnet: Subnet, sender: bytes, name: str, arg: bytes) -> HostedCanister | None:
     """Whether an ingress message to the management canister is let in; the canister it is about.
 
     Raises:
@@ -232,7 +232,7 @@ def _not_by_ingress(name: str) -> Failure:
     return caller_fault("IC0406", f"Only canisters can call ic00 method {name}")
 
 
-def only_controllers(canister: Canister, caller: bytes) -> None:
+def only_controllers(canister: HostedCanister, caller: bytes) -> None:
     """Lets only controllers of `canister` pass.
 
     Raises:
@@ -248,7 +248,9 @@ def only_controllers(canister: Canister, caller: bytes) -> None:
         )
 
 
-def record(step: Step, canister: Canister, message: CallMessage, details: dict[str, Any], version: int | None) -> None:
+def record(
+    step: Step, canister: HostedCanister, message: CallMessage, details: dict[str, Any], version: int | None
+) -> None:
     """Adds to the history of a canister.
 
     Args:
@@ -275,7 +277,7 @@ def record(step: Step, canister: Canister, message: CallMessage, details: dict[s
 MAX_HISTORY = 20
 
 
-def charge_work(step: Step, canister: Canister, instructions: int) -> None:
+def charge_work(step: Step, canister: HostedCanister, instructions: int) -> None:
     """Takes the price of work that is accounted as `instructions` of the canister.
 
     Raises:
@@ -287,7 +289,7 @@ def charge_work(step: Step, canister: Canister, instructions: int) -> None:
     burn(step, canister, cycles.execution(instructions), Use.INSTRUCTIONS)
 
 
-def use_memory(step: Step, canister: Canister, more: int, instructions: int = 0) -> None:
+def use_memory(step: Step, canister: HostedCanister, more: int, instructions: int = 0) -> None:
     """Pays for work that is accounted as `instructions`, and sets cycles aside for `more` bytes if that is positive.
 
     Raises:
@@ -302,7 +304,7 @@ def use_memory(step: Step, canister: Canister, more: int, instructions: int = 0)
     step.touch(canister)
 
 
-def check_growth(canister: Canister, more: int, price: int = 0) -> int:
+def check_growth(canister: HostedCanister, more: int, price: int = 0) -> int:
     """The cycles to set aside so that a canister may keep `more` bytes, none if they are less than it keeps now.
 
     Args:

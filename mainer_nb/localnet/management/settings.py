@@ -8,7 +8,7 @@ from typing import Any
 from ...protocol import candid
 from ...protocol.request_id import hash_of_map
 from .. import cycles, rejections
-from ..canister import Canister
+from ..canister import HostedCanister
 from ..rejections import caller_fault
 from ..state import CallMessage, Settings
 from ..subnet import Step, Subnet
@@ -41,7 +41,7 @@ VISIBILITIES = ("log_visibility", "snapshot_visibility", "status_visibility")
 
 
 @canister_method(Callers.CONTROLLERS)
-def update_settings(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def update_settings(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     state, changes = canister.state, args["settings"]
     wanted = changed(state.settings, changes)
     log_sizes = state.settings.log_store_size(), wanted.log_store_size()
@@ -116,7 +116,7 @@ def _invalid(message: str) -> Exception:
     return caller_fault("IC0504", f"Could not validate the settings: {message} ", "invalid-settings")
 
 
-def _afford(step: Step, canister: Canister, wanted: Settings) -> int:
+def _afford(step: Step, canister: HostedCanister, wanted: Settings) -> int:
     """Checks that the network and the canister can bear `wanted`; the cycles to set aside for it.
 
     Raises:
@@ -165,7 +165,7 @@ def check_compute(step: Step, before: int, wanted: int) -> None:
         )
 
 
-def reserve(step: Step, canister: Canister, wanted: Settings, more: int) -> int:
+def reserve(step: Step, canister: HostedCanister, wanted: Settings, more: int) -> int:
     """The cycles to set aside for `more` bytes of memory allocation, or of memory for the log.
 
     Raises:

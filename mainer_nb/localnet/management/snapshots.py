@@ -15,7 +15,7 @@ from typing import Any
 
 from ...protocol import principal
 from .. import cycles, runtime, wasm
-from ..canister import Canister
+from ..canister import HostedCanister
 from ..errors import Failure
 from ..execution import MAX_STABLE_PAGES
 from ..memory import WASM_PAGE, copy_file
@@ -37,7 +37,7 @@ _NUMBER = 8
 
 
 @canister_method(Callers.CONTROLLERS)
-def take_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def take_canister_snapshot(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     state = canister.state
     if state.module is None:
         text = f"Failed to create snapshot for empty canister {principal.to_text(state.id)}:"
@@ -82,7 +82,7 @@ def take_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
 
 
 @canister_method(Callers.CONTROLLERS)
-def load_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def load_canister_snapshot(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     owner = subnet.canisters.get(_owner(args["snapshot_id"]))
     if owner is None:
         raise _not_found(canister, args["snapshot_id"])
@@ -91,7 +91,7 @@ def load_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMess
     return reply(message)
 
 
-def _load(subnet: Subnet, canister: Canister, owner: Canister, message: CallMessage, args: Any) -> None:
+def _load(subnet: Subnet, canister: HostedCanister, owner: HostedCanister, message: CallMessage, args: Any) -> None:
     """Loads a snapshot of `owner` onto `canister`, which may be another, while nothing changes its files."""
     state, snapshot = canister.state, subnet.store.snapshot(args["snapshot_id"])
     if snapshot is None:
@@ -135,12 +135,12 @@ def _load(subnet: Subnet, canister: Canister, owner: Canister, message: CallMess
 
 
 @canister_method(Callers.CONTROLLERS, visibility="snapshot_visibility")
-def list_canister_snapshots(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def list_canister_snapshots(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     return reply(message, [_described(snapshot) for snapshot in subnet.store.snapshots(canister.state.id)])
 
 
 @canister_method(Callers.CONTROLLERS)
-def delete_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def delete_canister_snapshot(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     snapshot = _find(subnet, canister, args["snapshot_id"])
     with canister.snapshots_lock:
         with subnet.step() as step:
@@ -152,7 +152,9 @@ def delete_canister_snapshot(subnet: Subnet, canister: Canister, message: CallMe
 
 
 @canister_method(Callers.CONTROLLERS, visibility="snapshot_visibility")
-def read_canister_snapshot_metadata(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def read_canister_snapshot_metadata(
+    subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any
+) -> Answer:
     snapshot = _find(subnet, canister, args["snapshot_id"])
     result = {
         "source": _source(snapshot),
@@ -171,7 +173,7 @@ def read_canister_snapshot_metadata(subnet: Subnet, canister: Canister, message:
 
 
 @canister_method(Callers.CONTROLLERS, visibility="snapshot_visibility")
-def read_canister_snapshot_data(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def read_canister_snapshot_data(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     snapshot = _find(subnet, canister, args["snapshot_id"])
     (kind, where), *_ = args["kind"].items()
     if kind == "wasm_chunk":
@@ -185,7 +187,9 @@ def read_canister_snapshot_data(subnet: Subnet, canister: Canister, message: Cal
 
 
 @canister_method(Callers.CONTROLLERS)
-def upload_canister_snapshot_metadata(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def upload_canister_snapshot_metadata(
+    subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any
+) -> Answer:
     replaced = _replaced(subnet, canister, args["replace_snapshot"])
     _check_metadata(args)
     timer, hook = args["global_timer"], args["on_low_wasm_memory_hook_status"]
@@ -223,7 +227,7 @@ def upload_canister_snapshot_metadata(subnet: Subnet, canister: Canister, messag
 
 
 @canister_method(Callers.CONTROLLERS)
-def upload_canister_snapshot_data(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def upload_canister_snapshot_data(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     snapshot, chunk = _find(subnet, canister, args["snapshot_id"]), args["chunk"]
     if not snapshot.uploaded:
         text = "Only canister snapshots created by metadata upload can be mutated."
@@ -243,7 +247,7 @@ def upload_canister_snapshot_data(subnet: Subnet, canister: Canister, message: C
     return reply(message)
 
 
-def _add_chunk(subnet: Subnet, canister: Canister, snapshot: Snapshot, chunk: bytes) -> None:
+def _add_chunk(subnet: Subnet, canister: HostedCanister, snapshot: Snapshot, chunk: bytes) -> None:
     if len(chunk) > CHUNK_SIZE:
         raise caller_fault("IC0408", f"Wasm chunk size {len(chunk)} exceeds the maximum chunk size of {CHUNK_SIZE}")
     sha256 = hashlib.sha256(chunk).digest()
@@ -265,7 +269,7 @@ def _add_chunk(subnet: Subnet, canister: Canister, snapshot: Snapshot, chunk: by
 # Finding and describing.
 
 
-def _find(subnet: Subnet, canister: Canister, snapshot_id: bytes) -> Snapshot:
+def _find(subnet: Subnet, canister: HostedCanister, snapshot_id: bytes) -> Snapshot:
     """A snapshot of `canister`.
 
     Raises:
@@ -280,12 +284,12 @@ def _find(subnet: Subnet, canister: Canister, snapshot_id: bytes) -> Snapshot:
     return snapshot
 
 
-def _not_found(canister: Canister, snapshot_id: bytes) -> Failure:
+def _not_found(canister: HostedCanister, snapshot_id: bytes) -> Failure:
     text = f"Could not find the snapshot ID {snapshot_id.hex()} for canister {canister.name}."
     return caller_fault("IC0305", text, "canister-snapshot-not-found")
 
 
-def _replaced(subnet: Subnet, canister: Canister, snapshot_id: bytes | None) -> Snapshot | None:
+def _replaced(subnet: Subnet, canister: HostedCanister, snapshot_id: bytes | None) -> Snapshot | None:
     """The snapshot that a new one replaces.
 
     Raises:
@@ -300,7 +304,7 @@ def _replaced(subnet: Subnet, canister: Canister, snapshot_id: bytes | None) -> 
     return None
 
 
-def _next_id(canister: Canister) -> bytes:
+def _next_id(canister: HostedCanister) -> bytes:
     """A number that counts up, then the canister: sorted as they were made."""
     return canister.state.next_snapshot.to_bytes(_NUMBER, "big") + canister.state.id
 
@@ -310,7 +314,7 @@ def _owner(snapshot_id: bytes) -> bytes:
     return snapshot_id[_NUMBER:]
 
 
-def _keep(step: Step, canister: Canister, snapshot: Snapshot, replaced: Snapshot | None) -> None:
+def _keep(step: Step, canister: HostedCanister, snapshot: Snapshot, replaced: Snapshot | None) -> None:
     state = canister.state
     state.next_snapshot += 1
     state.snapshots_size += snapshot.size - (replaced.size if replaced else 0)
@@ -387,7 +391,7 @@ def _check_fits(snapshot: Snapshot, compiled: Compiled) -> None:
         raise _inconsistent(f"globals {kinds} do not fit those of the module, {declared}")
 
 
-def _check_hook(snapshot: Snapshot, canister: Canister, compiled: Compiled) -> None:
+def _check_hook(snapshot: Snapshot, canister: HostedCanister, compiled: Compiled) -> None:
     """Whether what an uploaded snapshot says of the low memory hook agrees with its memory and the settings.
 
     Raises:
@@ -405,7 +409,7 @@ def _check_hook(snapshot: Snapshot, canister: Canister, compiled: Compiled) -> N
 
 
 def _check_loadable_elsewhere(
-    subnet: Subnet, snapshot: Snapshot, owner: Canister, canister: Canister, caller: bytes
+    subnet: Subnet, snapshot: Snapshot, owner: HostedCanister, canister: HostedCanister, caller: bytes
 ) -> None:
     """Whether `caller` may load a snapshot of `owner` onto another canister, and can do so by now.
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from .. import cycles
-from ..canister import Canister
+from ..canister import HostedCanister
 from ..rejections import caller_fault
 from ..state import CallMessage
 from ..subnet import Subnet
@@ -22,18 +22,18 @@ def raw_rand(subnet: Subnet, message: CallMessage, args: Any) -> Answer:
 
 
 @canister_method(Callers.CANISTERS)
-def deposit_cycles(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def deposit_cycles(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     _add_cycles(subnet, canister, message.cycles)
     return reply(message, refund=0)
 
 
 @canister_method(Callers.ANYONE)
-def provisional_top_up_canister(subnet: Subnet, canister: Canister, message: CallMessage, args: Any) -> Answer:
+def provisional_top_up_canister(subnet: Subnet, canister: HostedCanister, message: CallMessage, args: Any) -> Answer:
     _add_cycles(subnet, canister, args["amount"])
     return reply(message)
 
 
-def _add_cycles(subnet: Subnet, canister: Canister, amount: int) -> None:
+def _add_cycles(subnet: Subnet, canister: HostedCanister, amount: int) -> None:
     with subnet.step() as step:
         canister.state.cycles = min(canister.state.cycles + amount, cycles.MAX_CYCLES)
         step.touch(canister)
