@@ -223,6 +223,17 @@ def network_process() -> psutil.Process:
     return psutil.Process(info.pid)
 
 
+def memory() -> float:
+    """Bytes of memory that the network's process has to itself or its share of."""
+    info = network_process().memory_full_info()
+    return float(getattr(info, "pss", info.uss))
+
+
+def disk(folder: Path) -> float:
+    """Bytes that the files in `folder` take on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
 # --- timing ---
 
 

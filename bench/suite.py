@@ -25,6 +25,7 @@ MEASURES = (
     "updates",
     "queries",
     "generation",
+    "many_llms",
     "overhead",
     "thousand",
     "notebooks",

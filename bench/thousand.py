@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import measure
 import stage
@@ -33,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         operate.top_up(net, net.canister_id(CREATOR), many * CYCLES_EACH)
         _create(creator, FEW)
         few_query, few_update = _latencies(net, creator, calls)
-        memory, disk = _memory(), _disk(places.state())
+        memory, disk = measure.memory(), measure.disk(places.state())
         seconds = measure.seconds_of(lambda: _create(creator, many - FEW))
-        memory_each = (_memory() - memory) / (many - FEW)
-        disk_each = (_disk(places.state()) - disk) / (many - FEW)
+        memory_each = (measure.memory() - memory) / (many - FEW)
+        disk_each = (measure.disk(places.state()) - disk) / (many - FEW)
         many_query, many_update = _latencies(net, creator, calls)
     figures = [
         Figure("mAIner controllers made, 8 at a time", (many - FEW) / seconds, "/s", target=50),
@@ -68,17 +67,6 @@ def _latencies(net: Network, creator: Canister, calls: int) -> tuple[float, floa
     query = measure.latencies(lambda: next(turn).health(), calls)
     update = measure.latencies(lambda: next(turn).setTimerIntervalAdmin(60), calls)
     return measure.p50(query), measure.p50(update)
-
-
-def _memory() -> float:
-    """Bytes of memory that the network's process has to itself or its share of."""
-    info = measure.network_process().memory_full_info()
-    return float(getattr(info, "pss", info.uss))
-
-
-def _disk(folder: Path) -> float:
-    """Bytes the files in `folder` take on the disk."""
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

@@ -724,6 +724,10 @@ persistent actor MainerCreator {
       storedParts.remove(wasm.sha256); // the chunk store may have been cleared by a controller
       await* install(canister_id, wasm, mode);
     };
+    switch (storedParts.get(wasm.sha256)) {
+      case (?parts) if (not known) progress.rounds += roundsOfCall * parts.size(); // one after the other
+      case null {};
+    };
   };
 
   /// Installs `wasm` from the chunk store of this canister, which all new canisters share.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-QUICK = ["uploads", "handover", "loading", "updates", "queries", "overhead", "restart"]
+QUICK = ["uploads", "handover", "loading", "updates", "queries", "overhead", "many_llms", "restart"]
 
 
 def run(script: str, *arguments: object) -> str:
