@@ -185,8 +185,6 @@ def _rendered(path: Path, template: str, tokens: dict[str, str]) -> str:
     """What the template makes of one user message. Its content is a text, or for templates that want it, a list of
     parts.
     """
-    import jinja2
-
     from . import chat_templates
 
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -195,14 +193,14 @@ def _rendered(path: Path, template: str, tokens: dict[str, str]) -> str:
     for content in (USER_TEXT, [{"type": "text", "text": USER_TEXT}]):
         try:
             text = chat_templates.render(template, [{"role": "user", "content": content}], tokens, written)
-        except (jinja2.TemplateError, *chat_templates.FAULTS) as fault:
+        except chat_templates.TemplateFault as fault:
             error = error or fault
             continue
         if USER_TEXT in text:
             return text
     if error:
         raise ArtifactCorrupt(
-            f"the chat template in {path} cannot be rendered: {_brief(str(error) or type(error).__name__)}. "
+            f"the chat template in {path} cannot be rendered: {_brief(str(error))}. "
             "Use another conversion of this model, or a base model, which has no template."
         ) from error
     return text

@@ -420,6 +420,25 @@ def test_a_faulty_template_is_refused_with_the_file(tmp_path: Path, template: st
         models.describe(path)
 
 
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "takes more than 1 s"),
+        ("{{ 9**(9**9) }}", "takes more than 1 s"),
+        ("{{ 'x' * 9000000000 }}", "MemoryError"),
+        ("{{ '%999999999999d' % 1 }}", "MemoryError"),
+        ("{{ messages[0].content }}{{ 'x' * 2000000 }}", f"makes {2_000_000 + len(models.USER_TEXT)} characters"),
+    ],
+)
+def test_a_template_that_takes_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str, reason: str
+) -> None:
+    monkeypatch.setattr(chat_templates, "SECONDS", 1)
+    path = write(tmp_path / "hostile.gguf", FAMILIES["Qwen2.5"]._replace(template=template))
+    with pytest.raises(ArtifactCorrupt, match=rf"chat template in .*hostile\.gguf cannot be rendered: .*{reason}"):
+        models.describe(path)
+
+
 def test_a_template_that_a_mainer_cannot_keep_is_refused(tmp_path: Path, write_gguf: Callable[..., Path]) -> None:
     path = write_gguf(tmp_path / "long.gguf", "x" * 20_001 + "{{ messages[0].content }}<a>")
     with pytest.raises(ArtifactCorrupt, match="puts 20001 bytes before the question, more than the 20000"):
