@@ -7,6 +7,7 @@
     create.mainers(net)                                # what exists, as the creator knows it
     create.ensure(net, Plan())                         # make what is missing of a population, renew what differs
     create.forget(net, agent.controller_id)            # after it was deleted: take it from the lists
+    create.renew(net, own.llm_ids[0])                  # after it was stopped, emptied or damaged
 
 What exists is asked of the creator, the network and the mAIners; nothing about mAIners is kept here.
 """
@@ -67,6 +68,7 @@ __all__ = [
     "problem_of_llms",
     "problem_of_plan",
     "problem_of_service",
+    "renew",
     "required",
 ]
 
@@ -179,6 +181,24 @@ def forget(net: Network, canister_id: str) -> str:
             raise
         return f"Canister {canister_id} stays in the list of the Game State, which does not offer to remove it"
     return f"Canister {canister_id} is forgotten by the Game State"
+
+
+def renew(net: Network, canister_id: str, progress: Progress | None = None) -> None:
+    """Have the creator make a mAIner or an LLM what it should be, in the canister that is there: it is started and gets
+    cycles and code that it lacks. A mAIner keeps its state, and is known to the creator from then on; an LLM gets its
+    model again, and is in its mAIner's list.
+
+    Raises:
+        CanisterError: Other "step <name>: <reason>"; the canister is left as it was then.
+        PreconditionError: the creator lacks the file that it is made of.
+    """
+    for known in mainers(net):
+        if canister_id == known.controller_id:
+            return _renew_controller(net, known, _variant(net, known, "use"), progress)
+        if canister_id in known.llm_ids:
+            order = _LlmOrder(known, _variant(net, known, "use"), f"renew {canister_id}", canister_id)
+            return _carry_out(net, [order], f"renew an LLM of {known.name}", progress)
+    return _renew_controller(net, _stranger(net, canister_id), differences.asked(net).variant, progress)
 
 
 def ensure(
@@ -327,7 +347,7 @@ def _deal_with_gone(net: Network, gone: Gone, progress: Progress | None) -> None
     """Forget the canisters that were deleted, or raise PreconditionError, naming them."""
     called = {llm_id: f"{each.name}, LLM {llm_id}" for each in mainers(net) for llm_id in each.llm_ids}
     called |= {mainer.controller_id: f"{mainer.name} {mainer.controller_id}" for mainer in mainers(net)}
-    unknown = _unknown(net)
+    unknown = _registered_only(net)
     if unknown and _forgets(net.canister(GAME_STATE)):
         called |= {entry["address"]: f"mAIner {entry['address']}" for entry in unknown}
     deleted = _deleted(net, called)
@@ -363,7 +383,7 @@ def _forgets(game_state: Canister) -> bool:
     return True
 
 
-def _unknown(net: Network) -> list[dict[str, Any]]:
+def _registered_only(net: Network) -> list[dict[str, Any]]:
     """The caller's mAIners that the Game State got from the creator, but that the creator does not know (any more), in
     the order of their making.
     """
@@ -374,26 +394,32 @@ def _unknown(net: Network) -> list[dict[str, Any]]:
     return sorted(found, key=lambda entry: int(entry["creationTimestamp"]))
 
 
+def unknown(net: Network) -> list[str]:
+    """The ids of the caller's mAIners that the creator made, as the Game State says, and does not know any more."""
+    listed = [entry["address"] for entry in _registered_only(net)]
+    gone = _deleted(net, listed)
+    return [address for address in listed if address not in gone]
+
+
 def _deal_with_unknown(net: Network, differing: Differing, progress: Progress | None) -> None:
     """Make the creator know the mAIners that the Game State alone knows, or raise PreconditionError, naming them."""
-    listed = [entry["address"] for entry in _unknown(net)]
-    gone = _deleted(net, listed)
-    unknown = [address for address in listed if address not in gone]
-    if unknown and differing == "refuse":
+    strangers = unknown(net)
+    if strangers and differing == "refuse":
         raise PreconditionError(
-            f"the creator does not know the mAIners {', '.join(unknown)}, which it created before it was reinstalled. "
-            'Remedy: differing = "use" or "replace" makes them known to it.'
+            f"the creator does not know the mAIners {', '.join(strangers)}, which it created before it was reinstalled."
+            ' Remedy: differing = "use" or "replace" makes them known to it.'
         )
-    making = differences.asked(net) if unknown else None
-    services_first = []
-    for address in unknown:
-        controller = net.canister_at(address, upload.CONTROLLER)
-        kind: Any = case(controller.getMainerCanisterType())
-        service = controller.getShareServiceCanisterId() if kind == "ShareAgent" else None
-        services_first.append((kind == "ShareAgent", Mainer(address, kind, address, net.caller, (), service)))
-    for _, found in sorted(services_first, key=lambda each: each[0]):
-        assert making is not None
-        _renew_controller(net, found, making.variant, progress)
+    found_there = [_stranger(net, address) for address in strangers]
+    for found in sorted(found_there, key=lambda mainer: mainer.kind == "ShareAgent"):  # after their ShareServices
+        _renew_controller(net, found, differences.asked(net).variant, progress)
+
+
+def _stranger(net: Network, address: str) -> Mainer:
+    """A mAIner of the caller's that the creator does not know, as it tells itself."""
+    controller = net.canister_at(address, upload.CONTROLLER)
+    kind: Any = case(controller.getMainerCanisterType())
+    service = controller.getShareServiceCanisterId() if kind == "ShareAgent" else None
+    return Mainer(address, kind, address, net.caller, (), service)
 
 
 def _choose(known: Sequence[Mainer], plan: Plan) -> list[Mainer]:

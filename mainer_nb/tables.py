@@ -30,6 +30,7 @@ from .fleet.funds import Holding, Refill, Withdrawal
 from .fleet.logs import Logs
 from .fleet.pause import Maintained, Paused
 from .fleet.remove import Removal
+from .fleet.repair import Finding, Mended
 from .fleet.samples import Burn
 from .fleet.watch import Bounds, Reading
 from .localnet import server
@@ -607,6 +608,25 @@ def removal(plan: Removal) -> Table:
             "notes": _lines(map(escape, row.notes)) or "none",
         }
         for row in plan.rows
+    )
+
+
+def findings(found: Iterable[Finding | Mended]) -> Table:
+    """What is wrong in a fleet, or what came of mending it."""
+    rows = [entry if isinstance(entry, Mended) else Mended(entry, False) for entry in found]
+    return Table(
+        (
+            {
+                "finding": row.finding.fault,
+                "where": row.finding.name,
+                "id": _id(row.finding.canister_id),
+                "why": row.finding.what,
+                "remedy": row.finding.remedy,
+                "mended": "yes" if row.done else row.problem or "not yet",
+            }
+            for row in rows
+        ),
+        empty="nothing is wrong",
     )
 
 
