@@ -93,6 +93,11 @@ def canister_wasm(name: str) -> Artifact:
     return _checked(places.files() / f"{name}.wasm")
 
 
+def given_wasm(path: Path) -> Artifact:
+    """A wasm file of the user's, or one of the project's by its path; errors as of `canister_wasm`."""
+    return _checked(path)
+
+
 def _take_over(kept: Path, cache: Path) -> None:
     """Copy what was built and fetched before from a cache that cannot be written into the one that is used instead."""
     for path in [llm_build.sdist_path(kept), *kept.glob("wasm/*.wasm"), *kept.glob("obj/*.o")] if kept != cache else ():

@@ -577,6 +577,24 @@ def _renew_controller(net: Network, mainer: Mainer, model: ModelVariant, progres
         )
 
 
+def renew_llm(net: Network, llm_id: str, progress: Progress | None = None) -> None:
+    """Have the creator make an LLM again in the canister that it has, with its own model; what was in it is lost.
+
+    Raises:
+        ArgumentError: the creator does not know it, or not its model.
+        CanisterError: the creator cannot.
+    """
+    orders = [
+        _LlmOrder(owning, llm.variant, f"renew {llm_id}", llm_id)
+        for owning in mainers(net)
+        for llm in owning.llms
+        if llm.canister_id == llm_id and llm.variant is not None
+    ]
+    if not orders:
+        raise ArgumentError(f"the creator on network {net.name} knows no LLM {llm_id} with a model")
+    _carry_out(net, orders, "renew LLMs", progress)
+
+
 # --- orders ---
 
 

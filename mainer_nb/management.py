@@ -76,6 +76,7 @@ service : {
   update_settings : (record { canister_id : canister_id; settings : canister_settings }) -> ();
   canister_status : (record { canister_id : canister_id }) -> (record {
     status : variant { running; stopping; stopped };
+    version : opt nat64;
     module_hash : opt blob;
     memory_size : nat;
     cycles : nat;
@@ -107,6 +108,7 @@ class CanisterStatusResult:
         cycles: its balance.
         cycles_per_day: what it uses up without being called.
         freezing_threshold: seconds.
+        version: a number that grows with each change of its state; None if the network does not tell.
     """
 
     canister_id: str
@@ -117,6 +119,7 @@ class CanisterStatusResult:
     cycles_per_day: int
     controllers: tuple[str, ...]
     freezing_threshold: int
+    version: int | None = None
 
     @property
     def frozen_below(self) -> int:
@@ -218,6 +221,7 @@ def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatusResult:
         cycles_per_day=answer["idle_cycles_burned_per_day"],
         controllers=tuple(answer["settings"]["controllers"]),
         freezing_threshold=answer["settings"]["freezing_threshold"],
+        version=answer["version"],
     )
 
 

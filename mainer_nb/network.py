@@ -185,7 +185,7 @@ def alone(network: str, what: str, waiting: Callable[[], None] = lambda: None) -
 
     `waiting` is called again and again while another process is at it; what it raises ends the waiting.
     """
-    path = places.state() / f"canisters.{re.sub(r'[^A-Za-z0-9.-]', '_', network)}.{what}.lock"
+    path = places.state() / f"canisters.{file_name(network)}.{what}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = path.open("wb")
@@ -201,6 +201,11 @@ def alone(network: str, what: str, waiting: Callable[[], None] = lambda: None) -
                 waiting()
                 stopping.pause(LOCK_PAUSE)
         yield
+
+
+def file_name(network: str) -> str:
+    """The name of a network as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", network)
 
 
 def known() -> list[Config]:

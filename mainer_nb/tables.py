@@ -25,13 +25,14 @@ from .check import ENDPOINTS, Check
 from .costs import COPIED, DAYS_PER_MONTH, OF_TEMPLATE, STORAGE, TEMPLATE, Budget, Costs, template_pays_from, usd
 from .create import Mainer
 from .deploy import Deployed
-from .fleet import watch
+from .fleet import switch, watch
 from .fleet.funds import Holding, Refill, Withdrawal
 from .fleet.logs import Logs
 from .fleet.pause import Maintained, Paused
 from .fleet.remove import Removal
 from .fleet.repair import Finding, Mended
 from .fleet.samples import Burn
+from .fleet.upgrade import UpgradePlan, UpgradeReport
 from .fleet.watch import Bounds, Reading
 from .localnet import server
 from .management import CanisterStatusResult
@@ -40,6 +41,7 @@ from .network import Network
 from .operate import Challenge, Queued, Statistics, Submission
 from .overview import Standing
 from .progress import amount
+from .protocol.candid import ServiceChange
 from .upload import StoredFile, Template, Uploaded
 
 if TYPE_CHECKING:
@@ -550,6 +552,50 @@ def refill(plan: Refill) -> Table:
             "state": row.holding.problem or row.state,
         }
         for row in plan.rows
+    )
+
+
+def upgrade_plan(planned: UpgradePlan) -> Table:
+    """What an upgrade would do with each canister."""
+    return Table(
+        {
+            "canister": row.member.name,
+            "what": row.reason or row.action,
+            "module now": _hash(row.module or ""),
+            "module then": _hash(row.code.sha256) if row.code else "",
+            "clients of the old interface": _clients(row.change),
+            "way back": row.way_back if row.action == "upgrade" else "",
+            "about": trillions(row.cycles) if row.cycles else "",
+            "rehearsed": "yes" if row.rehearsed else "no" if row.action == "upgrade" else "",
+        }
+        for row in planned.rows
+    )
+
+
+def _clients(change: ServiceChange | None) -> str:
+    """What a new interface means to them."""
+    if change is None:
+        return "not told"
+    lossy = [f"reads null: {reason}" for reason in change.lossy]
+    return "; ".join(filter(None, [switch.breaks(change), *lossy])) or "notice nothing"
+
+
+def upgraded(report: UpgradeReport) -> Table:
+    """What happened to each canister in an upgrade."""
+    return Table(
+        (
+            {
+                "canister": row.member.name,
+                "outcome": row.outcome,
+                "away": "" if row.away is None else f"{row.away:.1f} s",
+                "spent": "" if row.cycles is None else trillions(row.cycles),
+                "why": row.reason,
+                "snapshot": row.snapshot_id,
+                "to know": " ".join(f"{note[0].upper()}{note[1:]}." for note in row.notes),
+            }
+            for row in report.rows
+        ),
+        empty="nothing was to be upgraded",
     )
 
 

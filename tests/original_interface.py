@@ -6,7 +6,7 @@ network rejects its call.
 
 from __future__ import annotations
 
-import re
+from tests.code_variants import without
 
 BEYOND = {
     "mainer_ctrlb_canister": (
@@ -41,9 +41,5 @@ BEYOND = {
 def original(wasm: bytes, name: str) -> bytes:
     """The module without the methods beyond the known interface."""
     for method in BEYOND[name]:
-        exports = [export for mode in ("update", "query") if (export := f"canister_{mode} {method}".encode()) in wasm]
-        assert exports, method
-        for export in exports:
-            wasm = wasm.replace(export, export[:-1] + b"_")
-        wasm = re.sub(rf"(?<=  {method[:-1]}){method[-1]}(?= ?:)".encode(), b"_", wasm)
+        wasm = without(wasm, method)
     return wasm

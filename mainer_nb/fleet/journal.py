@@ -1,6 +1,7 @@
 """What was done to each canister of a fleet, on disk at once: another process can go on where this one was killed.
 
     with Journal(path) as journal:
+        journal.begin(canister_id, task="upgrade")
         taken = journal.once(canister_id, "snapshot", lambda: {"snapshot_id": take()})      # done in one life only
 
 A record is a line of JSON, written and synced before what follows is begun. A line that was not written to its end is
@@ -20,6 +21,8 @@ from typing import Any, Self
 
 from .. import places
 from ..errors import ArtifactCorrupt, PreconditionError
+
+BEGIN = "begin"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ class Journal:
             self._file.truncate(len(whole) + 1 if whole else 0)
         except OSError as error:
             raise PreconditionError(_unwritable(path, error)) from error
-        self._entries = [_entry(line, path) for line in whole.splitlines()]
+        self._entries: dict[str, list[Entry]] = {}
+        for line in whole.splitlines():
+            self._add(_entry(line, path))
 
     def __enter__(self) -> Self:
         return self
@@ -70,13 +75,25 @@ class Journal:
     @property
     def canister_ids(self) -> tuple[str, ...]:
         """The canisters of which there is any record, in the order in which they were begun."""
-        return tuple(dict.fromkeys(entry.canister_id for entry in self._entries))
+        return tuple(self._entries)
 
     def find(self, canister_id: str, step: str) -> Entry | None:
         """The last record of a step; None if it was not done."""
-        with self._lock:
-            found = [entry for entry in self._entries if (entry.canister_id, entry.step) == (canister_id, step)]
+        found = self.every(canister_id, step)
         return found[-1] if found else None
+
+    def begin(self, canister_id: str, **data: Any) -> Entry:
+        """Begin with a canister, or begin anew: what is recorded of it before counts no more. Errors as of `note`."""
+        return self.note(canister_id, BEGIN, **data)
+
+    def begun(self, canister_id: str) -> Entry:
+        """With what a canister was begun."""
+        return self.every(canister_id, BEGIN)[0]
+
+    def every(self, canister_id: str, step: str) -> list[Entry]:
+        """All records of a step, in their order."""
+        with self._lock:
+            return [entry for entry in self._entries.get(canister_id, []) if entry.step == step]
 
     def note(self, canister_id: str, step: str, **data: Any) -> Entry:
         """Record a step as done, on disk when this returns.
@@ -93,8 +110,13 @@ class Journal:
                 os.fsync(self._file.fileno())
             except OSError as error:
                 raise PreconditionError(_unwritable(self.path, error)) from error
-            self._entries.append(entry)
+            self._add(entry)
         return entry
+
+    def _add(self, entry: Entry) -> None:
+        if entry.step == BEGIN:
+            self._entries[entry.canister_id] = []
+        self._entries.setdefault(entry.canister_id, []).append(entry)
 
     def once(self, canister_id: str, step: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What a step came to; it is done unless there is a record of it."""

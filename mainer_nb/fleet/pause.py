@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Literal
 
 from .. import places
 from ..errors import NetworkError, PreconditionError, WaitTimeout
-from ..network import GAME_STATE, Network
+from ..network import GAME_STATE, Network, file_name
 from ..progress import Progress, Silent
 from . import work
 from .members import Fleet, Member, Role, canister, offers
@@ -192,8 +191,7 @@ class _Memory:
 
     @classmethod
     def of(cls, net: Network) -> _Memory:
-        name = re.sub(r"[^A-Za-z0-9.-]", "_", net.name)
-        path = places.state() / "fleet" / f"{name}.paused.json"
+        path = places.state() / "fleet" / f"{file_name(net.name)}.paused.json"
         try:
             return cls(path, json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:

@@ -150,6 +150,13 @@ def delete(agent: Agent, canister_id: PrincipalLike, snapshot_id: str) -> None:
     _call(agent, "delete_canister_snapshot", canister_id, snapshot_id=_id(snapshot_id))
 
 
+def timer_is_set(agent: Agent, snapshot: CanisterSnapshot) -> bool:
+    """Whether the canister had a timer set when a snapshot was taken; errors as of `download`."""
+    place = {"snapshot_id": _id(snapshot.snapshot_id)}
+    metadata = _call(agent, "read_canister_snapshot_metadata", snapshot.canister_id, **place)
+    return "active" in (metadata["global_timer"] or {})
+
+
 def download(agent: Agent, snapshot: CanisterSnapshot, folder: Path, progress: Progress | None = None) -> int:
     """Write a snapshot into a folder, as `dfx canister snapshot download` does; the bytes of its parts.
 

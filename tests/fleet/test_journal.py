@@ -49,6 +49,18 @@ def test_the_last_record_of_a_step_counts(path: Path) -> None:
         assert journal.find("aaaaa-aa", "done") is None
 
 
+def test_what_was_before_a_new_beginning_counts_no_more(path: Path) -> None:
+    with Journal(path) as journal:
+        for number in range(2):
+            journal.begin("aaaaa-aa", number=number)
+            assert journal.every("aaaaa-aa", "step") == []
+            journal.note("aaaaa-aa", "step")
+            journal.note("aaaaa-aa", "step")
+        assert len(journal.every("aaaaa-aa", "step")) == 2
+    with Journal(path) as journal:
+        assert journal.begun("aaaaa-aa").data == {"number": 1}
+
+
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_half_line_is_ignored_and_what_follows_is_whole(path: Path, cut: int) -> None:
     with Journal(path) as journal:
