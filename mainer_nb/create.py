@@ -196,7 +196,9 @@ def renew(net: Network, canister_id: str, progress: Progress | None = None) -> N
         if canister_id == known.controller_id:
             return _renew_controller(net, known, _variant(net, known, "use"), progress)
         if canister_id in known.llm_ids:
-            order = _LlmOrder(known, _variant(net, known, "use"), f"renew {canister_id}", canister_id)
+            has = {llm.canister_id: llm.variant for llm in known.llms}.get(canister_id)
+            variant = _variant(net, known, "use") if has is None else has
+            order = _LlmOrder(known, variant, f"renew {canister_id}", canister_id)
             return _carry_out(net, [order], f"renew an LLM of {known.name}", progress)
     return _renew_controller(net, _stranger(net, canister_id), differences.asked(net).variant, progress)
 
@@ -575,24 +577,6 @@ def _renew_controller(net: Network, mainer: Mainer, model: ModelVariant, progres
             key=f"renew {mainer.controller_id}",
             renewedCanisterAddress=mainer.controller_id,
         )
-
-
-def renew_llm(net: Network, llm_id: str, progress: Progress | None = None) -> None:
-    """Have the creator make an LLM again in the canister that it has, with its own model; what was in it is lost.
-
-    Raises:
-        ArgumentError: the creator does not know it, or not its model.
-        CanisterError: the creator cannot.
-    """
-    orders = [
-        _LlmOrder(owning, llm.variant, f"renew {llm_id}", llm_id)
-        for owning in mainers(net)
-        for llm in owning.llms
-        if llm.canister_id == llm_id and llm.variant is not None
-    ]
-    if not orders:
-        raise ArgumentError(f"the creator on network {net.name} knows no LLM {llm_id} with a model")
-    _carry_out(net, orders, "renew LLMs", progress)
 
 
 # --- orders ---

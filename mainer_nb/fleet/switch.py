@@ -461,7 +461,7 @@ class LlmSwitch(Switch):
         if self.task.way_back == "snapshot":
             return super().bring_back(snapshot_id)
         management.start(self.net.agent, self.canister_id)
-        create.renew_llm(self.net, self.canister_id)
+        create.renew(self.net, self.canister_id)
         self.remark("the creator made it again: its prompt caches and settings are new")
         return None
 
