@@ -28,6 +28,7 @@ from .widgets import PRESSED, REFUSED, WIDE, Form, Press
 
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_BETWEEN_SAMPLES = 60.0
+LOOKS = f"{PRESSED}<style>.mainer-panel .mainer-table {{ line-height: 1.4 }}</style>"
 _shown: list[Panel] = []  # the one that is open in this kernel
 
 
@@ -93,19 +94,20 @@ class Panel(Form):
         names = [(f"{member.name}  ({member.canister_id})", member.canister_id) for member in fleet.members]
         self._member = ipywidgets.Dropdown(description="canister", options=names, **WIDE)
         self._action = ipywidgets.Dropdown(description="what to do", options=[], **WIDE)
-        self._cycles = ipywidgets.BoundedFloatText(description="T of cycles", value=1, min=0.001, max=1000, **WIDE)
+        self._cycles = ipywidgets.BoundedFloatText(description="T to top up with", value=1, min=0.001, max=1000, **WIDE)
         self._ask = Press("Do it", self._asked)
         self._question = ipywidgets.HTML()
         self._yes, self._no = Press("Yes", self._carry_out), Press("No", self._forget)
         self._sure = ipywidgets.VBox([self._question, ipywidgets.HBox([self._yes, self._no])])
         self._pending: tuple[Member, Action] | None = None
-        fields = [self._member, self._cycles, self._action]
+        fields = [self._member, self._action, self._cycles]
         for field in (self._member, self._cycles):
             field.observe(lambda _: self._suit(), "value")
         closing = Press("Close", self.close)
         super().__init__(
-            [ipywidgets.HTML(PRESSED), self._note, self._table, *fields, self._ask, self._sure, self._said, closing]
+            [ipywidgets.HTML(LOOKS), self._note, self._table, *fields, self._ask, self._sure, self._said, closing]
         )
+        self.add_class("mainer-panel")
         self._forget()
 
     def start(self) -> None:
@@ -163,9 +165,9 @@ class Panel(Form):
             possible = [action.name for action in self._possible()]
             if list(self._action.options) != possible:
                 before = self._action.value
-                self._action.options = possible
-                if before in possible:
-                    self._action.value = before
+                with self._action.hold_sync():  # else the page is told of a choice that it does not know yet
+                    self._action.options = possible
+                    self._action.value = before if before in possible else next(iter(possible), None)
 
     def _possible(self) -> list[Action]:
         found = [reading for reading in self._readings if reading.member.canister_id == self._member.value]

@@ -57,6 +57,7 @@ HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
 LONGEST_WORD = 24  # letters; longer ones may be broken after punctuation
 LONGEST_PART = 40  # letters that stay together in any case
 PROSE = 40  # letters, from which a column is kept wide enough to be read
+YEARS_FROM = 3650  # days, from which a span is given in years
 CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
 
 
@@ -339,20 +340,22 @@ def logs(found: Logs) -> Table:
 
 
 def _watched(reading: Reading, bounds: Bounds | None) -> dict[str, object]:
+    running = reading.state == "running"
+    burn = _told(reading, "idle_per_day", lambda cycles: f"idle {trillions(cycles, 6)}")
+    last = _told(reading, "last_submission", _time)
     return {
         "canister": _lines((escape(reading.member.name), _id(reading.member.canister_id))),
-        "owner": _principal(reading.member.owner),
-        "LLMs": _told(reading, "llms", str),
-        "code": _lines(filter(None, (_hash(reading.module_hash or ""), escape(reading.code)))),
-        "memory": _told(reading, "memory", lambda memory: amount(memory, "B")),
-        "balance": _told(reading, "cycles", trillions),
-        "idle burn a day": _told(reading, "idle_per_day", lambda cycles: trillions(cycles, 6)),
-        "freezes in": _told(reading, "burn", lambda burn: _freezes(burn, reading.days)),
-        "queue": _told(reading, "queue", lambda number: _waiting(number, reading.queue_age)),
-        "last submission": _told(reading, "last_submission", _time),
-        "timers": _told(reading, "timers", lambda run: "run" if run else "stopped"),
-        "health": _told(reading, "health", str) if reading.state == "running" else reading.state,
         "out of bounds": _lines(map(_breakable, watch.marks(reading, bounds))) or "nothing",
+        "health": _told(reading, "health", str) if running else reading.state,
+        "timers": _told(reading, "timers", lambda run: "run" if run else "stopped"),
+        "queue": _told(reading, "queue", lambda number: _waiting(number, reading.queue_age)),
+        "freezes in": _told(reading, "burn", lambda burn: _freezes(burn, reading.days)),
+        "balance, and burn a day": _together(dict.fromkeys((_told(reading, "cycles", trillions), burn))),
+        "memory": _told(reading, "memory", lambda memory: amount(memory, "B")),
+        "last submission": _together(last.split(" ")) if reading.last_submission else last,
+        "LLMs": _told(reading, "llms", str),
+        "code": _lines(filter(None, (_hash(reading.module_hash or "", 6), escape(reading.code)))),
+        "owner": _principal(reading.member.owner),
     }
 
 
@@ -362,13 +365,15 @@ def _told(reading: Reading, figure: str, shown: Callable[[Any], str]) -> str:
     return reading.untold.get(figure, "") if value is None else shown(value)
 
 
-def _freezes(burn: Burn, days: float | None) -> str:
-    by = "measured" if burn.measured else "idle"
-    return "never" if days is None or math.isinf(days) else f"{days:,.0f} days ({by} burn)"
+def _freezes(burn: Burn, days: float | None) -> Markup:
+    if days is None or math.isinf(days):
+        return Markup("never")
+    span = f"{days:,.0f} days" if days < YEARS_FROM else f"{days / 365:,.0f} years"
+    return _together((span, f"({'measured' if burn.measured else 'idle'} burn)"))
 
 
-def _waiting(number: int, age: float | None) -> str:
-    return str(number) if age is None else f"{number}, oldest {duration(age)}"
+def _waiting(number: int, age: float | None) -> Markup:
+    return _together((str(number), *([] if age is None else [f"oldest {duration(age)}"])))
 
 
 def duration(seconds: float) -> str:
@@ -739,12 +744,17 @@ def _code(text: str) -> Markup:
     return Markup(f"<code>{escape(repr(text))}</code>")
 
 
-def _hash(text: str) -> Markup:
-    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:12])}…</code>' if text else "")
+def _hash(text: str, letters: int = 12) -> Markup:
+    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:letters])}…</code>' if text else "")
 
 
 def _lines(parts: Iterable[str]) -> Markup:
     return Markup("<br>".join(parts))
+
+
+def _together(parts: Iterable[str]) -> Markup:
+    """Lines that are not broken."""
+    return _lines(f'<span style="white-space: nowrap">{escape(part)}</span>' for part in parts if part)
 
 
 def _mark(ok: bool, text: str) -> Markup:

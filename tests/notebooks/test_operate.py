@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import nbformat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from mainer_nb import create, management, network, run
-from mainer_nb.fleet import samples
+import nbformat
+import papermill
+import pytest
+
+from mainer_nb import create, management, network, operate, run
+from mainer_nb.fleet import samples, work
+from tests import jupyter_lab, needed
+
+SOON = 60 * jupyter_lab.SECONDS
 
 
 def outputs(result: run.Result, name: str) -> str:
@@ -41,3 +50,73 @@ def test_a_canister_out_of_bounds_fails_the_run_and_is_named(after_first_run: ru
         management.start(net.agent, own.llm_ids[0])
     assert not result.ok
     assert f"{own.name}, LLM 1 ({own.llm_ids[0]}) is stopped" in result.failure
+
+
+# --- the panel in JupyterLab ---
+
+
+@pytest.fixture
+def lab(after_first_run: run.Result, tmp_path: Path) -> Iterator[str]:
+    """JupyterLab on 06_operate: its address."""
+    (path,) = run.find(["06"])
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    parameters = {"looks": 2, "look_seconds": 0, "days": 1}
+    papermill.execute_notebook(str(path), str(folder / path.name), parameters, prepare_only=True)
+    with jupyter_lab.serving(folder, tmp_path) as address:
+        yield address.format(name=path.stem)
+
+
+def choose(page: Any, description: str, text: str) -> None:
+    """Choose in a list of the panel, once it offers that; its spaces do not break."""
+    label = text.replace(" ", "\N{NO-BREAK SPACE}")
+    choices = page.locator(f".widget-dropdown:has(label:text-is('{description}')) select")
+    page.wait_for_function(
+        "([list, label]) => [...list.options].some(option => option.label === label)",
+        arg=[choices.element_handle(), label],
+        timeout=SOON,
+    )
+    choices.select_option(label=label)
+
+
+def timers(controller_id: str) -> bool | None:
+    """Whether a mAIner's timers run."""
+    doing = work.of(network.connect(), controller_id)
+    return None if doing is None else doing.timers
+
+
+def done(page: Any, said: str) -> None:
+    page.get_by_text(said).wait_for(timeout=SOON)
+    page.wait_for_function("() => ![...document.querySelectorAll('.mainer-press')].some(button => button.disabled)")
+
+
+@needed.CHROMIUM
+def test_the_panel_changes_the_fleet_after_two_presses_and_shows_it(lab: str, page: Any, tmp_path: Path) -> None:
+    net = network.connect()
+    own = create.mainers(net)[0]
+    jupyter_lab.open_and_run(page, lab)
+    panel = page.locator(".mainer-panel")
+    panel.get_by_text("looked at every").wait_for(timeout=SOON)
+    row = panel.locator("tr", has_text=own.controller_id)
+    assert "stopped" in row.inner_text()
+
+    choose(page, "canister", f"{own.name}  ({own.controller_id})")
+    choose(page, "what to do", "start the timers")
+    page.get_by_role("button", name="Do it").dblclick()
+    done(page, f"{own.name} ({own.controller_id}): start the timers?")
+    assert timers(own.controller_id) is False  # it was asked, nothing more
+    page.get_by_role("button", name="Yes").dblclick()
+    done(page, f"{own.name}: start the timers: ")
+    assert timers(own.controller_id) is True
+    row.get_by_text("run", exact=True).wait_for(timeout=SOON)  # by itself
+    page.wait_for_timeout(500)
+    page.screenshot(path=tmp_path / "panel.png", full_page=True)
+
+    choose(page, "what to do", "stop the timers")
+    page.get_by_role("button", name="Do it").click()
+    done(page, f"{own.name} ({own.controller_id}): stop the timers?")
+    page.get_by_role("button", name="No").click()
+    page.get_by_text("stop the timers?").wait_for(state="hidden", timeout=SOON)
+    assert timers(own.controller_id) is True
+    operate.stop_timers(net, own.controller_id)
+    row.get_by_text("stopped", exact=True).wait_for(timeout=SOON)
