@@ -1,5 +1,6 @@
 /// The parts of other canisters' interfaces that the canisters here call.
 
+import Canisters "Canisters";
 import Types "Types";
 
 module {
@@ -18,6 +19,10 @@ module {
     getGameStateCanisterId : shared query () -> async Text;
     getShareServiceCanisterId : shared query () -> async Text;
     getLlmCanisters : shared query () -> async [Text];
+    getWorkStatusAdmin : shared query () -> async Types.WorkStatusResult; // not of the original's
+    setMaintenanceFlagAdmin : shared Bool -> async Types.StatusCodeRecordResult; // not of the original's
+    stopTimerExecutionAdmin : shared () -> async Types.AuthRecordResult;
+    resetChallengeQueueAdmin : shared () -> async Types.StatusCodeRecordResult;
     getMainerCanisterType : shared query () -> async Types.MainerAgentCanisterTypeResult;
     setMainerCanisterType : shared Types.MainerAgentCanisterType -> async Types.StatusCodeRecordResult;
     setGameStateCanisterId : shared Text -> async Types.StatusCodeRecordResult;
@@ -50,8 +55,8 @@ module {
 
   /// The management canister, https://internetcomputer.org/docs/references/ic-interface-spec#ic-management-canister
   public type Management = actor {
-    create_canister : shared { settings : ?CanisterSettings; sender_canister_version : ?Nat64 } -> async { canister_id : Principal };
-    update_settings : shared { canister_id : Principal; settings : CanisterSettings; sender_canister_version : ?Nat64 } -> async ();
+    create_canister : shared { settings : ?Canisters.Settings; sender_canister_version : ?Nat64 } -> async { canister_id : Principal };
+    update_settings : shared { canister_id : Principal; settings : Canisters.Settings; sender_canister_version : ?Nat64 } -> async ();
     upload_chunk : shared { canister_id : Principal; chunk : Blob } -> async { hash : Blob };
     clear_chunk_store : shared { canister_id : Principal } -> async ();
     install_code : shared {
@@ -70,18 +75,20 @@ module {
       arg : Blob;
       sender_canister_version : ?Nat64;
     } -> async ();
-    canister_status : shared { canister_id : Principal } -> async CanisterStatus;
+    canister_status : shared { canister_id : Principal } -> async Types.CanisterStatusRecord;
     take_canister_snapshot : shared {
       canister_id : Principal;
       replace_snapshot : ?Blob;
       uninstall_code : ?Bool;
       sender_canister_version : ?Nat64;
-    } -> async Snapshot;
+    } -> async Types.Snapshot;
     load_canister_snapshot : shared { canister_id : Principal; snapshot_id : Blob; sender_canister_version : ?Nat64 } -> async ();
     deposit_cycles : shared { canister_id : Principal } -> async ();
     start_canister : shared { canister_id : Principal } -> async ();
     stop_canister : shared { canister_id : Principal } -> async ();
     delete_canister : shared { canister_id : Principal } -> async ();
+    list_canister_snapshots : shared { canister_id : Principal } -> async [Types.Snapshot];
+    delete_canister_snapshot : shared { canister_id : Principal; snapshot_id : Blob } -> async ();
   };
 
   public type InstallMode = {
@@ -89,18 +96,6 @@ module {
     #reinstall;
     #upgrade : ?{ skip_pre_upgrade : ?Bool; wasm_memory_persistence : ?{ #keep; #replace } };
   };
-
-  public type Snapshot = { id : Blob; total_size : Nat64 };
-
-  public type CanisterStatus = {
-    status : { #running; #stopping; #stopped };
-    module_hash : ?Blob;
-    cycles : Nat;
-    idle_cycles_burned_per_day : Nat;
-    settings : { freezing_threshold : Nat }; // seconds
-  };
-
-  public type CanisterSettings = { controllers : ?[Principal]; freezing_threshold : ?Nat; wasm_memory_limit : ?Nat };
 
   public let management : Management = actor "aaaaa-aa";
 };

@@ -2,10 +2,9 @@
 
 import Option "mo:core/Option";
 import Principal "mo:core/Principal";
+import Types "Types";
 
 module {
-  type Visibility = { #controllers; #public_; #allowed_viewers : [Principal] };
-
   /// The management canister's `canister_settings`,
   /// https://internetcomputer.org/docs/references/ic-interface-spec#ic-create_canister
   public type Settings = {
@@ -14,7 +13,7 @@ module {
     memory_allocation : ?Nat;
     freezing_threshold : ?Nat;
     reserved_cycles_limit : ?Nat;
-    log_visibility : ?Visibility;
+    log_visibility : ?Types.Visibility;
     wasm_memory_limit : ?Nat;
     wasm_memory_threshold : ?Nat;
     environment_variables : ?[{ name : Text; value : Text }];
@@ -27,7 +26,8 @@ module {
 
   let management : Management = actor "aaaaa-aa";
 
-  let defaults : Settings = {
+  /// Changes nothing, or says nothing about a new canister.
+  public let noSettings : Settings = {
     controllers = null;
     compute_allocation = null;
     memory_allocation = null;
@@ -41,7 +41,7 @@ module {
 
   /// Creates a canister that `controller` controls, unless `settings` name controllers. Throws what the network rejects.
   public func create(cycles : Nat, settings : ?Settings, controller : Principal) : async* Principal {
-    let wanted = Option.get(settings, defaults);
+    let wanted = Option.get(settings, noSettings);
     let controllers = Option.get(wanted.controllers, [controller]);
     let { canister_id } = await (with cycles) management.create_canister({
       settings = ?{ wanted with controllers = ?controllers };

@@ -363,6 +363,76 @@ module {
   public type ForgottenRecord = { forgotten : Text };
   public type ForgottenResult = { #Ok : ForgottenRecord; #Err : ApiError };
 
+  // Operating what the creator made
+
+  /// The network's status of a canister,
+  /// https://internetcomputer.org/docs/references/ic-interface-spec#ic-canister_status
+  public type CanisterStatusRecord = {
+    status : { #running; #stopping; #stopped };
+    module_hash : ?Blob;
+    memory_size : Nat;
+    cycles : Nat;
+    idle_cycles_burned_per_day : Nat;
+    settings : {
+      controllers : [Principal];
+      compute_allocation : Nat;
+      memory_allocation : Nat;
+      freezing_threshold : Nat; // seconds
+      reserved_cycles_limit : ?Nat;
+      log_visibility : ?Visibility;
+      wasm_memory_limit : ?Nat;
+      wasm_memory_threshold : ?Nat;
+    };
+  };
+  public type CanisterStatusResult = { #Ok : CanisterStatusRecord; #Err : ApiError };
+
+  public type Visibility = { #controllers; #public_; #allowed_viewers : [Principal] };
+
+  /// What is null stays as it is.
+  public type CanisterSettingsInput = {
+    controllers : ?[Principal];
+    compute_allocation : ?Nat;
+    memory_allocation : ?Nat;
+    freezing_threshold : ?Nat; // seconds
+    reserved_cycles_limit : ?Nat;
+    log_visibility : ?Visibility;
+    wasm_memory_limit : ?Nat;
+    wasm_memory_threshold : ?Nat;
+  };
+  public type UpdateSettingsInput = { address : CanisterAddress; settings : CanisterSettingsInput };
+
+  public type Snapshot = { id : Blob; taken_at_timestamp : Nat64; total_size : Nat64 };
+  public type SnapshotResult = { #Ok : Snapshot; #Err : ApiError };
+  public type SnapshotsResult = { #Ok : [Snapshot]; #Err : ApiError };
+  public type TakeSnapshotInput = { address : CanisterAddress; replace : ?Blob };
+  public type SnapshotInput = { address : CanisterAddress; snapshotId : Blob };
+
+  public type UpgradeInput = { address : CanisterAddress; sha256 : Blob };
+  public type ReinstallInput = { address : CanisterAddress; model : ?AvailableModels };
+
+  public type RemoveLlmInput = { address : CanisterAddress; cyclesTo : { #Creator; #Mainer } };
+  public type RemoveMainerInput = { address : CanisterAddress; evenWithAgents : Bool };
+  public type RemovedCanister = { address : CanisterAddress; cyclesReturned : Nat; cyclesDestroyed : Nat };
+  public type RemovedRecord = { removed : [RemovedCanister]; cyclesReturned : Nat; notes : [Text] };
+  public type RemovedResult = { #Ok : RemovedRecord; #Err : ApiError };
+
+  /// `cyclesReturned`: about what would come back at least; `agents`: ShareAgents that would have no ShareService.
+  public type RemovalEstimate = { canisters : [RemovableCanister]; cyclesReturned : Nat; agents : [CanisterAddress] };
+  public type RemovableCanister = { address : CanisterAddress; cycles : Nat; cyclesReturned : Nat };
+  public type RemovalEstimateResult = { #Ok : RemovalEstimate; #Err : ApiError };
+
+  public type OperationOutcome = { #UnderWay; #Done : Text; #Failed : Text };
+  public type OperationRecord = {
+    number : Nat;
+    caller : Principal;
+    operation : Text;
+    address : CanisterAddress;
+    timestamp : Nat64;
+    ended : ?Nat64;
+    outcome : OperationOutcome;
+  };
+  public type OperationsResult = { #Ok : [OperationRecord]; #Err : ApiError };
+
   public type CreationCycles = { controller : Nat; llm : Nat };
   public type CreationCyclesResult = { #Ok : CreationCycles; #Err : ApiError };
 };

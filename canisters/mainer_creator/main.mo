@@ -9,17 +9,18 @@ import Array "mo:core/Array";
 import Blob "mo:core/Blob";
 import Cycles "mo:core/Cycles";
 import Error "mo:core/Error";
-import InternetComputer "mo:core/InternetComputer";
 import Iter "mo:core/Iter";
 import List "mo:core/List";
 import Map "mo:core/Map";
 import Nat "mo:core/Nat";
 import Nat64 "mo:core/Nat64";
+import Option "mo:core/Option";
 import Principal "mo:core/Principal";
 import Queue "mo:core/Queue";
 import Set "mo:core/Set";
 import Text "mo:core/Text";
 import Actors "../common/Actors";
+import Canisters "../common/Canisters";
 import Clock "../common/Clock";
 import Errors "../common/Errors";
 import Limits "../common/Limits";
@@ -28,7 +29,11 @@ import Types "../common/Types";
 import Artefacts "Artefacts";
 import BlockStore "BlockStore";
 import Templates "Templates";
-import ReturnCyclesWasm "ReturnCyclesWasm"; // return_cycles.wat, assembled at build time
+import Fleet "Fleet";
+import Operations "Operations";
+import Progress "Progress";
+import Recovery "Recovery";
+import Removal "Removal";
 
 persistent actor MainerCreator {
 
@@ -47,6 +52,8 @@ persistent actor MainerCreator {
   let makings : Map.Map<Text, Types.Making> = Map.empty(); // of LLMs, by canister
   var creationCycles : Types.CreationCycles = { controller = 3_000_000_000_000; llm = 5_000_000_000_000 };
 
+  transient let fleet : Fleet.State = { mainers; contents; makings; ordersDone };
+
   Artefacts.afterUpgrade(artefacts);
 
   // Rules
@@ -54,8 +61,8 @@ persistent actor MainerCreator {
   transient let maxMainers = 10_000; // as many as fit into the reply of getMainers
   transient let reserve = 500_000_000_000; // cycles that a creation leaves in the creator
   transient let cyclesPerByteSent = 1_100;
-  transient let secondsPerDay = 86_400;
-  transient let notWorthReturning = 100_000_000_000; // cycles; bringing them back would use most of them
+  transient let snapshotCycles = 100_000_000_000; // that a canister needs for taking or loading one
+  transient let upgradeCycles = 500_000_000_000; // that a canister needs for an upgrade of its code
   transient let maxHeap = 4_294_967_296; // bytes; an LLM may use all that it can, not only the 3 GiB of new canisters
   transient let installChunkSize = 1_048_576; // what the chunk store of a canister takes
   transient let maxStoredParts = 90; // a chunk store holds 100; the rest is for creations that store the same at once
@@ -68,7 +75,6 @@ persistent actor MainerCreator {
   transient let maxTokensUnmeasured : Types.MaxTokensRecord = { max_tokens_update = 13; max_tokens_query = 1 };
   transient let maxKeySize = 200; // characters
   transient let templatesUnderWay : Set.Set<Text> = Set.empty(); // by model name
-  transient let roundsOfCall = 2; // a call is executed in the round after the one that makes it, its answer in the next
   transient let ordersUnderWay : Map.Map<Text, Types.CanisterOrder> = Map.empty(); // by key
   transient let ic = Actors.management;
   transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
@@ -135,24 +141,7 @@ persistent actor MainerCreator {
     };
   };
 
-  public query func getMainers() : async [Types.MainerInfo] {
-    let keys : Map.Map<Text, Text> = Map.empty();
-    for ((key, order) in ordersDone.entries()) keys.add(order.canisterId, key);
-    func llmRecord(canisterId : Text) : Types.LlmRecord = {
-      canisterId;
-      key = keys.get(canisterId);
-      content = contents.get(canisterId);
-      making = makings.get(canisterId);
-    };
-    mainers.toArray().map<Types.MainerRecord, Types.MainerInfo>(
-      func mainer = {
-        mainer with
-        key = keys.get(mainer.controllerId);
-        content = contents.get(mainer.controllerId);
-        llms = ?mainer.llmIds.map(llmRecord);
-      }
-    );
-  };
+  public query func getMainers() : async [Types.MainerInfo] { Fleet.list(fleet) };
 
   /// The orders with a key that are being carried out.
   public query func getOrdersUnderWay() : async [Types.CanisterOrder] {
@@ -306,6 +295,9 @@ persistent actor MainerCreator {
       };
       case null null;
     };
+    if (isChanging(input.renewedCanisterAddress) or isChanging(input.associatedCanisterAddress)) {
+      return #Err(#Other("An operator does something to this canister: try again when that has ended (getOperationsAdmin)"));
+    };
     switch (input.canisterType, input.associatedCanisterAddress, renewed) {
       case (#MainerAgent, serviceId, null) await* createController(input.owner, input.mainerAgentCanisterType, serviceId);
       case (#MainerAgent, serviceId, ?canister) await* renewController(canister, input.owner, input.mainerAgentCanisterType, serviceId, input.selectedModel);
@@ -324,44 +316,6 @@ persistent actor MainerCreator {
     if (not caller.isController()) return #Err(#Unauthorized);
     let ?model = artefacts.latestModel else return #Err(#Other("No model file was uploaded yet: upload one, and the LLM wasm for it"));
     await* createLlm(caller, controllerId, model, null);
-  };
-
-  /// What a creation has done so far, to be undone when a later step fails. `skipped`: steps left out, and why.
-  /// `rounds`: of the calls that an LLM's creation has made one after the other.
-  type Progress = {
-    var step : Text;
-    var rounds : Nat;
-    var canister : ?Principal;
-    undo : List.List<(Text, () -> async* ())>;
-    skipped : List.List<Text>;
-  };
-
-  func newProgress() : Progress = { var step = ""; var rounds = 1; var canister = null; undo = List.empty(); skipped = List.empty() };
-
-  /// The next step of an LLM's creation: a call, or some at once.
-  func next(progress : Progress, step : Text) {
-    progress.step := step;
-    progress.rounds += roundsOfCall;
-  };
-
-  /// Carries out a step by a method that is not in the known interface of `whose`, which may lack it; whether it has it.
-  func ifOffered(progress : Progress, method : Text, whose : Text, step : () -> async* ()) : async* Bool {
-    progress.step := method;
-    try { await* step(); true } catch error {
-      await* leaveOut(progress, method, whose, error);
-      false;
-    };
-  };
-
-  /// Notes that `whose` has no such method; throws `error` if it says something else.
-  func leaveOut(progress : Progress, method : Text, whose : Text, error : Error.Error) : async* () {
-    if (not Errors.isMissingMethod(error)) throw error;
-    progress.skipped.add(method # ", which " # whose # " does not offer");
-  };
-
-  /// What of `progress` belongs into an answer.
-  func skippedIn(progress : Progress) : Text {
-    if (progress.skipped.isEmpty()) "" else "; left out: " # progress.skipped.values().join("; ");
   };
 
   func missing(target : Types.UploadTarget) : Types.CanisterCreationResult = #Err(#Other("There is no " # Artefacts.targetName(target) # ": upload it first"));
@@ -403,22 +357,22 @@ persistent actor MainerCreator {
     if (Cycles.balance() < needed) return #Err(#InsuffientCycles(needed));
 
     BlockStore.retain(wasm.file);
-    let progress = newProgress();
+    let progress = Progress.new();
     try {
       let id = await* makeController(progress, wasm, owner, mainerType, shareService);
       mainers.add({ controllerId = id; mainerAgentCanisterType = mainerType; owner; llmIds = []; shareServiceId = shareService; createdAt = Clock.now() });
       contents.add(id, madeOf(wasm, null, progress));
       #Ok({
         creationResult = "Created the mAIner controller canister " # id # " of type " # debug_show mainerType # " and registered it with the Game State " # masterId #
-        (switch shareService { case (?service) " and the ShareService " # service; case null "" }) # skippedIn(progress);
+        (switch shareService { case (?service) " and the ShareService " # service; case null "" }) # Progress.skippedIn(progress);
         newCanisterId = id;
       });
     } catch error {
-      #Err(#Other(await* undone(progress, error.message())));
+      #Err(#Other(await* Progress.undone(progress, error.message())));
     } finally BlockStore.release(artefacts.store, wasm.file);
   };
 
-  func madeOf(wasm : Artefacts.Artefact, model : ?(Types.AvailableModels, Artefacts.Artefact), progress : Progress) : Types.CanisterContent = {
+  func madeOf(wasm : Artefacts.Artefact, model : ?(Types.AvailableModels, Artefacts.Artefact), progress : Progress.Progress) : Types.CanisterContent = {
     wasmSha256 = wasm.sha256;
     model = switch model { case (?(name, _)) ?name; case null null };
     modelSha256 = switch model { case (?(_, file)) ?file.sha256; case null null };
@@ -426,7 +380,7 @@ persistent actor MainerCreator {
     skipped = progress.skipped.toArray();
   };
 
-  func makeController(progress : Progress, wasm : Artefacts.Artefact, owner : Principal, mainerType : Types.MainerAgentCanisterType, shareService : ?Text) : async* Text {
+  func makeController(progress : Progress.Progress, wasm : Artefacts.Artefact, owner : Principal, mainerType : Types.MainerAgentCanisterType, shareService : ?Text) : async* Text {
     let canister = await* newCanister(progress, creationCycles.controller, [self(), owner], null);
     await* installStored(progress, canister, wasm, #install);
     let address = canister.toText();
@@ -443,7 +397,7 @@ persistent actor MainerCreator {
     let entry : Types.MainerAgentCanisterInput = { address; canisterType = #MainerAgent; ownedBy = owner; mainerAgentCanisterType = mainerType };
     progress.undo.add((
       "remove it from the Game State",
-      func() : async* () { await* unregistered("removeMainerAgentCanister", await gameState.removeMainerAgentCanister({ address })) },
+      func() : async* () { await* Removal.unregistered("removeMainerAgentCanister", await gameState.removeMainerAgentCanister({ address })) },
     ));
     await* Errors.check("addMainerAgentCanister", await gameState.addMainerAgentCanister(entry));
 
@@ -455,7 +409,7 @@ persistent actor MainerCreator {
         progress.step := "register with the ShareService";
         progress.undo.add((
           "remove it from the ShareService",
-          func() : async* () { await* unregistered("removeMainerShareAgentCanister", await service.removeMainerShareAgentCanister({ address })) },
+          func() : async* () { await* Removal.unregistered("removeMainerShareAgentCanister", await service.removeMainerShareAgentCanister({ address })) },
         ));
         await* Errors.check("addMainerShareAgentCanister", await service.addMainerShareAgentCanister(entry));
       };
@@ -464,16 +418,11 @@ persistent actor MainerCreator {
     address;
   };
 
-  /// The answer of a removal is good as well when there was nothing to remove.
-  func unregistered(what : Text, result : Types.StatusCodeRecordResult) : async* () {
-    if (result != #Err(#InvalidId)) await* Errors.check(what, result);
-  };
-
   /// `renewed`: the canister that becomes the LLM, if it is there already.
   func createLlm(owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* Types.CanisterCreationResult {
     let ordered = Clock.now();
-    let progress = newProgress();
-    next(progress, "check the mAIner controller");
+    let progress = Progress.new();
+    Progress.next(progress, "check the mAIner controller");
     let mainerType = try { await* askMainer(controllerId) } catch error {
       return #Err(#Other("step " # progress.step # ": " # error.message()));
     };
@@ -491,44 +440,34 @@ persistent actor MainerCreator {
     BlockStore.retain(modelFile.file);
     try {
       let (id, how, limits) = await* makeLlm(progress, wasm, modelFile, owner, controllerId, model, renewed);
-      noteLlm(controllerId, mainerType, owner, id);
+      Fleet.noteLlm(fleet, controllerId, mainerType, owner, id);
       contents.add(id, madeOf(wasm, ?(model, modelFile), progress));
       makings.add(id, { how; rounds = progress.rounds; nanoseconds = Clock.now() - ordered });
       #Ok({
-        creationResult = (if (renewed == null) "Created" else "Renewed") # " the LLM canister " # id # " with the " # Artefacts.targetName(#LlmModel(model)) # " (" # modelFile.size.toText() # " bytes) for mAIner " # controllerId # "; " # limits.maxTokens.max_tokens_update.toText() # " tokens per update call, " # limits.how # skippedIn(progress);
+        creationResult = (if (renewed == null) "Created" else "Renewed") # " the LLM canister " # id # " with the " # Artefacts.targetName(#LlmModel(model)) # " (" # modelFile.size.toText() # " bytes) for mAIner " # controllerId # "; " # limits.maxTokens.max_tokens_update.toText() # " tokens per update call, " # limits.how # Progress.skippedIn(progress);
         newCanisterId = id;
       });
     } catch error {
-      #Err(#Other(await* undone(progress, error.message())));
+      #Err(#Other(await* Progress.undone(progress, error.message())));
     } finally {
       BlockStore.release(artefacts.store, wasm.file);
       BlockStore.release(artefacts.store, modelFile.file);
     };
   };
 
-  func noteLlm(controllerId : Text, mainerAgentCanisterType : Types.MainerAgentCanisterType, owner : Principal, llmId : Text) {
-    switch (mainers.findIndex(func mainer = mainer.controllerId == controllerId)) {
-      case (?index) {
-        let mainer = mainers.at(index);
-        if (mainer.llmIds.indexOf(llmId) == null) mainers.put(index, { mainer with llmIds = mainer.llmIds.concat([llmId]) });
-      };
-      case null mainers.add({ controllerId; mainerAgentCanisterType; owner; llmIds = [llmId]; shareServiceId = null; createdAt = Clock.now() });
-    };
-  };
-
-  func makeLlm(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* (Text, { #copied; #template }, Templates.Limits) {
+  func makeLlm(progress : Progress.Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, owner : Principal, controllerId : Text, model : Types.AvailableModels, renewed : ?Principal) : async* (Text, { #copied; #template }, Templates.Limits) {
     let mainer : Actors.MainerController = actor (controllerId);
     switch renewed {
       case (?canister) {
-        next(progress, "take it from the mAIner while it is renewed");
+        Progress.next(progress, "take it from the mAIner while it is renewed");
         contents.remove(canister.toText());
-        await* takeLlmFrom(controllerId, canister.toText());
+        await* Removal.takeLlmFrom(fleet, controllerId, canister.toText());
       };
       case null {};
     };
     let template = await* templateFor(progress, wasm, modelFile, model);
     let canister = switch renewed {
-      case (?there) { next(progress, ""); ignore await* revive(progress, there, creationCycles.llm); there };
+      case (?there) { Progress.next(progress, ""); ignore await* revive(progress, there, creationCycles.llm); there };
       case null await* newCanister(progress, creationCycles.llm, [Principal.fromText(controllerId), self(), owner], ?maxHeap);
     };
     let loaded = switch template {
@@ -542,16 +481,16 @@ persistent actor MainerCreator {
     let canister_id = canister.toText();
     progress.undo.add((
       "remove it from the mAIner",
-      func() : async* () { await* takeLlmFrom(controllerId, canister_id) },
+      func() : async* () { await* Removal.takeLlmFrom(fleet, controllerId, canister_id) },
     ));
-    next(progress, "add_llm_canister"); // and the form of its prompts, which is set before it is added
+    Progress.next(progress, "add_llm_canister"); // and the form of its prompts, which is set before it is added
     let formatSet = switch (promptFormats.get(Artefacts.modelName(model))) {
       case (?format) ?mainer.setPromptFormat(format);
       case null null;
     };
     let added = mainer.add_llm_canister({ canister_id });
     switch formatSet {
-      case (?answer) try await* Errors.check("setPromptFormat", await answer) catch error await* leaveOut(progress, "setPromptFormat", "the mAIner", error);
+      case (?answer) try await* Errors.check("setPromptFormat", await answer) catch error await* Progress.leaveOut(progress, "setPromptFormat", "the mAIner", error);
       case null {};
     };
     await* Errors.check("add_llm_canister", await added);
@@ -559,21 +498,21 @@ persistent actor MainerCreator {
   };
 
   /// Makes an LLM of a canister, whatever it has been, by copying the model file into it.
-  func prepareLlm(progress : Progress, canister : Principal, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact) : async* Templates.Limits {
+  func prepareLlm(progress : Progress.Progress, canister : Principal, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact) : async* Templates.Limits {
     let llm : Actors.Llm = actor (canister.toText());
-    next(progress, "");
+    Progress.next(progress, "");
     await* installStored(progress, canister, wasm, #reinstall);
-    next(progress, "health");
+    Progress.next(progress, "health");
     await* Errors.check("health", await llm.health());
-    next(progress, "log_pause");
+    Progress.next(progress, "log_pause");
     await* Errors.check("log_pause", await llm.log_pause());
     progress.step := "copy the model file";
     await* copyModel(progress, llm, modelFile);
-    next(progress, "load_model");
+    Progress.next(progress, "load_model");
     ignore await* Errors.checkOutput("load_model", await llm.load_model({ args = ["--model", modelPath] }));
-    next(progress, "set_max_tokens");
+    Progress.next(progress, "set_max_tokens");
     let limits = await* measureMaxTokens(progress, llm);
-    next(progress, "set_max_tokens");
+    Progress.next(progress, "set_max_tokens");
     await* Errors.check("set_max_tokens", await llm.set_max_tokens(limits.maxTokens));
     limits;
   };
@@ -587,9 +526,9 @@ persistent actor MainerCreator {
     try {
       for ((model, template) in templates.byModel.toArray().values()) {
         if (on) {
-          ignore await* revive(newProgress(), template.canister, creationCycles.llm);
+          ignore await* revive(Progress.new(), template.canister, creationCycles.llm);
         } else {
-          await* deleteAndRecover(template.canister);
+          await* deleteAgain(template.canister);
           templates.byModel.remove(model);
         };
       };
@@ -600,24 +539,24 @@ persistent actor MainerCreator {
   public query func getTemplates() : async Bool { templates.on };
 
   /// The template of this wasm and this model file, which is made now if there is none; null if there can be none.
-  func templateFor(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, model : Types.AvailableModels) : async* ?Templates.Template {
+  func templateFor(progress : Progress.Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact, model : Types.AvailableModels) : async* ?Templates.Template {
     let name = Artefacts.modelName(model);
     let there = Templates.find(templates, name, wasm.sha256, modelFile.sha256);
     if (not templates.on) return null;
     if (there != null or templatesUnderWay.contains(name)) return there;
     if (Cycles.balance() < 2 * creationCycles.llm + reserve + (wasm.size + modelFile.size) * cyclesPerByteSent) return null;
     templatesUnderWay.add(name);
-    let own = newProgress();
+    let own = Progress.new();
     try {
       let made = await* makeTemplate(own, wasm, modelFile);
       let replaced = templates.byModel.swap(name, made);
       switch replaced {
-        case (?old) await* deleteAndRecover(old.canister);
+        case (?old) await* deleteAgain(old.canister);
         case null {};
       };
       ?made;
     } catch error {
-      progress.skipped.add("a template (" # (await* undone(own, error.message())) # ")");
+      progress.skipped.add("a template (" # (await* Progress.undone(own, error.message())) # ")");
       if (Errors.isMissingMethod(error)) templates.on := false; // this network takes no snapshots
       null;
     } finally {
@@ -626,12 +565,12 @@ persistent actor MainerCreator {
     };
   };
 
-  func makeTemplate(progress : Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact) : async* Templates.Template {
+  func makeTemplate(progress : Progress.Progress, wasm : Artefacts.Artefact, modelFile : Artefacts.Artefact) : async* Templates.Template {
     let canister = await* newCanister(progress, creationCycles.llm, [self()], ?maxHeap);
     let limits = await* prepareLlm(progress, canister, wasm, modelFile);
-    next(progress, "take a snapshot");
+    Progress.next(progress, "take a snapshot");
     let snapshot = await ic.take_canister_snapshot({ canister_id = canister; replace_snapshot = null; uninstall_code = ?true; sender_canister_version = null });
-    next(progress, "look at what it costs");
+    Progress.next(progress, "look at what it costs");
     let status = await ic.canister_status({ canister_id = canister });
     {
       canister;
@@ -646,20 +585,20 @@ persistent actor MainerCreator {
   };
 
   /// Makes a canister, which is empty unless it is `there` already, what the template is. Whether that could be done.
-  func loadTemplate(progress : Progress, canister_id : Principal, template : Templates.Template, model : Types.AvailableModels, there : Bool) : async* Bool {
+  func loadTemplate(progress : Progress.Progress, canister_id : Principal, template : Templates.Template, model : Types.AvailableModels, there : Bool) : async* Bool {
     let llm : Actors.Llm = actor (canister_id.toText());
     try {
       if there {
-        next(progress, "stop it");
+        Progress.next(progress, "stop it");
         await ic.stop_canister({ canister_id }); // what its old code has called must not come back to the new
       };
-      next(progress, "load the template");
+      Progress.next(progress, "load the template");
       await ic.load_canister_snapshot({ canister_id; snapshot_id = template.snapshot; sender_canister_version = null });
       if there {
-        next(progress, "start it");
+        Progress.next(progress, "start it");
         await ic.start_canister({ canister_id });
       };
-      next(progress, "ready");
+      Progress.next(progress, "ready");
       await* Errors.check("ready", await llm.ready());
       true;
     } catch error {
@@ -670,45 +609,19 @@ persistent actor MainerCreator {
     };
   };
 
-  /// Takes an LLM out of a mAIner's list. Where the list can only be emptied, the others are given back.
-  func takeLlmFrom(controllerId : Text, canister_id : Text) : async* () {
-    let mainer : Actors.MainerController = actor (controllerId);
-    try {
-      await* unregistered("remove_llm_canister", await mainer.remove_llm_canister({ canister_id }));
-    } catch error {
-      if (not Errors.isMissingMethod(error)) throw error;
-      await* Errors.check("reset_llm_canisters", await mainer.reset_llm_canisters());
-      for (other in llmsOf(controllerId).values()) {
-        if (other != canister_id) await* Errors.check("add_llm_canister", await mainer.add_llm_canister({ canister_id = other }));
-      };
-    };
-  };
-
-  func recordOf(controllerId : Text) : ?Types.MainerRecord = mainers.find(func mainer = mainer.controllerId == controllerId);
-
-  func llmsOf(controllerId : Text) : [Text] = switch (recordOf(controllerId)) { case (?mainer) mainer.llmIds; case null [] };
-
-  func newCanister(progress : Progress, cycles : Nat, controllers : [Principal], wasm_memory_limit : ?Nat) : async* Principal {
-    next(progress, "create canister");
+  func newCanister(progress : Progress.Progress, cycles : Nat, controllers : [Principal], wasm_memory_limit : ?Nat) : async* Principal {
+    Progress.next(progress, "create canister");
     let { canister_id } = await (with cycles) ic.create_canister({
-      settings = ?{ controllers = ?controllers; freezing_threshold = null; wasm_memory_limit };
+      settings = ?{ Canisters.noSettings with controllers = ?controllers; wasm_memory_limit };
       sender_canister_version = null;
     });
-    progress.canister := ?canister_id;
+    progress.undo.add(("delete canister " # canister_id.toText() # ", which is left", func() : async* () { await* deleteAgain(canister_id) }));
     canister_id;
   };
 
   /// Starts a canister that is stopped and fills its cycles up to those of a new one; its status before.
-  func revive(progress : Progress, canister_id : Principal, cycles : Nat) : async* Actors.CanisterStatus {
-    progress.step := "look at canister " # canister_id.toText();
-    let status = await ic.canister_status({ canister_id });
-    let wanted = cycles + status.idle_cycles_burned_per_day * status.settings.freezing_threshold / secondsPerDay; // what is frozen cannot be spent
-    if (status.cycles < wanted) {
-      progress.step := "fill up its cycles";
-      let missing = wanted - status.cycles : Nat;
-      if (Cycles.balance() < missing + reserve) throw Error.reject(Errors.describe(#InsuffientCycles(missing + reserve)));
-      await (with cycles = missing) ic.deposit_cycles({ canister_id });
-    };
+  func revive(progress : Progress.Progress, canister_id : Principal, cycles : Nat) : async* Types.CanisterStatusRecord {
+    let status = await* filledUp(progress, canister_id, cycles);
     if (status.status != #running) {
       progress.step := "start it";
       await ic.start_canister({ canister_id });
@@ -716,7 +629,22 @@ persistent actor MainerCreator {
     status;
   };
 
-  func installStored(progress : Progress, canister_id : Principal, wasm : Artefacts.Artefact, mode : Actors.InstallMode) : async* () {
+  /// Fills the cycles of a canister up to `cycles` beyond what is frozen; its status before.
+  func filledUp(progress : Progress.Progress, canister_id : Principal, cycles : Nat) : async* Types.CanisterStatusRecord {
+    progress.step := "look at canister " # canister_id.toText();
+    let status = await ic.canister_status({ canister_id });
+    let wanted = cycles + Removal.frozenBelow(status);
+    if (status.cycles < wanted) {
+      progress.step := "fill up its cycles";
+      let missing = wanted - status.cycles : Nat;
+      if (Cycles.balance() < missing + reserve) throw Error.reject(Errors.describe(#InsuffientCycles(missing + reserve)));
+      await (with cycles = missing) ic.deposit_cycles({ canister_id });
+      progress.notes.add("canister " # canister_id.toText() # " got " # missing.toText() # " cycles");
+    };
+    status;
+  };
+
+  func installStored(progress : Progress.Progress, canister_id : Principal, wasm : Artefacts.Artefact, mode : Actors.InstallMode) : async* () {
     progress.step := "install code";
     let known = storedParts.get(wasm.sha256) != null;
     try await* install(canister_id, wasm, mode) catch error {
@@ -725,7 +653,7 @@ persistent actor MainerCreator {
       await* install(canister_id, wasm, mode);
     };
     switch (storedParts.get(wasm.sha256)) {
-      case (?parts) if (not known) progress.rounds += roundsOfCall * parts.size(); // one after the other
+      case (?parts) if (not known) Progress.calls(progress, parts.size()); // one after the other
       case null {};
     };
   };
@@ -765,9 +693,9 @@ persistent actor MainerCreator {
   };
 
   /// Copies the model file with several chunks under way at a time; a chunk that fails is sent again.
-  func copyModel(progress : Progress, llm : Actors.Llm, modelFile : Artefacts.Artefact) : async* () {
+  func copyModel(progress : Progress.Progress, llm : Actors.Llm, modelFile : Artefacts.Artefact) : async* () {
     let parts = BlockStore.parts(modelFile.file, modelFile.size, Artefacts.chunkSize);
-    progress.rounds += roundsOfCall * ((parts.size() + uploadsInFlight - 1 : Nat) / uploadsInFlight);
+    Progress.calls(progress, (parts.size() + uploadsInFlight - 1 : Nat) / uploadsInFlight);
     func input((offset, size) : (Nat, Nat)) : Types.FileUploadInputRecord = {
       filename = modelPath;
       chunk = BlockStore.readPart(artefacts.store, modelFile.file, offset, size);
@@ -807,7 +735,7 @@ persistent actor MainerCreator {
   };
 
   /// How many tokens the LLM does in a call so that the call stays under the network's instruction limit, and how that is known.
-  func measureMaxTokens(progress : Progress, llm : Actors.Llm) : async* Templates.Limits {
+  func measureMaxTokens(progress : Progress.Progress, llm : Actors.Llm) : async* Templates.Limits {
     let measured = try { await llm.measure_token_cost() } catch error {
       if (Errors.isMissingMethod(error)) progress.skipped.add("measure_token_cost, which the LLM does not offer");
       return { maxTokens = maxTokensUnmeasured; how = "not measured (measure_token_cost: " # error.message() # ")" };
@@ -839,7 +767,7 @@ persistent actor MainerCreator {
     if (mainerType == #ShareAgent and serviceId == null) return #Err(#Other("A ShareAgent needs a ShareService: give the address of one"));
     let ?wasm = Artefacts.get(artefacts, #MainerControllerWasm) else return missing(#MainerControllerWasm);
     BlockStore.retain(wasm.file);
-    let progress = newProgress();
+    let progress = Progress.new();
     let address = canister.toText();
     try {
       let empty = await* upgraded(progress, canister, wasm);
@@ -849,24 +777,30 @@ persistent actor MainerCreator {
       await* tie(progress, mainer, { address; canisterType = #MainerAgent; ownedBy = owner; mainerAgentCanisterType = mainerType }, serviceId, model, empty);
       contents.add(address, madeOf(wasm, null, progress));
       #Ok({
-        creationResult = "Renewed the mAIner controller canister " # address # " of type " # debug_show mainerType # skippedIn(progress);
+        creationResult = "Renewed the mAIner controller canister " # address # " of type " # debug_show mainerType # Progress.skippedIn(progress);
         newCanisterId = address;
       });
     } catch error {
-      #Err(#Other(await* undone(progress, error.message())));
+      #Err(#Other(await* Progress.undone(progress, error.message())));
     } finally BlockStore.release(artefacts.store, wasm.file);
   };
 
   /// Installs `wasm` unless it is installed; an upgrade keeps the state. Whether there was no code.
-  func upgraded(progress : Progress, canister_id : Principal, wasm : Artefacts.Artefact) : async* Bool {
+  func upgraded(progress : Progress.Progress, canister_id : Principal, wasm : Artefacts.Artefact) : async* Bool {
     let status = await* revive(progress, canister_id, creationCycles.controller);
     if (status.module_hash == ?wasm.sha256) return false;
     if (status.module_hash == null) {
       await* installStored(progress, canister_id, wasm, #install);
       return true;
     };
+    await* installUpgrade(progress, canister_id, wasm, true);
+    false;
+  };
+
+  /// Stops the canister, upgrades it with its state, and starts it if it was `running`, also when that failed.
+  func installUpgrade(progress : Progress.Progress, canister_id : Principal, wasm : Artefacts.Artefact, running : Bool) : async* () {
     progress.step := "stop it for the upgrade";
-    await ic.stop_canister({ canister_id }); // with calls under way, Motoko refuses
+    if (running) await ic.stop_canister({ canister_id }); // with calls under way, Motoko refuses
     try {
       // Motoko's main memory is kept; modules that have nothing like it refuse the option.
       let keeping : Actors.InstallMode = #upgrade(?{ skip_pre_upgrade = null; wasm_memory_persistence = ?#keep });
@@ -875,15 +809,14 @@ persistent actor MainerCreator {
         await* installStored(progress, canister_id, wasm, #upgrade(null));
       };
     } catch error {
-      await ic.start_canister({ canister_id });
+      if (running) await ic.start_canister({ canister_id });
       throw error;
     };
-    await ic.start_canister({ canister_id });
-    false;
+    if (running) await ic.start_canister({ canister_id });
   };
 
   /// Sets what is not as it should be; `empty`: nothing is.
-  func tie(progress : Progress, mainer : Actors.MainerController, entry : Types.MainerAgentCanisterInput, serviceId : ?Text, model : Types.AvailableModels, empty : Bool) : async* () {
+  func tie(progress : Progress.Progress, mainer : Actors.MainerController, entry : Types.MainerAgentCanisterInput, serviceId : ?Text, model : Types.AvailableModels, empty : Bool) : async* () {
     let { address; mainerAgentCanisterType = mainerType } = entry;
     progress.step := "setMainerCanisterType";
     let untied = empty or (await mainer.getMainerCanisterType()) != #Ok(mainerType);
@@ -894,7 +827,7 @@ persistent actor MainerCreator {
     let gameState : Actors.GameState = actor (masterId);
     await* Errors.check("addMainerAgentCanister", await gameState.addMainerAgentCanister(entry));
 
-    let before = recordOf(address);
+    let before = Fleet.recordOf(fleet, address);
     let shareServiceId = if (mainerType == #ShareAgent) serviceId else null;
     switch shareServiceId {
       case (?id) {
@@ -907,7 +840,7 @@ persistent actor MainerCreator {
       case null {};
     };
     var llmIds = switch before { case (?mainer) mainer.llmIds; case null [] };
-    ignore await* ifOffered(progress, "getLlmCanisters", "the mAIner", func() : async* () {
+    ignore await* Progress.ifOffered(progress, "getLlmCanisters", "the mAIner", func() : async* () {
       let listed = await mainer.getLlmCanisters();
       progress.step := "add_llm_canister";
       for (canister_id in llmIds.values()) {
@@ -928,7 +861,7 @@ persistent actor MainerCreator {
     };
     switch (promptFormats.get(Artefacts.modelName(model))) {
       case (?format) if (mainerType != #ShareAgent) {
-        ignore await* ifOffered(progress, "setPromptFormat", "the mAIner", func() : async* () {
+        ignore await* Progress.ifOffered(progress, "setPromptFormat", "the mAIner", func() : async* () {
           await* Errors.check("setPromptFormat", await mainer.setPromptFormat(format));
         });
       };
@@ -943,10 +876,7 @@ persistent actor MainerCreator {
       shareServiceId;
       createdAt = switch before { case (?mainer) mainer.createdAt; case null Clock.now() };
     };
-    switch (mainers.findIndex(func mainer = mainer.controllerId == address)) {
-      case (?index) mainers.put(index, record);
-      case null mainers.add(record);
-    };
+    Fleet.note(fleet, record);
   };
 
   /// Registers with the Game State those of the mAIners that it does not know, as after it was installed anew.
@@ -969,87 +899,80 @@ persistent actor MainerCreator {
     } catch error #Err(#Other("step register with the Game State: " # error.message()));
   };
 
-  // Forgetting what is gone
+  // Operating what was made
+
+  func creator() : Removal.Creator = { fleet; self = self(); masterId };
 
   /// Takes a canister that was deleted from the lists: here, of the Game State, of its ShareService or mAIner.
   public shared ({ caller }) func forgetCanister(input : Types.CanisterRetrieveInput) : async Types.ForgottenResult {
     if (not caller.isController()) return #Err(#Unauthorized);
-    let address = input.address;
-    let ?canister_id = Principals.parseCanister(address) else return #Err(#Other("\"" # address # "\" is not a canister id"));
-    let there = try { ignore await ic.canister_status({ canister_id }); true } catch error error.code() != #destination_invalid;
-    if (there) return #Err(#Other("Canister " # address # " is there: only a canister that was deleted is forgotten"));
-    let mainer = recordOf(address);
-    let controllers = mainers.filter(func mainer = mainer.llmIds.indexOf(address) != null).toArray();
-    if (mainer == null and controllers.size() == 0) return #Err(#InvalidId);
+    await* Removal.forgetDeleted(creator(), input.address);
+  };
 
-    var text = "Canister " # address # " is forgotten";
-    func note(what : Text, error : Error.Error) {
-      text #= "; could not " # what # ": " # (if (Errors.isMissingMethod(error)) "it does not offer that" else error.message());
+  /// For a snapshot, which takes as much memory again, and so freezes as many cycles.
+  func fillUp(canister_id : Principal) : async* () {
+    let frozen = Removal.frozenBelow(await ic.canister_status({ canister_id }));
+    ignore await* filledUp(Progress.new(), canister_id, frozen + snapshotCycles);
+  };
+
+  /// What an LLM is to be made of: the model it has, else the latest.
+  func modelOf(llmId : Text) : ?Types.AvailableModels {
+    switch (contents.get(llmId)) {
+      case (?{ model = ?model }) ?model;
+      case (_) artefacts.latestModel;
     };
-    for ({ controllerId } in controllers.values()) {
-      try await* takeLlmFrom(controllerId, address) catch error note("take it from mAIner " # controllerId, error);
+  };
+
+  func upgradeMade(place : Fleet.Place, address : Text, sha256 : Blob) : async* Types.CanisterCreationResult {
+    let target = switch (place, modelOf(address)) {
+      case (#mainer(_), _) #MainerControllerWasm;
+      case (#llm(_), ?model) #LlmWasm(model);
+      case (#llm(_), null) return #Err(#Other("No model file was uploaded yet: upload one, and the LLM wasm for it"));
     };
-    switch mainer {
-      case (?{ shareServiceId; llmIds }) {
-        let gameState : Actors.GameState = actor (masterId);
-        try await* unregistered("removeMainerAgentCanister", await gameState.removeMainerAgentCanister({ address })) catch error note("remove it from the Game State", error);
-        switch shareServiceId {
-          case (?id) {
-            let service : Actors.MainerController = actor (id);
-            try await* unregistered("removeMainerShareAgentCanister", await service.removeMainerShareAgentCanister({ address })) catch error note("remove it from ShareService " # id, error);
-          };
-          case null {};
-        };
-        if (llmIds.size() > 0) text #= "; its LLMs belong to nobody now: " # llmIds.values().join(", ");
-        for (id in llmIds.values()) forget(id);
+    let ?wasm = Artefacts.get(artefacts, target) else return missing(target);
+    if (wasm.sha256 != sha256) {
+      return #Err(#Other("The uploaded " # Artefacts.targetName(target) # " has sha256 " # Artefacts.hex(wasm.sha256) # ", not " # Artefacts.hex(sha256) # ": it was uploaded anew meanwhile, or never"));
+    };
+    let canister_id = Principal.fromText(address);
+    let progress = Progress.new();
+    BlockStore.retain(wasm.file);
+    try {
+      let status = await* filledUp(progress, canister_id, upgradeCycles);
+      if (status.module_hash == null) return await* renew(place, address, modelOf(address));
+      if (status.module_hash != ?wasm.sha256) await* installUpgrade(progress, canister_id, wasm, status.status == #running);
+      contents.add(
+        address,
+        switch (contents.get(address)) {
+          case (?content) ({ content with wasmSha256 = wasm.sha256 });
+          case null madeOf(wasm, null, progress);
+        },
+      );
+      let how = if (status.module_hash == ?wasm.sha256) " has this code already" else " was upgraded";
+      #Ok({ creationResult = "Canister " # address # how # progress.notes.values().map(func note = "; " # note).join(""); newCanisterId = address });
+    } catch error #Err(#Other(await* Progress.undone(progress, error.message()))) finally BlockStore.release(artefacts.store, wasm.file);
+  };
+
+  func renew(place : Fleet.Place, address : Text, model : ?Types.AvailableModels) : async* Types.CanisterCreationResult {
+    let canister_id = Principal.fromText(address);
+    switch (place, model) {
+      case (#mainer(mainer), _) {
+        let format = Option.get(model, #Other("")); // of no known model: the prompt format is left out
+        await* renewController(canister_id, mainer.owner, mainer.mainerAgentCanisterType, mainer.shareServiceId, format);
       };
-      case null {};
+      case (#llm(mainer), ?known) await* createLlm(mainer.owner, mainer.controllerId, known, ?canister_id);
+      case (#llm(_), null) #Err(#Other("No model file was uploaded yet: upload one, and the LLM wasm for it"));
     };
-    forget(address);
-    mainers.retain(func mainer = mainer.controllerId != address);
-    mainers.mapInPlace(func mainer = { mainer with llmIds = mainer.llmIds.filter(func id = id != address) });
-    #Ok({ forgotten = text });
   };
 
-  /// Drops what is kept about a canister; the key that it was ordered with makes another one.
-  func forget(canisterId : Text) {
-    contents.remove(canisterId);
-    makings.remove(canisterId);
-    for ((key, order) in ordersDone.toArray().values()) if (order.canisterId == canisterId) ordersDone.remove(key);
+  func reinstallMade(mainer : Types.MainerRecord, address : Text, model : ?Types.AvailableModels) : async* Types.CanisterCreationResult {
+    await* renew(#llm(mainer), address, if (model == null) modelOf(address) else model);
   };
 
-  // Undoing a creation
-
-  /// Undoes what `progress` tells, and says in words what failed, and what could not be undone.
-  func undone(progress : Progress, fault : Text) : async* Text {
-    var text = "step " # progress.step # ": " # fault;
-    for ((what, undo) in progress.undo.reverseValues()) {
-      try { await* undo() } catch error {
-        text #= "; could not " # what # ": " # (if (Errors.isMissingMethod(error)) "it does not offer that" else error.message());
-      };
-    };
-    switch (progress.canister) {
-      case (?canister) try { await* deleteAndRecover(canister) } catch error {
-        text #= "; canister " # canister.toText() # " is left: " # error.message();
-      };
-      case null {};
-    };
-    text;
+  /// Undoes the making of a canister, which keeps what it did not use.
+  func deleteAgain(canister_id : Principal) : async* () {
+    await* Recovery.prepare(canister_id);
+    ignore await* Recovery.delete(canister_id, self());
   };
 
-  /// Deletes a canister after bringing back its cycles, which deletion would destroy: its code is replaced by one that
-  /// deposits them here. Throws, and leaves the canister, when they cannot be brought back.
-  func deleteAndRecover(canister_id : Principal) : async* () {
-    await ic.update_settings({
-      canister_id;
-      settings = { controllers = null; freezing_threshold = ?0; wasm_memory_limit = null }; // else a part of the cycles may not be spent
-      sender_canister_version = null;
-    });
-    if ((await ic.canister_status({ canister_id })).cycles > notWorthReturning) {
-      await ic.install_code({ mode = #reinstall; canister_id; wasm_module = ReturnCyclesWasm.wasm; arg = ""; sender_canister_version = null });
-      ignore await InternetComputer.call(canister_id, "return_cycles", to_candid ({ canister_id = self() }));
-    };
-    await ic.stop_canister({ canister_id });
-    await ic.delete_canister({ canister_id });
-  };
+  include Operations(fleet, creator, fillUp, upgradeMade, reinstallMade);
 };
