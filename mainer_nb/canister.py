@@ -17,8 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from . import places
 from .agent import UPDATE_TIMEOUT, Agent, PrincipalLike, RequestMark, to_principal
-from .errors import ArgumentError, ArtifactMissing, CanisterError, TransportError
+from .errors import ArgumentError, ArtifactMissing, ArtifactOutdated, CanisterError, TransportError
 from .protocol import candid, did, principal
 
 _read_interface = lru_cache(maxsize=32)(did.parse)
@@ -45,7 +46,8 @@ class Canister:
         self.agent = agent
         self.canister_id = principal.to_text(to_principal(canister_id, f"id of {name or 'the canister'}"))
         self.name = name
-        source = str(interface) if isinstance(interface, Path) else name or "the interface"
+        self._source = interface if isinstance(interface, Path) else None
+        source = str(self._source or name or "the interface")
         try:
             text = interface.read_text(encoding="utf-8") if isinstance(interface, Path) else interface
             self.methods = _read_interface(text, source).methods
@@ -59,6 +61,11 @@ class Canister:
     def __getattr__(self, name: str) -> CanisterMethod:
         methods = self.__dict__.get("methods", {})  # empty while the object is being made or copied
         if name not in methods:
+            if methods and self._source and name in _shipped_methods(self._source.name):
+                raise ArtifactOutdated(
+                    f"{self._source} lacks the method {name}: it is of an older version of mainer_nb. "
+                    f"Remedy: {places.newer_files(self._source.parent.parent)}."
+                )
             who = self.__dict__.get("name") or "the canister"
             raise AttributeError(f"{who} has no method {name!r}; it has {', '.join(methods)}")
         return CanisterMethod(self, methods[name])
@@ -152,6 +159,12 @@ class CanisterMethod:
 
     def __repr__(self) -> str:
         return f"<{self.method} of {self.canister!r}>"
+
+
+def _shipped_methods(file: str) -> dict[str, did.Method]:
+    """The methods in the interface of this name that comes with the package; none if there is none."""
+    path = places.shipped() / "files" / file
+    return _read_interface(path.read_text(encoding="utf-8"), str(path)).methods if path.is_file() else {}
 
 
 def _is_result(method: did.Method) -> bool:

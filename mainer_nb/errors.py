@@ -7,6 +7,7 @@
   + ArtifactError             a file to be uploaded
     · ArtifactMissing         it is not there and cannot be made
     · ArtifactCorrupt         it is there and is not what it should be
+    · ArtifactOutdated        it is of an older version of this package (also an AttributeError)
   + NetworkError              which Internet Computer, and is it there
     · UnknownNetwork          no network of this name
     · NetworkNotRunning       nothing answers at its address
@@ -59,6 +60,10 @@ class ArtifactMissing(ArtifactError):
 
 class ArtifactCorrupt(ArtifactError):
     """The file is there and is not what it should be."""
+
+
+class ArtifactOutdated(ArtifactError, AttributeError):
+    """An interface of an older version of this package lacks a method that this version calls."""
 
 
 class NetworkError(MainerError):
@@ -156,6 +161,8 @@ START = "start it: management.start(net.agent, canister_id); Game State and crea
 REMEDIES_OF_CODES = {
     "IC0508": START,
     "IC0509": START,
+    METHOD_NOT_FOUND: "if an older version of mainer_nb deployed it, upgrade it: 01_deploy does so with Game State and"
+    " creator, 03_create with mAIners",
     "IC0207": "top it up: operate.top_up(net, canister_id, cycles)",
 }
 

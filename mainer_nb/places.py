@@ -62,6 +62,14 @@ def project() -> Path:
     )
 
 
+def newer_files(project: Path) -> str:
+    """What helps a project that `mainer-nb init` of an older version made."""
+    return (
+        "`mainer-nb init FOLDER` makes a folder with those of this version: copy its notebooks/ and files/ over those "
+        f"of {project}, and run 01_deploy again, which upgrades what is deployed"
+    )
+
+
 def shipped() -> Path:
     """What comes with the package, laid out as in the repository: notebooks, files/, the LLM canister's sources.
 

@@ -49,6 +49,8 @@ REPORT = "report.html"
 SUMMARY = "summary.json"
 PATHS = {"model", "identity"}  # parameters that may be the path of a file
 ENDINGS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP (the terminal was closed)"}
+# What a notebook fails with that uses something the package does not have.
+OF_OTHER_VERSIONS = {"AttributeError", "ImportError", "ModuleNotFoundError", "TypeError"}
 SECONDS_TO_END = 10.0  # that a cell has when the run is stopped
 
 
@@ -341,12 +343,23 @@ def _run_one(
     except PapermillExecutionError as error:
         where = _cell_name(nbformat.read(executed, as_version=4))
         message = report.last_message(error.ename, error.evalue)
+        if error.ename in OF_OTHER_VERSIONS and _differs_from_shipped(notebook, path.name):
+            message += f"\nIf an older version of mainer_nb made this notebook: {places.newer_files(places.project())}."
         return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
     except Exception as error:  # such as nbclient's DeadKernelError, or a disk that is full
         message = _unexpected(error, executed)
         where = f'a cell of "{heading}"' if heading else "starting"
         return NotebookRun(path.stem, "failed", time.monotonic() - begun, where, message)
     return NotebookRun(path.stem, "ok", time.monotonic() - begun)
+
+
+def _differs_from_shipped(notebook: Any, name: str) -> bool:
+    """Whether a notebook has other cells than the one of this name that comes with the package."""
+    path = places.shipped() / NOTEBOOKS / name
+    if not path.is_file():
+        return False
+    own = nbformat.read(path, as_version=4)
+    return [cell.source for cell in notebook.cells] != [cell.source for cell in own.cells]
 
 
 class _Lines:

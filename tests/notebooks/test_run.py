@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -146,17 +147,34 @@ def test_a_failure_is_reported_without_its_traceback(tmp_path: Path, capsys: pyt
     assert "Traceback" not in page
 
 
-def test_a_kernel_that_dies_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = tmp_path / "project"
-    (project / "files").mkdir(parents=True)
-    (project / "files" / "manifest.json").write_text('{"files": []}')
-    (project / "notebooks").mkdir()
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    notebook.cells = [nbformat.v4.new_markdown_cell("# The end"), nbformat.v4.new_code_cell("import os; os._exit(1)")]
-    nbformat.write(notebook, project / "notebooks" / "01_end.ipynb")
-    monkeypatch.setenv("MAINER_NB_PROJECT", str(project))
-    monkeypatch.setenv("MAINER_NB_STATE", str(tmp_path / "state"))
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Makes a project of a single notebook, of this name and with this code."""
 
+    def make(name: str, code: str) -> None:
+        project = tmp_path / "project"
+        (project / "files").mkdir(parents=True)
+        (project / "files" / "manifest.json").write_text('{"files": []}')
+        (project / "notebooks").mkdir()
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        notebook.cells = [nbformat.v4.new_markdown_cell("# The end"), nbformat.v4.new_code_cell(code)]
+        nbformat.write(notebook, project / "notebooks" / f"{name}.ipynb")
+        monkeypatch.setenv("MAINER_NB_PROJECT", str(project))
+        monkeypatch.setenv("MAINER_NB_STATE", str(tmp_path / "state"))
+
+    return make
+
+
+def test_a_notebook_of_an_older_version_is_told_what_helps(alone: Callable[[str, str], None], tmp_path: Path) -> None:
+    alone("01_deploy", "from mainer_nb import something_that_is_gone")
+    failure = run.run().failure
+    assert "ImportError: cannot import name 'something_that_is_gone'" in failure
+    assert "If an older version of mainer_nb made this notebook: `mainer-nb init FOLDER` makes" in failure
+    assert str(tmp_path / "project") in failure
+
+
+def test_a_kernel_that_dies_is_reported(alone: Callable[[str, str], None]) -> None:
+    alone("01_end", "import os; os._exit(1)")
     result = run.run()
     assert result.failure.startswith('01_end failed in a cell of "The end":')
     assert "died" in result.failure.lower()

@@ -9,7 +9,7 @@ import pytest
 
 from mainer_nb.agent import Agent, PrincipalLike, to_principal
 from mainer_nb.canister import Canister, case
-from mainer_nb.errors import ArgumentError, ArtifactMissing
+from mainer_nb.errors import ArgumentError, ArtifactMissing, ArtifactOutdated
 from mainer_nb.identity import Identity
 from mainer_nb.protocol import principal
 
@@ -39,6 +39,22 @@ def test_methods_are_listed_with_their_signatures(agent: Agent) -> None:
 def test_an_unknown_method_lists_those_there_are(agent: Agent) -> None:
     with pytest.raises(AttributeError, match="creator has no method 'helth'; it has create, health"):
         _ = Canister(agent, ID, INTERFACE, "creator").helth
+
+
+def test_an_interface_of_an_older_version_is_named_with_what_helps(agent: Agent, tmp_path: Path) -> None:
+    path = tmp_path / "files" / "mainer_creator_canister.did"
+    path.parent.mkdir()
+    path.write_text(INTERFACE)
+    creator = Canister(agent, ID, path, "creator")
+    with pytest.raises(
+        ArtifactOutdated, match=r"mainer_creator_canister\.did lacks the method registerMainers"
+    ) as caught:
+        _ = creator.registerMainers
+    assert "mainer-nb init" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert not hasattr(creator, "registerMainers")
+    with pytest.raises(AttributeError, match="creator has no method 'helth'; it has create, health"):
+        _ = creator.helth
 
 
 @pytest.mark.parametrize(

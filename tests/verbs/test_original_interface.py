@@ -53,6 +53,7 @@ def test_they_lack_what_is_beyond_the_interface(net: Network, team: list[Mainer]
     with pytest.raises(RejectError) as refusal:
         operate.mainer_canister(net, team[0].controller_id).getRecentFailuresAdmin()
     assert refusal.value.not_offered
+    assert "Remedy: if an older version of mainer_nb deployed it, upgrade it" in str(refusal.value)
 
 
 def test_all_endpoints_answer(net: Network, team: list[Mainer]) -> None:
