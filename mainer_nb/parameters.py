@@ -19,6 +19,7 @@ from typing import Any
 from .create import DIFFERING, GONE
 from .deploy import MODES
 from .errors import ArgumentError
+from .fleet.pause import CHANGES
 from .network import CREATOR, GAME_STATE
 from .population import Plan, problem_of_plan
 from .upload import CONTROLLER
@@ -144,6 +145,20 @@ DECLARED = {
     "looks": Parameter(int, "how many times to look at the fleet", least=1, most=1000),
     "look_seconds": Parameter(float, "seconds between two looks", most=A_DAY),
     "log_hours": Parameter(float, "hours that the log goes back", least=0.001, most=24 * 365),
+    "refill_days": Parameter(
+        float, "days that the cycles of each canister are to last, at least", least=0.001, most=36_500
+    ),
+    "refill_cap": Parameter(float, "T of cycles that all canisters together get, at most", most=1_000_000),
+    "keep": Parameter(float, "T of cycles that a mAIner keeps; what is beyond can be withdrawn", most=1_000_000),
+    "timers": Parameter(
+        str,
+        '"pause" stops them in the order that loses nothing, "resume" starts those again; None: as they are',
+        optional=True,
+        choices=CHANGES,
+    ),
+    "remove_member": Parameter(str, "an LLM or a mAIner to remove, its name or id; None: none", optional=True),
+    "with_agents": Parameter(bool, "whether a ShareService is removed although it has ShareAgents"),
+    "carry_out": Parameter(bool, "whether what the plans say is done: cycles given, canisters removed, damage mended"),
     "usd_per_xdr": Parameter(
         float, "US dollars for one XDR, the price of 10^12 cycles; see the IMF's exchange rates", least=0.01, most=100
     ),

@@ -622,14 +622,17 @@ def paused(rows: Iterable[Paused]) -> Table:
     """Whose timers were stopped or started, in that order."""
     said = {"ran": "ran", "stood": "stood", "untold": "not told"}
     return Table(
-        {
-            "canister": row.member.name,
-            "id": _id(row.member.canister_id),
-            "timers before": said[row.before],
-            "done": row.done,
-            "left": row.missing or "nothing",
-        }
-        for row in rows
+        (
+            {
+                "canister": row.member.name,
+                "id": _id(row.member.canister_id),
+                "timers before": said[row.before],
+                "done": row.done,
+                "left": row.missing or "nothing",
+            }
+            for row in rows
+        ),
+        empty="no timers were stopped or started",
     )
 
 
@@ -649,16 +652,19 @@ def maintained(rows: Iterable[Maintained]) -> Table:
 def removal(plan: Removal) -> Table:
     """What is to be removed, or was, and what comes back."""
     return Table(
-        {
-            "canister": row.member.name,
-            "id": _id(row.member.canister_id),
-            "balance": "not told" if row.balance is None else trillions(row.balance),
-            "comes back": trillions(row.returns),
-            "to": _id(row.to),
-            "state": row.state,
-            "notes": _lines(map(escape, row.notes)) or "none",
-        }
-        for row in plan.rows
+        (
+            {
+                "canister": row.member.name,
+                "id": _id(row.member.canister_id),
+                "balance": "not told" if row.balance is None else trillions(row.balance),
+                "comes back": trillions(row.returns),
+                "to": _id(row.to),
+                "state": row.state,
+                "notes": _lines(map(escape, row.notes)) or "none",
+            }
+            for row in plan.rows
+        ),
+        empty="nothing is to be removed",
     )
 
 

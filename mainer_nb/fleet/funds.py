@@ -86,6 +86,8 @@ class Refill:
     def text(self) -> str:
         """In a sentence, what is given or was, and what the cap leaves out."""
         given, planned, left = self.total("given"), self.total("to give"), self.total("beyond the cap")
+        if not given + planned + left:
+            return "Every canister has enough."
         what = f"{given / TRILLION:.3f} T cycles were given" if given else f"{planned / TRILLION:.3f} T cycles to give"
         if not left:
             return f"{what}."

@@ -17,10 +17,10 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from .. import places
-from ..errors import NetworkError, PreconditionError, WaitTimeout
+from ..errors import ArgumentError, NetworkError, PreconditionError, WaitTimeout
 from ..network import GAME_STATE, Network, file_name
 from ..progress import Progress, Silent
 from . import work
@@ -33,6 +33,8 @@ NOT_TOLD = "it does not tell whether its timers ran (the original interface): "
 
 #: Whether timers ran before: "untold" if the canister does not say.
 Before = Literal["ran", "stood", "untold"]
+Change = Literal["pause", "resume"]
+CHANGES: tuple[Change, ...] = get_args(Change)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,21 @@ def resume(net: Network, fleet: Fleet, start_untold: bool = False, progress: Pro
                 memory.forget(member.canister_id)
                 task.advance(1)
     return done
+
+
+def change(
+    net: Network, fleet: Fleet, to: Change | None, timeout: float = work.TIMEOUT, progress: Progress | None = None
+) -> list[Paused]:
+    """Pause or resume a fleet, as somebody chose; None: leave it as it is. Errors as of `pause` and `resume`.
+
+    Raises:
+        ArgumentError: it is neither.
+    """
+    if to is None:
+        return []
+    if to not in CHANGES:
+        raise ArgumentError(f"unknown change {to!r}: choose one of {', '.join(CHANGES)}")
+    return pause(net, fleet, timeout, progress) if to == "pause" else resume(net, fleet, progress=progress)
 
 
 def paused(net: Network) -> dict[str, Before]:

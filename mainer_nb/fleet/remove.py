@@ -75,7 +75,7 @@ class Removal:
 def remove(
     net: Network,
     fleet: Fleet,
-    who: str,
+    who: str | None,
     *,
     to: str | None = None,
     with_agents: bool = False,
@@ -91,7 +91,7 @@ def remove(
     open at the Game State for others.
 
     Args:
-        who: its id or name.
+        who: its id or name; None: nothing is removed.
         to: id or name of the canister that gets the cycles; None: the creator.
         with_agents: a ShareService goes although it has ShareAgents, which are told that they have none any more.
         timeout: seconds for what is under way to end.
@@ -103,6 +103,8 @@ def remove(
             not control it. Nothing is changed.
         WaitTimeout: what is under way does not end in time; it is still there, out of rotation.
     """
+    if who is None:
+        return Removal(())
     member = fleet.member(who)
     if member.role in PROTOCOL:
         raise ArgumentError(f"{member.name} belongs to the protocol: remove mAIners, LLMs and what is left over")

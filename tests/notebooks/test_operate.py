@@ -40,6 +40,37 @@ def test_the_fleet_is_watched_after_the_other_notebooks(after_first_run: run.Res
     assert "freezes first, in" in shown
 
 
+def test_nothing_is_changed_unless_a_parameter_says_so(after_first_run: run.Result) -> None:
+    net = network.connect()
+    before = create.mainers(net)
+    remove_member = before[0].name
+    result = run.run(["06"], {"looks": 1, "days": 1, "remove_member": remove_member})
+    assert result.ok, result.failure
+    shown = outputs(result, "06_operate")
+    assert "Every canister has enough." in shown
+    assert "to remove" in shown
+    assert "no timers were stopped or started" in shown
+    assert "nothing is wrong" in shown
+    assert create.mainers(net) == before
+
+
+def test_a_fleet_is_filled_paused_resumed_and_made_smaller(after_first_run: run.Result) -> None:
+    net = network.connect()
+    extra = create.create_mainer(net, "Own")
+    operate.start_timers(net, extra.controller_id)
+    done = {"looks": 1, "days": 1, "carry_out": True}
+    paused = run.run(["06"], {**done, "timers": "pause", "refill_days": 36_000})
+    assert paused.ok, paused.failure
+    assert "cycles were given" in outputs(paused, "06_operate")
+    assert (found := work.of(net, extra.controller_id)) is not None
+    assert not found.timers
+    resumed = run.run(["06"], {**done, "timers": "resume", "remove_member": extra.name, "refill_days": 36_000})
+    assert resumed.ok, resumed.failure
+    assert "its timers are started" in outputs(resumed, "06_operate")
+    assert extra.controller_id not in {mainer.controller_id for mainer in create.mainers(net)}
+    assert not management.exists(net.agent, extra.controller_id)
+
+
 def test_a_canister_out_of_bounds_fails_the_run_and_is_named(after_first_run: run.Result) -> None:
     net = network.connect()
     own = create.mainers(net)[0]
