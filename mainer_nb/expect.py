@@ -30,7 +30,7 @@ from .fleet import watch
 from .fleet.watch import Bounds, Reading
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
-from .tables import how_many
+from .table import how_many
 from .upload import StoredFile, Uploaded
 
 NOTES = "MAINER_NB_EXPECTATIONS"  # names the file in which the kernels of a run note what was expected

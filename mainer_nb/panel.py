@@ -24,6 +24,7 @@ from .fleet import Fleet, Member, pause, watch
 from .fleet.watch import Bounds, Reading
 from .management import TRILLION
 from .network import Network
+from .table import trillions as trillions_of
 from .widgets import PRESSED, REFUSED, WIDE, Form, Press
 
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -69,10 +70,8 @@ def actions(net: Network, reading: Reading, trillions: float) -> list[Action]:
         found.append(Action(name, lambda: _maintain(net, fleet, not reading.maintenance)))
     if not net.mainnet:
         cycles = round(trillions * TRILLION)
-        name = f"top up with {tables.trillions(cycles)} cycles"
-        found.append(
-            Action(name, lambda: f"given: {tables.trillions(operate.top_up(net, member.canister_id, cycles))}")
-        )
+        name = f"top up with {trillions_of(cycles)} cycles"
+        found.append(Action(name, lambda: f"given: {trillions_of(operate.top_up(net, member.canister_id, cycles))}"))
     return found
 
 

@@ -32,7 +32,8 @@ from .fleet.samples import Sample
 from .fleet.watch import Reading
 from .operate import NEEDED, Queued, Submission
 from .progress import amount
-from .tables import dollars, how_many, names, trillions
+from .table import dollars, how_many, trillions
+from .tables import names
 from .upload import Uploaded
 
 INK, GREY, GROUND = "#202020", "#555555", "#ffffff"

@@ -13,7 +13,7 @@ import nbformat
 
 from .costs import usd
 from .progress import amount
-from .tables import dollars, how_many, trillions
+from .table import dollars, how_many, trillions
 
 STYLE = Path(__file__).with_suffix(".css")
 MOST_LINES_OF_ERROR = 12

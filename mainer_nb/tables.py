@@ -11,12 +11,11 @@ pointer rests on them, and in `data`. Cycles are in T (10^12).
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape, unescape
-from typing import TYPE_CHECKING, Any
+from html import escape
+from typing import Any
 
 from . import artifacts, identity, network, places
 from .artifacts import InventoryItem
@@ -42,85 +41,35 @@ from .operate import Challenge, Queued, Statistics, Submission
 from .overview import Standing
 from .progress import amount
 from .protocol.candid import ServiceChange
+from .table import (
+    NOTHING,
+    Markup,
+    Table,
+    beginning,
+    breakable,
+    digest,
+    dollars,
+    duration,
+    how_many,
+    identifier,
+    last_part,
+    lines,
+    marked,
+    moment,
+    quoted,
+    together,
+    trillions,
+)  # fmt: skip
 from .upload import StoredFile, Template, Uploaded
 
-if TYPE_CHECKING:
-    import pandas
-
-# Styles stand at each cell: those of a whole page are dropped from notebooks that JupyterLab does not trust yet.
-# Colours are left to the theme, so that tables can be read in light and dark ones.
-TABLE = "margin: 0.6em 0; border-collapse: collapse"
-# A table too wide for the page is scrolled in itself, with the keyboard too.
-FRAME = 'class="mainer-table" style="overflow-x: auto" tabindex="0"'
-CELL = "text-align: left; vertical-align: top; white-space: normal; word-break: normal; padding: 0.3em 0.8em"
-HEAD = f"{CELL}; font-weight: 600; border-bottom: 1px solid #888888"
-LONGEST_WORD = 24  # letters; longer ones may be broken after punctuation
-LONGEST_PART = 40  # letters that stay together in any case
-PROSE = 40  # letters, from which a column is kept wide enough to be read
 YEARS_FROM = 3650  # days, from which a span is given in years
-CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
-
-
-class Markup(str):
-    """Text that is HTML already."""
-
-    def plain(self) -> str:
-        """The text without the HTML."""
-        return unescape(re.sub(r"<[^>]*>", "", self.replace("<br>", ", ")))
-
-    def full(self) -> str:
-        """The text in which what was shortened is in full."""
-        return Markup(re.sub(r'<code[^>]* title="([^"]*)">[^<]*', r"\1", self)).plain()
-
-
-NOTHING = "nothing yet"
 MADE = {"copied": "copying the model", "template": "a template"}
 NOT_OFFERED = "not offered: the Game State has the original interface"
-
-
-class Table:
-    """Rows that have the same columns, as HTML in a notebook and as text elsewhere. `data`: the same as a DataFrame;
-    `empty`: what is shown if there are no rows.
-    """
-
-    def __init__(self, rows: Iterable[Mapping[str, object]], header: bool = True, empty: str = NOTHING) -> None:
-        self.rows = list(rows)
-        self.empty = empty
-        self.header = header
-
-    @property
-    def data(self) -> pandas.DataFrame:
-        import pandas  # takes a while, and a notebook that shows the table does not need it
-
-        return pandas.DataFrame([{name: _full(value) for name, value in row.items()} for row in self.rows])
-
-    def _repr_html_(self) -> str:
-        if not self.rows:
-            return f"<em>{escape(self.empty)}</em>"
-        lines = [[_cell("td", CELL, value) for value in row.values()] for row in self.rows]
-        if self.header:
-            lines.insert(0, [_cell("th", HEAD, name) for name in self.rows[0]])
-        body = "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines)
-        return f'<div {FRAME}><table style="{TABLE}">\n{body}\n</table></div>'
-
-    def __repr__(self) -> str:
-        if not self.rows:
-            return self.empty
-        lines = [[str(_plain(value)) for value in row.values()] for row in self.rows]
-        if self.header:
-            lines.insert(0, list(self.rows[0]))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def names(mainers: Iterable[Mainer]) -> dict[str, str]:
     """What to call each mAIner, by id."""
     return {mainer.controller_id: mainer.name for mainer in mainers}
-
-
-def trillions(cycles: float, digits: int = 3) -> str:
-    """Cycles for people: 1_234_000_000_000 is "1.234 T"."""
-    return f"{cycles / 1e12:,.{digits}f} T"
 
 
 def networks(configs: Iterable[network.Config] | None = None) -> Table:
@@ -151,7 +100,9 @@ def identities() -> Table:
 def connection(net: Network) -> Table:
     """Where we are connected, as whom, with what rights."""
     why = {"why this one": net.why} if net.why else {}
-    return facts({"network": net.name, **why, "address": net.url, "caller": _id(net.caller), "rights": net.rights})
+    return facts(
+        {"network": net.name, **why, "address": net.url, "caller": identifier(net.caller), "rights": net.rights}
+    )
 
 
 def files(items: Iterable[InventoryItem]) -> Table:
@@ -160,7 +111,7 @@ def files(items: Iterable[InventoryItem]) -> Table:
         {
             "file": item.name,
             "size": amount(item.size, "B"),
-            "sha256": _hash(item.sha256),
+            "sha256": digest(item.sha256),
             "from": item.origin,
             "problem": item.problem or "none",
         }
@@ -173,13 +124,13 @@ def canister_status(status: CanisterStatusResult) -> Table:
     years = status.cycles / max(status.cycles_per_day, 1) / 365
     return facts(
         {
-            "canister": _id(status.canister_id),
+            "canister": identifier(status.canister_id),
             "status": status.status,
-            "program": _hash(status.module_hash or "") or "none yet",
+            "program": digest(status.module_hash or "") or "none yet",
             "memory": amount(status.memory, "B"),
             "balance": trillions(status.cycles),
             "would last, if nobody called it": f"{years:,.0f} years",
-            "controllers": _lines(map(_id, status.controllers)) or "none",
+            "controllers": lines(map(identifier, status.controllers)) or "none",
         }
     )
 
@@ -201,12 +152,12 @@ def canisters(deployed: Iterable[Deployed]) -> Table:
     return Table(
         {
             "canister": canister.role,
-            "id": _id(canister.canister_id),
+            "id": identifier(canister.canister_id),
             "done": canister.action,
             "health": canister.health,
             "balance": trillions(canister.cycles),
             "memory": amount(canister.memory, "B"),
-            "module": _hash(canister.module_hash),
+            "module": digest(canister.module_hash),
         }
         for canister in deployed
     )
@@ -236,7 +187,7 @@ def model(described: Model) -> Table:
             "size": amount(described.size, "B"),
             "parameters": f"{described.parameters / 1e6:,.0f} million, {described.quantization}",
             "context": f"{described.context:,} tokens",
-            "asked as": _code(f"{described.prompt.prefix}…{described.prompt.suffix}"),
+            "asked as": quoted(f"{described.prompt.prefix}…{described.prompt.suffix}"),
             "form": "its own chat template" if described.chat else "question and answer (it has no chat template)",
         }
     )
@@ -251,7 +202,7 @@ def uploads(uploaded: Iterable[Uploaded]) -> Table:
             "size": amount(file.size, "B"),
             "sent now": "nothing, it was there" if file.skipped else amount(file.sent, "B"),
             "seconds": f"{file.seconds:.1f}",
-            "sha256, computed by the creator": _hash(file.sha256),
+            "sha256, computed by the creator": digest(file.sha256),
         }
         for file in uploaded
     )
@@ -264,8 +215,8 @@ def stored(found: Sequence[StoredFile]) -> Table:
             "artefact": file.target,
             "model": file.model,
             "size": amount(file.size, "B"),
-            "sha256": _hash(file.sha256),
-            "finished": _time(datetime.fromtimestamp(file.created_at / 1e9, UTC)),
+            "sha256": digest(file.sha256),
+            "finished": moment(datetime.fromtimestamp(file.created_at / 1e9, UTC)),
             **({"template": _template(file.template)} if any(each.template for each in found) else {}),
         }
         for file in found
@@ -283,7 +234,7 @@ def llms(found: Iterable[Mainer]) -> Table:
     """The LLMs, and how each was made: with how many rounds of messages, and in how many seconds."""
     return Table(
         {
-            "LLM": _id(llm.canister_id),
+            "LLM": identifier(llm.canister_id),
             "of": mainer.name,
             "model": llm.model or "unknown",
             "made by": "not known" if llm.making is None else MADE[llm.making.how],
@@ -301,11 +252,11 @@ def mainers(found: Sequence[Mainer]) -> Table:
     return Table(
         {
             "mAIner": mainer.name,
-            "mAIner canister": _id(mainer.controller_id),
-            "LLMs": _lines(_id(llm) for llm in mainer.llm_ids) or "none",
-            "model": _lines(dict.fromkeys(llm.model or "unknown" for llm in mainer.llms)),
+            "mAIner canister": identifier(mainer.controller_id),
+            "LLMs": lines(identifier(llm) for llm in mainer.llm_ids) or "none",
+            "model": lines(dict.fromkeys(llm.model or "unknown" for llm in mainer.llms)),
             "uses": called.get(mainer.share_service_id or "", mainer.share_service_id or ""),
-            **({"left out at its creation": _lines(mainer.left_out)} if any(each.left_out for each in found) else {}),
+            **({"left out at its creation": lines(mainer.left_out)} if any(each.left_out for each in found) else {}),
         }
         for mainer in found
     )
@@ -316,7 +267,7 @@ def overview(found: Iterable[Standing]) -> Table:
     return Table(
         {
             "canister": standing.name,
-            "id": _id(standing.canister_id),
+            "id": identifier(standing.canister_id),
             "uses": standing.uses,
             "state": standing.problem or "running",
             "balance": "not told" if standing.cycles is None else trillions(standing.cycles),
@@ -333,7 +284,7 @@ def watched(readings: Sequence[Reading], bounds: Bounds | None = None) -> Table:
 def logs(found: Logs) -> Table:
     """What canisters logged, oldest first."""
     rows = (
-        {"time": _time(line.time), "canister": line.name, "line": line.number, "text": line.text}
+        {"time": moment(line.time), "canister": line.name, "line": line.number, "text": line.text}
         for line in found.lines
     )
     return Table(rows, empty="nothing was logged")
@@ -342,20 +293,20 @@ def logs(found: Logs) -> Table:
 def _watched(reading: Reading, bounds: Bounds | None) -> dict[str, object]:
     running = reading.state == "running"
     burn = _told(reading, "idle_per_day", lambda cycles: f"idle {trillions(cycles, 6)}")
-    last = _told(reading, "last_submission", _time)
+    last = _told(reading, "last_submission", moment)
     return {
-        "canister": _lines((escape(reading.member.name), _id(reading.member.canister_id))),
-        "out of bounds": _lines(map(_breakable, watch.marks(reading, bounds))) or "nothing",
+        "canister": lines((escape(reading.member.name), identifier(reading.member.canister_id))),
+        "out of bounds": lines(map(breakable, watch.marks(reading, bounds))) or "nothing",
         "health": _told(reading, "health", str) if running else reading.state,
         "timers": _told(reading, "timers", lambda run: "run" if run else "stopped"),
         "queue": _told(reading, "queue", lambda number: _waiting(number, reading.queue_age)),
         "freezes in": _told(reading, "burn", lambda burn: _freezes(burn, reading.days)),
-        "balance, and burn a day": _together(dict.fromkeys((_told(reading, "cycles", trillions), burn))),
+        "balance, and burn a day": together(dict.fromkeys((_told(reading, "cycles", trillions), burn))),
         "memory": _told(reading, "memory", lambda memory: amount(memory, "B")),
-        "last submission": _together(last.split(" ")) if reading.last_submission else last,
+        "last submission": together(last.split(" ")) if reading.last_submission else last,
         "LLMs": _told(reading, "llms", str),
-        "code": _lines(filter(None, (_hash(reading.module_hash or "", 6), escape(reading.code)))),
-        "owner": _principal(reading.member.owner),
+        "code": lines(filter(None, (digest(reading.module_hash or "", 6), escape(reading.code)))),
+        "owner": beginning(reading.member.owner),
     }
 
 
@@ -369,20 +320,11 @@ def _freezes(burn: Burn, days: float | None) -> Markup:
     if days is None or math.isinf(days):
         return Markup("never")
     span = f"{days:,.0f} days" if days < YEARS_FROM else f"{days / 365:,.0f} years"
-    return _together((span, f"({'measured' if burn.measured else 'idle'} burn)"))
+    return together((span, f"({'measured' if burn.measured else 'idle'} burn)"))
 
 
 def _waiting(number: int, age: float | None) -> Markup:
-    return _together((str(number), *([] if age is None else [f"oldest {duration(age)}"])))
-
-
-def duration(seconds: float) -> str:
-    """A span of time for people: "12 s", "5 min", "3.2 h", "2.5 days"."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} days"
+    return together((str(number), *([] if age is None else [f"oldest {duration(age)}"])))
 
 
 def checks(checked: Sequence[Check]) -> Table:
@@ -390,8 +332,8 @@ def checks(checked: Sequence[Check]) -> Table:
     return Table(
         {
             "mAIner": check.mainer.name,
-            "mAIner canister": _id(check.mainer.controller_id),
-            **{name: _mark(check.answers[name].ok, check.answers[name].text) for name in ENDPOINTS},
+            "mAIner canister": identifier(check.mainer.controller_id),
+            **{name: marked(check.answers[name].ok, check.answers[name].text) for name in ENDPOINTS},
         }
         for check in checked
     )
@@ -401,12 +343,12 @@ def challenges(found: Iterable[Challenge] | None) -> Table:
     """Challenges of the Game State; None: it does not offer them."""
     rows = (
         {
-            "challenge": _number(challenge.challenge_id),
+            "challenge": last_part(challenge.challenge_id),
             "topic": challenge.topic,
             "question": challenge.question,
             "status": challenge.status,
             "costs an answer": trillions(challenge.cycles_required),
-            "opened": _time(challenge.created),
+            "opened": moment(challenge.created),
         }
         for challenge in found or ()
     )
@@ -420,8 +362,8 @@ def queues(found: Mapping[str, Sequence[Queued]], mainers: Sequence[Mainer]) -> 
         {
             "mAIner": mainer.name,
             "queued": len(found[mainer.controller_id]),
-            "questions": _lines(_breakable(entry.question) for entry in found[mainer.controller_id]),
-            "queued by": _lines(called.get(entry.queued_by, entry.queued_by) for entry in found[mainer.controller_id]),
+            "questions": lines(breakable(entry.question) for entry in found[mainer.controller_id]),
+            "queued by": lines(called.get(entry.queued_by, entry.queued_by) for entry in found[mainer.controller_id]),
         }
         for mainer in mainers
         if mainer.controller_id in found
@@ -437,8 +379,8 @@ def submissions(found: Iterable[Submission], mainers: Sequence[Mainer]) -> Table
             "question": submission.question,
             "answer": submission.answer,
             "status": submission.status,
-            "submitted": _time(submission.submitted),
-            "submission": _number(submission.submission_id),
+            "submitted": moment(submission.submitted),
+            "submission": last_part(submission.submission_id),
         }
         for submission in sorted(found, key=lambda submission: submission.submitted)
     )
@@ -528,7 +470,7 @@ def holdings(found: Iterable[Holding]) -> Table:
     return Table(
         {
             "canister": holding.member.name,
-            "id": _id(holding.member.canister_id),
+            "id": identifier(holding.member.canister_id),
             "balance": "not told" if holding.balance is None else trillions(holding.balance),
             "stops below": trillions(holding.floor),
             "burns a day": trillions(holding.per_day, 6),
@@ -566,8 +508,8 @@ def upgrade_plan(planned: UpgradePlan) -> Table:
         {
             "canister": row.member.name,
             "what": row.reason or row.action,
-            "module now": _hash(row.module or ""),
-            "module then": _hash(row.code.sha256) if row.code else "",
+            "module now": digest(row.module or ""),
+            "module then": digest(row.code.sha256) if row.code else "",
             "clients of the old interface": _clients(row.change),
             "way back": row.way_back if row.action == "upgrade" else "",
             "about": trillions(row.cycles) if row.cycles else "",
@@ -611,7 +553,7 @@ def withdrawals(found: Iterable[Withdrawal]) -> Table:
             "canister": row.holding.member.name,
             "balance": "not told" if row.holding.balance is None else trillions(row.holding.balance),
             "gives back": trillions(row.cycles) if row.cycles else "",
-            "to": _id(row.to) if row.cycles else "",
+            "to": identifier(row.to) if row.cycles else "",
             "state": row.problem or ("done" if row.done else "to do"),
         }
         for row in found
@@ -625,7 +567,7 @@ def paused(rows: Iterable[Paused]) -> Table:
         (
             {
                 "canister": row.member.name,
-                "id": _id(row.member.canister_id),
+                "id": identifier(row.member.canister_id),
                 "timers before": said[row.before],
                 "done": row.done,
                 "left": row.missing or "nothing",
@@ -641,7 +583,7 @@ def maintained(rows: Iterable[Maintained]) -> Table:
     return Table(
         {
             "mAIner": row.member.name,
-            "mAIner canister": _id(row.member.canister_id),
+            "mAIner canister": identifier(row.member.canister_id),
             "maintenance": "on" if row.on else "off",
             "problem": row.problem or "none",
         }
@@ -655,12 +597,12 @@ def removal(plan: Removal) -> Table:
         (
             {
                 "canister": row.member.name,
-                "id": _id(row.member.canister_id),
+                "id": identifier(row.member.canister_id),
                 "balance": "not told" if row.balance is None else trillions(row.balance),
                 "comes back": trillions(row.returns),
-                "to": _id(row.to),
+                "to": identifier(row.to),
                 "state": row.state,
-                "notes": _lines(map(escape, row.notes)) or "none",
+                "notes": lines(map(escape, row.notes)) or "none",
             }
             for row in plan.rows
         ),
@@ -676,7 +618,7 @@ def findings(found: Iterable[Finding | Mended]) -> Table:
             {
                 "finding": row.finding.fault,
                 "where": row.finding.name,
-                "id": _id(row.finding.canister_id),
+                "id": identifier(row.finding.canister_id),
                 "why": row.finding.what,
                 "remedy": row.finding.remedy,
                 "mended": "yes" if row.done else row.problem or "not yet",
@@ -690,82 +632,3 @@ def findings(found: Iterable[Finding | Mended]) -> Table:
 def facts(values: Mapping[str, object]) -> Table:
     """A table of one record: name and value, a line each."""
     return Table(({"name": name, "value": value} for name, value in values.items()), header=False)
-
-
-def how_many(number: int, noun: str) -> str:
-    """A number of things for people: "1 LLM", "2 LLMs"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def dollars(amount: float) -> str:
-    """US dollars for people, small amounts with more digits."""
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.6f}"
-
-
-def _cell(tag: str, style: str, value: object) -> str:
-    if not isinstance(value, Markup):
-        text = str(value)
-        if len(text) > PROSE:
-            style += "; min-width: 14em"
-        elif len(text) <= LONGEST_WORD and re.search(r"\d", text):  # "2.6 MB", "ShareAgent 1", a moment
-            style = style.replace("white-space: normal", "white-space: nowrap")
-        value = _breakable(text)
-    return f'<{tag} style="{style}">{value}</{tag}>'
-
-
-def _breakable(text: str) -> str:
-    """Text as HTML, in which words too long for a column may be broken: after punctuation, and only then elsewhere."""
-    return " ".join(escape(word) if len(word) <= LONGEST_WORD else _broken(word) for word in text.split(" "))
-
-
-def _broken(word: str) -> str:
-    parts = re.findall(rf"[^_./:-]{{1,{LONGEST_PART}}}[_./:-]*|[_./:-]+", word)
-    return "<wbr>".join(map(escape, parts))
-
-
-def _plain(value: object) -> object:
-    return value.plain() if isinstance(value, Markup) else value
-
-
-def _full(value: object) -> object:
-    return value.full() if isinstance(value, Markup) else value
-
-
-def _id(text: str) -> Markup:
-    return Markup(f'<code style="{CODE}">{escape(text)}</code>')
-
-
-def _principal(text: str) -> Markup:
-    """A principal of a person, which is long, by its beginning."""
-    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:5])}…</code>' if text else "")
-
-
-def _number(identifier: str) -> Markup:
-    """A long id of the Game State by its number, which is its last part."""
-    *_, number = identifier.split("-")
-    return Markup(f'<code style="{CODE}" title="{escape(identifier)}">…{escape(number)}</code>')
-
-
-def _code(text: str) -> Markup:
-    return Markup(f"<code>{escape(repr(text))}</code>")
-
-
-def _hash(text: str, letters: int = 12) -> Markup:
-    return Markup(f'<code style="{CODE}" title="{escape(text)}">{escape(text[:letters])}…</code>' if text else "")
-
-
-def _lines(parts: Iterable[str]) -> Markup:
-    return Markup("<br>".join(parts))
-
-
-def _together(parts: Iterable[str]) -> Markup:
-    """Lines that are not broken."""
-    return _lines(f'<span style="white-space: nowrap">{escape(part)}</span>' for part in parts if part)
-
-
-def _mark(ok: bool, text: str) -> Markup:
-    return Markup(f"{'✓' if ok else '✗'} {escape(text)}")
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"

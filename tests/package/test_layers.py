@@ -20,7 +20,7 @@ LAYERS = (
     {"deploy", "upload", "templates", "population", "conditions", "differences", "create"}  # verbs that make
     | {"check", "answerable", "operate", "costs", "calls", "overview", "downloads"}  # and verbs that use
     | {"fleet"},  # and verbs for many at once
-    {"expect", "tables", "plots", "widgets", "panel"},  # what shows and asserts results
+    {"expect", "table", "tables", "plots", "widgets", "panel"},  # what shows and asserts results
     {"init", "parameters", "report", "run", "junit", "commands", "cli"},  # what makes projects and runs notebooks
 )
 #: The same inside the embedded network.

@@ -162,11 +162,11 @@ def test_what_ran_without_a_scope_is_as_ever() -> None:
 IN_NOTEBOOK = """
 from IPython.testing.globalipapp import start_ipython
 shell = start_ipython()
-from mainer_nb import stopping, tables
+from mainer_nb import stopping, table
 def outside():
     raise KeyboardInterrupt
-shell.user_ns.update(tables=tables, outside=outside, rows=(outside() for _ in "x"))
-shell.run_cell("tables.Table(rows)")
+shell.user_ns.update(table=table, outside=outside, rows=(outside() for _ in "x"))
+shell.run_cell("table.Table(rows)")
 print("=====")
 shell.run_cell("outside()")
 """
@@ -175,6 +175,6 @@ shell.run_cell("outside()")
 def test_a_cell_that_is_interrupted_in_the_package_says_so_in_a_line() -> None:
     done = subprocess.run([sys.executable, "-c", IN_NOTEBOOK], capture_output=True, text=True, timeout=ENOUGH)
     ours, others = done.stdout.split("=====")
-    assert ours.strip() == "Interrupted: stopped in tables.Table.__init__. Run the cell again: what is done is kept."
+    assert ours.strip() == "Interrupted: stopped in table.Table.__init__. Run the cell again: what is done is kept."
     assert "Traceback" in others
     assert "KeyboardInterrupt" in others

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
-from mainer_nb import tables
+from mainer_nb import table, tables
 from mainer_nb.create import Mainer
 from mainer_nb.operate import Submission
 
@@ -52,7 +52,7 @@ def test_words_are_not_broken() -> None:
     html = tables.submissions([submission(answer, mainer("Own 1"))], [mainer("Own 1")])._repr_html_()
     pieces = Words(html).pieces
     assert {"answer", "with", "question", "mainer_", "creator_", "canister_"} <= set(pieces)
-    assert max(len(piece) for piece in pieces if "x" in piece) == tables.LONGEST_PART
+    assert max(len(piece) for piece in pieces if "x" in piece) == table.LONGEST_PART
     assert "break-word" not in html
 
 
