@@ -24,10 +24,11 @@ from ..errors import CallError, CanisterError, MainerError, PreconditionError
 from ..network import CREATOR, GAME_STATE, Network
 from ..progress import Progress, Silent, amount
 from ..protocol import principal
-from . import remove, snapshots
+from . import remove, snapshots, upgrade
 from .members import AT_ONCE, Fleet, Member, canister, of_ids, offers
 
 Fault = Literal[
+    "interrupted upgrade",
     "LLM not registered",
     "LLM that cannot work",
     "mAIner unknown to the Game State",
@@ -92,12 +93,14 @@ def find(
     Raises:
         TransportError: the network does not answer.
     """
+    in_use = set(_ids(upgrade.interrupted(net)))
     looks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _interrupted(net),
         lambda: _llms(net, fleet),
         lambda: _unknown_to_game_state(net, fleet),
         lambda: _unknown_to_creator(net, fleet),
         lambda: _judging(net, judging),
-        lambda: _each(net, fleet, lambda member: _snapshots(net, member, snapshots_kept)),
+        lambda: _each(net, fleet, lambda member: _snapshots(net, member, snapshots_kept, in_use)),
         lambda: _each(net, fleet.only(_ids(fleet.of_role("LLM"))), lambda llm: _caches(net, llm)),
         lambda: _each(net, fleet, lambda member: _controllers(net, member)),
         lambda: _of_nobody(net, fleet),
@@ -152,6 +155,29 @@ def _each(net: Network, fleet: Fleet, look: Callable[[Member], list[Finding]]) -
 
     for found in stopping.every(of, fleet.members, AT_ONCE):
         yield from found
+
+
+# --- upgrades ---
+
+
+def _interrupted(net: Network) -> Iterator[Finding]:
+    """What the journal of an upgrade says was begun or planned by a process that was killed."""
+    for member in upgrade.interrupted(net):
+        what = "an upgrade of it was interrupted; it may be stopped, with a snapshot of how it was"
+        yield Finding(
+            "interrupted upgrade",
+            member.canister_id,
+            member.name,
+            member.canister_id,
+            what,
+            "carry on with the upgrade",
+        )
+
+
+def _carry_on(net: Network, _: Fleet, finding: Finding) -> None:
+    upgrade.resume(net)
+    if finding.canister_id in _ids(upgrade.interrupted(net)):
+        raise PreconditionError(f"the upgrade of {finding.name} could not be carried on: see upgrade.resume(net)")
 
 
 # --- LLMs ---
@@ -288,7 +314,8 @@ def _submit_again(net: Network, _: Fleet, finding: Finding) -> None:
 # --- what is left in canisters ---
 
 
-def _snapshots(net: Network, member: Member, longest: float) -> list[Finding]:
+def _snapshots(net: Network, member: Member, longest: float, in_use: set[str]) -> list[Finding]:
+    """Old snapshots, but those that an interrupted upgrade goes back to."""
     now = datetime.now(UTC)
     return [
         Finding(
@@ -300,7 +327,7 @@ def _snapshots(net: Network, member: Member, longest: float) -> list[Finding]:
             "delete it",
         )
         for snapshot in snapshots.kept(net.agent, member.canister_id)
-        if (now - snapshot.taken).total_seconds() > longest
+        if (now - snapshot.taken).total_seconds() > longest and member.canister_id not in in_use
     ]
 
 
@@ -423,6 +450,7 @@ def _remove(net: Network, _: Fleet, finding: Finding) -> None:
 
 
 _REMEDIES: dict[Fault, Callable[[Network, Fleet, Finding], Any]] = {
+    "interrupted upgrade": _carry_on,
     "LLM not registered": _register_llm,
     "LLM that cannot work": _revive_llm,
     "mAIner unknown to the Game State": _register_mainer,

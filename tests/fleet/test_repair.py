@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from mainer_nb import artifacts, create, deploy, fleet, management, operate, tables, upload
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
-from mainer_nb.fleet import Fleet, repair, snapshots
+from mainer_nb.fleet import Fleet, repair, snapshots, upgrade
 from mainer_nb.fleet.repair import Finding
 from mainer_nb.network import CREATOR, GAME_STATE, Network
+from tests import code_variants
 
 PLAN = Plan(own=1, llms_per_own=2, services=1, llms_per_service=1, agents=1)
 
@@ -102,6 +104,21 @@ def leave_llm(net: Network, own: Mainer) -> str:
     return llm_id
 
 
+def interrupt_upgrade(net: Network, own: Mainer) -> str:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / f"{upload.CONTROLLER}.wasm"
+        path.write_bytes(code_variants.marked(artifacts.canister_wasm(upload.CONTROLLER).data(), "newer"))
+        planned = upgrade.plan(net, fleet.of(net).only([own.controller_id]), {"Own": path})
+
+        def killed(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(management, "install_code", killed)
+        with pytest.raises(KeyboardInterrupt):
+            upgrade.run(net, planned)
+    return own.controller_id
+
+
 DAMAGES: dict[str, tuple[Callable[[Network, Mainer], str], repair.Fault]] = {
     "unregistered LLM": (unregister_llm, "LLM not registered"),
     "stopped LLM": (stop_llm, "LLM that cannot work"),
@@ -112,6 +129,7 @@ DAMAGES: dict[str, tuple[Callable[[Network, Mainer], str], repair.Fault]] = {
     "snapshot": (take_snapshot, "snapshot left behind"),
     "prompt cache": (leave_cache, "prompt cache of nobody"),
     "controller": (take_controller, "controller missing"),
+    "upgrade": (interrupt_upgrade, "interrupted upgrade"),
     "leftover LLM": (leave_llm, "canister of nobody"),
 }
 
