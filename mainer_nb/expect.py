@@ -27,6 +27,7 @@ from .create import KINDS, Mainer, Plan
 from .deploy import Deployed
 from .errors import CallError, ExpectationFailed
 from .fleet import watch
+from .fleet.upgrade import UpgradeReport
 from .fleet.watch import Bounds, Reading
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
@@ -269,6 +270,21 @@ def watched(readings: Sequence[Reading], bounds: Bounds | None = None) -> str:
     untold = sum(reading.cycles is None for reading in readings)
     unseen = f" The balance of {untold} was not told." if untold else ""
     return f"None of {how_many(len(readings), 'canister')} is out of bounds.{unseen}"
+
+
+@_expectation
+def upgraded(report: UpgradeReport) -> str:
+    """Every canister of an upgrade has the new code, or nothing was to be done with it."""
+    wrong = [
+        f"{row.member.name} ({row.member.canister_id}) {row.outcome}: {row.reason}"
+        for row in report.rows
+        if row.outcome not in ("planned", "upgraded")
+    ]
+    that(not wrong, "; ".join(wrong))
+    planned = sum(row.outcome == "planned" for row in report.rows)
+    if planned:
+        return f"{how_many(planned, 'canister')} would be upgraded."
+    return f"{how_many(len(report.rows), 'canister')} upgraded."
 
 
 @_expectation

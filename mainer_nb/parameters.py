@@ -159,6 +159,7 @@ DECLARED = {
     "remove_member": Parameter(str, "an LLM or a mAIner to remove, its name or id; None: none", optional=True),
     "with_agents": Parameter(bool, "whether a ShareService is removed although it has ShareAgents"),
     "carry_out": Parameter(bool, "whether what the plans say is done: cycles given, canisters removed, damage mended"),
+    "upgrade_now": Parameter(bool, "whether canisters are upgraded as planned; else the plan is shown"),
     "usd_per_xdr": Parameter(
         float, "US dollars for one XDR, the price of 10^12 cycles; see the IMF's exchange rates", least=0.01, most=100
     ),

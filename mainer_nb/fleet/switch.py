@@ -41,7 +41,7 @@ from .journal import Entry, Journal
 from .members import Member, canister, offers
 
 WayBack = Literal["snapshot", "made again"]
-Outcome = Literal["upgraded", "left alone", "returned", "failed", "interrupted"]
+Outcome = Literal["planned", "upgraded", "left alone", "returned", "failed", "interrupted"]
 
 MAINTENANCE = "setMaintenanceFlagAdmin"  # beyond the original interface
 MODEL = "models/model.gguf"  # where the creator puts it
@@ -86,8 +86,8 @@ class Upgraded:
     """What happened to a canister.
 
     Attributes:
-        outcome: "left alone": nothing was done; "returned": old code and state are back; "failed": it could not be
-            carried out, or not be taken back; "interrupted": it goes on when it is run again.
+        outcome: "planned", "left alone": nothing was done; "returned": old code and state are back; "failed": it could
+            not be carried out, or not be taken back; "interrupted": it goes on when it is run again.
         reason: why it is not upgraded; "" if it is.
         module: the sha256 of what is installed now, hex.
         away: seconds in which it took no work; None if that is not over or was not begun.

@@ -1,7 +1,7 @@
 """Upgrade the canisters of a fleet: plan, run, resume.
 
     planned = upgrade.plan(net, whole)                     # what would be done, what it costs, what it would break
-    report = upgrade.run(net, planned, progress.auto())    # one after the other, so that the rest goes on answering
+    report = upgrade.run(net, planned, progress.auto(), carry_out=True)
     upgrade.resume(net)                                    # what is left after a kill of this process or the network
 
 Each canister is stopped when what is under way has ended, kept in a snapshot, upgraded, and asked; whatever is wrong
@@ -123,7 +123,7 @@ class UpgradeReport:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to be done."""
-        return all(row.outcome != "interrupted" for row in self.rows)
+        return all(row.outcome not in ("planned", "interrupted") for row in self.rows)
 
 
 def plan(
@@ -163,6 +163,7 @@ def run(
     planned: UpgradePlan,
     progress: Progress | None = None,
     *,
+    carry_out: bool = False,
     at_once: int = CANISTERS_AT_ONCE,
     stop_at_failure: bool = False,
     patience: float = PATIENCE,
@@ -173,6 +174,7 @@ def run(
     the other; then LLMs, those of a mAIner one after the other, so that it goes on answering with the others.
 
     Args:
+        carry_out: otherwise nothing is done, and the report says what is planned.
         at_once: how many canisters at the same time.
         stop_at_failure: whether no further canister is begun once one was returned to its old code, or failed.
         patience: seconds that what is under way in a canister may take to end.
@@ -183,6 +185,8 @@ def run(
     """
     if at_once < 1:
         raise ArgumentError(f"at_once is {at_once}: give at least 1")
+    if not carry_out:
+        return UpgradeReport(tuple(Upgraded(row.member, "planned") for row in planned.due), None)
     tasks = [_task(planned, row) for row in planned.due]
     codes = {row.code.sha256: row.code.path for row in planned.due if row.code}
     return _carry_out(net, tasks, codes, _Manner(at_once, stop_at_failure, patience), progress)

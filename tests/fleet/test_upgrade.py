@@ -126,7 +126,7 @@ def left_behind(net: Network, of: Fleet) -> list[str]:
 def only(net: Network, of: Fleet, path: Path, **how: Any) -> Upgraded:
     """What happens to the only member when it is upgraded to this code."""
     (member,) = of.members
-    (row,) = upgrade.run(net, upgrade.plan(net, of, {member.role: path}, **how), patience=60).rows
+    (row,) = upgrade.run(net, upgrade.plan(net, of, {member.role: path}, **how), patience=60, carry_out=True).rows
     return row
 
 
@@ -152,6 +152,10 @@ def test_a_plan_changes_nothing_and_says_what_would_happen(
     assert "no code is given" in rows["Game State"].reason
     assert 10**9 < rows["Own 1"].cycles < 10**11
     assert planned.cycles == sum(row.cycles for row in planned.due)
+    report = upgrade.run(net, planned)
+    assert {(row.member.name, row.outcome) for row in report.rows} == {
+        (row.member.name, "planned") for row in planned.due
+    }
     assert modules(net, whole) == before
     assert left_behind(net, whole) == []
     shown = {row["canister"]: row for row in tables.upgrade_plan(planned).rows}
@@ -163,7 +167,7 @@ def test_what_has_the_code_is_left_alone(net: Network, whole: Fleet) -> None:
     assert {row.reason for row in planned.rows if row.action == "left alone"} <= {"it has this code"}
     shipped = replace(whole, members=tuple(member for member in whole.members if member.role == "Game State"))
     assert upgrade.plan(net, shipped).due == ()
-    assert upgrade.run(net, upgrade.plan(net, shipped)).rows == ()
+    assert upgrade.run(net, upgrade.plan(net, shipped), carry_out=True).rows == ()
 
 
 def test_what_was_rehearsed_is_said(net: Network, the_own: Fleet, code: Callable[..., Path]) -> None:
@@ -202,7 +206,7 @@ def test_a_whole_fleet_is_upgraded_once_and_works_as_before(
     codes = {role: code(name) for role, name in EVERYBODY.items()}
     planned = upgrade.plan(net, whole, codes)
     assert len(planned.due) == len(whole.members)
-    report = upgrade.run(net, planned)
+    report = upgrade.run(net, planned, carry_out=True)
     assert {row.outcome for row in report.rows} == {"upgraded"}, report
     assert all(row.away is not None and row.away > 0 for row in report.rows)
     assert all(row.cycles is not None and row.cycles > 10**9 for row in report.rows)
@@ -213,7 +217,7 @@ def test_a_whole_fleet_is_upgraded_once_and_works_as_before(
     assert found is not None
     assert (found.timers, found.maintenance) == (True, False)
     assert sorted(operate.mainer_canister(net, own.controller_id).getLlmCanisters()) == sorted(own.llm_ids)
-    assert upgrade.run(net, upgrade.plan(net, whole, codes)).rows == ()
+    assert upgrade.run(net, upgrade.plan(net, whole, codes), carry_out=True).rows == ()
     assert upgrade.resume(net).rows == ()
     known = operate.submission_ids(net)
     operate.answer(net, own.controller_id)
@@ -253,7 +257,7 @@ def test_an_answer_under_way_is_neither_lost_nor_begun_anew(
     while (asked := work.of(net, own.controller_id)) is None or asked.llm is None:
         assert answering.is_alive()
     queued = [entry.challenge_id for entry in operate.queue(net, own.controller_id)]
-    report = upgrade.run(net, planned)
+    report = upgrade.run(net, planned, carry_out=True)
     answering.join()
     assert {row.outcome for row in report.rows} == {"upgraded"}, report
     assert "Submitted the answer" in said[0]
@@ -377,7 +381,7 @@ def test_an_llm_that_answers_no_more_is_made_again_by_the_creator(
     broken = code("llama_cpp", code_variants.renamed, "run_update")
     planned = upgrade.plan(net, llm, {"LLM": broken})
     assert planned.rows[0].way_back == "made again"
-    (row,) = upgrade.run(net, planned).rows
+    (row,) = upgrade.run(net, planned, carry_out=True).rows
     assert row.outcome == "returned", row
     assert modules(net, llm) == before
     assert "made it again" in row.notes[-1]
@@ -402,7 +406,7 @@ def test_an_llm_that_the_creator_cannot_make_again_has_a_snapshot(
     before = modules(net, llm)
     planned = upgrade.plan(net, llm, {"LLM": code("llama_cpp", code_variants.renamed, "run_update")})
     assert planned.rows[0].way_back == "snapshot"
-    (row,) = upgrade.run(net, planned).rows
+    (row,) = upgrade.run(net, planned, carry_out=True).rows
     assert row.outcome == "returned", row
     assert modules(net, llm) == before
     assert fleet.canister(net, row.member).get_max_tokens() == {"max_tokens_update": 50, "max_tokens_query": 50}
@@ -415,7 +419,7 @@ def test_one_that_fails_does_not_stop_the_others_unless_told_to(
 ) -> None:
     broken, good = code(GAME_STATE, code_variants.renamed, "health"), code(CONTROLLER)
     codes: dict[Role, Path] = {"Game State": broken, "Own": good}
-    stopped = by_name(upgrade.run(net, upgrade.plan(net, whole, codes), stop_at_failure=True))
+    stopped = by_name(upgrade.run(net, upgrade.plan(net, whole, codes), stop_at_failure=True, carry_out=True))
     assert stopped["Game State"].outcome == "returned"
     assert stopped["Own 1"].outcome == "interrupted"
     assert [member.name for member in upgrade.interrupted(net)] == ["Own 1"]
@@ -429,7 +433,7 @@ def test_a_canister_that_changed_since_the_plan_is_left_alone(
     planned = upgrade.plan(net, the_own, {"Own": code(CONTROLLER)})
     other = artifacts.canister_wasm(CONTROLLER).data()
     management.install_code(net.agent, the_own.canister_ids[0], code_variants.marked(other, "somebody else"), "upgrade")
-    (row,) = upgrade.run(net, planned).rows
+    (row,) = upgrade.run(net, planned, carry_out=True).rows
     assert row.outcome == "left alone"
     assert "make a new plan" in row.reason
 

@@ -37,7 +37,7 @@ from mainer_nb import fleet, network
 from mainer_nb.fleet import upgrade
 net = network.connect()
 whole = fleet.of_ids(net, json.loads(Path(sys.argv[1]).read_text()))
-upgrade.run(net, upgrade.plan(net, whole, {"Own": Path(sys.argv[2])}))
+upgrade.run(net, upgrade.plan(net, whole, {"Own": Path(sys.argv[2])}), carry_out=True)
 """
 HISTORY = """
 service : {
@@ -100,7 +100,7 @@ def test_each_of_fifty_is_upgraded_once_whatever_is_killed(net: Network, whole: 
             else:
                 process.kill()
     net = network.connect()
-    report = upgrade.run(net, upgrade.plan(net, whole, {"Own": code}))
+    report = upgrade.run(net, upgrade.plan(net, whole, {"Own": code}), carry_out=True)
     assert {row.outcome for row in report.rows} <= {"upgraded"}, report
     assert upgrade.interrupted(net) == ()
     assert upgrade.plan(net, whole, {"Own": code}).due == ()

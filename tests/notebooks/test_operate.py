@@ -10,9 +10,10 @@ import nbformat
 import papermill
 import pytest
 
-from mainer_nb import create, management, network, operate, run
+from mainer_nb import artifacts, create, management, network, operate, run, upload
 from mainer_nb.fleet import samples, work
 from tests import jupyter_lab, needed
+from tests.code_variants import marked
 
 SOON = 60 * jupyter_lab.SECONDS
 
@@ -69,6 +70,20 @@ def test_a_fleet_is_filled_paused_resumed_and_made_smaller(after_first_run: run.
     assert "its timers are started" in outputs(resumed, "06_operate")
     assert extra.controller_id not in {mainer.controller_id for mainer in create.mainers(net)}
     assert not management.exists(net.agent, extra.controller_id)
+
+
+def test_the_fleet_is_upgraded_if_told_to(after_first_run: run.Result) -> None:
+    net = network.connect()
+    own = create.mainers(net)[0]
+    shipped = artifacts.canister_wasm(upload.CONTROLLER)
+    management.install_code(net.agent, own.controller_id, marked(shipped.data(), "other"), "upgrade")
+    shown = outputs(run.run(["06"], {"looks": 1, "days": 1}), "06_operate")
+    assert "1 canister would be upgraded." in shown
+    assert management.module_hash(net.agent, own.controller_id) != shipped.sha256
+    result = run.run(["06"], {"looks": 1, "days": 1, "upgrade_now": True})
+    assert result.ok, result.failure
+    assert "1 canister upgraded." in outputs(result, "06_operate")
+    assert management.module_hash(net.agent, own.controller_id) == shipped.sha256
 
 
 def test_a_canister_out_of_bounds_fails_the_run_and_is_named(after_first_run: run.Result) -> None:
