@@ -20,6 +20,7 @@ module {
     getShareServiceCanisterId : shared query () -> async Text;
     getLlmCanisters : shared query () -> async [Text];
     getWorkStatusAdmin : shared query () -> async Types.WorkStatusResult; // not of the original's
+    getMaintenanceFlagAdmin : shared query () -> async Types.FlagResult; // not of the original's
     setMaintenanceFlagAdmin : shared Bool -> async Types.StatusCodeRecordResult; // not of the original's
     stopTimerExecutionAdmin : shared () -> async Types.AuthRecordResult;
     resetChallengeQueueAdmin : shared () -> async Types.StatusCodeRecordResult;
@@ -28,6 +29,7 @@ module {
     setGameStateCanisterId : shared Text -> async Types.StatusCodeRecordResult;
     setShareServiceCanisterId : shared Text -> async Types.StatusCodeRecordResult;
     setPromptFormat : shared Types.PromptFormat -> async Types.StatusCodeRecordResult;
+    getPromptFormat : shared query () -> async Types.PromptFormatResult; // not of the original's
     addMainerShareAgentCanister : shared Types.MainerAgentCanisterInput -> async Types.MainerAgentCanisterResult;
     removeMainerShareAgentCanister : shared Types.CanisterRetrieveInput -> async Types.StatusCodeRecordResult;
     add_llm_canister : shared Types.CanisterIDRecord -> async Types.StatusCodeRecordResult;
@@ -46,7 +48,9 @@ module {
     log_pause : shared () -> async Types.StatusCodeRecordResult;
     file_upload_chunk : shared Types.FileUploadInputRecord -> async Types.FileUploadRecordResult;
     load_model : shared Types.InputRecord -> async Types.OutputRecordResult;
+    filesystem_remove : shared { filename : Text } -> async Types.FileRemoveResult;
     set_max_tokens : shared Types.MaxTokensRecord -> async Types.StatusCodeRecordResult;
+    get_max_tokens : shared query () -> async Types.MaxTokensRecord;
     measure_token_cost : shared () -> async Types.TokenCostResult;
     new_chat : shared Types.InputRecord -> async Types.OutputRecordResult;
     run_update : shared Types.InputRecord -> async Types.OutputRecordResult;

@@ -281,6 +281,7 @@ module {
   public type FileUploadInputRecord = { filename : Text; chunk : Blob; chunksize : Nat64; offset : Nat64 };
   public type FileUploadRecordResult = { #Ok : { filesize : Nat64 }; #Err : ApiError };
 
+  public type FileRemoveResult = { #Ok : { exists : Bool; removed : Bool }; #Err : ApiError };
   public type MaxTokensRecord = { max_tokens_update : Nat64; max_tokens_query : Nat64 };
 
   public type TokenCost = {
@@ -354,6 +355,9 @@ module {
 
   /// A snapshot that LLMs of a model are made of, in a canister of its own. `current`: of the files that are there now.
   public type TemplateRecord = { canisterId : Text; size : Nat; cyclesPerDay : Nat; createdAt : Nat64; current : Bool };
+
+  /// `address`: of an LLM canister.
+  public type ModelExchangeInput = { address : CanisterAddress; selectedModel : AvailableModels };
 
   /// `content` is null if it is not known, as of a canister whose last renewal failed.
   public type LlmRecord = { canisterId : Text; key : ?Text; content : ?CanisterContent; making : ?Making };

@@ -18,16 +18,19 @@ import Clock "../common/Clock";
 import Errors "../common/Errors";
 import Limits "../common/Limits";
 import Types "../common/Types";
+import Exchange "Exchange";
 import Fleet "Fleet";
+import Progress "Progress";
 import Removal "Removal";
 
-/// `fillUp`: gives a canister the cycles that it lacks for a snapshot; `upgrade`: brings a canister to the uploaded code of this sha256; `reinstall`: makes an LLM anew, with its model.
+/// `fillUp`: gives a canister the cycles that it lacks for a snapshot; `upgrade`: brings a canister to the uploaded code of this sha256; `reinstall`: makes an LLM anew, with its model; `exchangeOf`: what an LLM is to be given another model by.
 mixin (
   fleet : Fleet.State,
   creator : () -> Removal.Creator,
   fillUp : (Principal) -> async* (),
   upgrade : (Fleet.Place, Text, Blob) -> async* Types.CanisterCreationResult,
   reinstall : (Types.MainerRecord, Text, ?Types.AvailableModels) -> async* Types.CanisterCreationResult,
+  exchangeOf : (Types.MainerRecord, Types.ModelExchangeInput, Progress.Progress) -> Types.Result<Exchange.Exchange>,
 ) {
   let operations : Map.Map<Nat, Types.OperationRecord> = Map.empty(); // by number
   var operationsBegun = 0;
@@ -212,6 +215,38 @@ mixin (
     let operation = switch (begin(caller, "reinstall", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     let #llm(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is no LLM: only those are reinstalled"));
     made(operation, try await* reinstall(mainer, input.address, input.model) catch error #Err(#Other(error.message())));
+  };
+
+  // Exchanging a model
+
+  /// Copies a model file to an LLM beside the one that it answers with.
+  public shared ({ caller }) func copyModelToLlmAdmin(input : Types.ModelExchangeInput) : async Types.StatusCodeRecordResult {
+    let operation = switch (begin(caller, "copy a model", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let #llm(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is no LLM: only those have models"));
+    let exchange = switch (exchangeOf(mainer, input, Progress.new())) { case (#Ok(found)) found; case (#Err(error)) return failed(operation, error) };
+    try {
+      await* Exchange.copy(exchange);
+      done(operation, "");
+      carriedOut;
+    } catch error failed(operation, #Other("step copy the model file: " # error.message()));
+  };
+
+  /// Has an LLM answer with the model that copyModelToLlmAdmin gave it. Status code 202: it is at an answer that it finishes;
+  /// it is out of the rotation, and gets the model when asked again.
+  public shared ({ caller }) func exchangeModelAdmin(input : Types.ModelExchangeInput) : async Types.CanisterCreationResult {
+    let operation = switch (begin(caller, "exchange the model", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let #llm(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is no LLM: only those have models"));
+    let progress = Progress.new();
+    let exchange = switch (exchangeOf(mainer, input, progress)) { case (#Ok(found)) found; case (#Err(error)) return failed(operation, error) };
+    switch (await* Exchange.carryOut(exchange)) {
+      case (#done(how)) {
+        let creationResult = "LLM " # input.address # " answers with the model: " # how # Progress.skippedIn(progress);
+        done(operation, creationResult);
+        #Ok({ creationResult; newCanisterId = input.address });
+      };
+      case (#busy) failed(operation, #StatusCode(202));
+      case (#failed(reason)) failed(operation, #Other(reason));
+    };
   };
 
   // Removal

@@ -28,6 +28,7 @@ import Principals "../common/Principals";
 import Types "../common/Types";
 import Artefacts "Artefacts";
 import BlockStore "BlockStore";
+import Exchange "Exchange";
 import Templates "Templates";
 import Fleet "Fleet";
 import Operations "Operations";
@@ -49,6 +50,7 @@ persistent actor MainerCreator {
   let ordersDone : Map.Map<Text, { order : Text; canisterId : Text }> = Map.empty(); // by key
   let storedParts : Map.Map<Blob, [ChunkHash]> = Map.empty(); // of wasms in this canister's chunk store, by sha256
   let templates = Templates.new();
+  let exchanges = Exchange.new();
   let makings : Map.Map<Text, Types.Making> = Map.empty(); // of LLMs, by canister
   var creationCycles : Types.CreationCycles = { controller = 3_000_000_000_000; llm = 5_000_000_000_000 };
 
@@ -66,7 +68,6 @@ persistent actor MainerCreator {
   transient let maxHeap = 4_294_967_296; // bytes; an LLM may use all that it can, not only the 3 GiB of new canisters
   transient let installChunkSize = 1_048_576; // what the chunk store of a canister takes
   transient let maxStoredParts = 90; // a chunk store holds 100; the rest is for creations that store the same at once
-  transient let modelPath = "models/model.gguf";
   transient let uploadsInFlight = 6;
   transient let uploadAttempts = 3;
   transient let instructionsPerUpdate : Nat64 = 30_000_000_000; // three quarters of what the network allows
@@ -461,6 +462,7 @@ persistent actor MainerCreator {
       case (?canister) {
         Progress.next(progress, "take it from the mAIner while it is renewed");
         contents.remove(canister.toText());
+        Exchange.forget(exchanges, canister.toText());
         await* Removal.takeLlmFrom(fleet, controllerId, canister.toText());
       };
       case null {};
@@ -507,9 +509,9 @@ persistent actor MainerCreator {
     Progress.next(progress, "log_pause");
     await* Errors.check("log_pause", await llm.log_pause());
     progress.step := "copy the model file";
-    await* copyModel(progress, llm, modelFile);
+    await* copyModel(progress, llm, modelFile, Exchange.firstPath);
     Progress.next(progress, "load_model");
-    ignore await* Errors.checkOutput("load_model", await llm.load_model({ args = ["--model", modelPath] }));
+    await* Exchange.load(llm, Exchange.firstPath);
     Progress.next(progress, "set_max_tokens");
     let limits = await* measureMaxTokens(progress, llm);
     Progress.next(progress, "set_max_tokens");
@@ -693,11 +695,11 @@ persistent actor MainerCreator {
   };
 
   /// Copies the model file with several chunks under way at a time; a chunk that fails is sent again.
-  func copyModel(progress : Progress.Progress, llm : Actors.Llm, modelFile : Artefacts.Artefact) : async* () {
+  func copyModel(progress : Progress.Progress, llm : Actors.Llm, modelFile : Artefacts.Artefact, filename : Text) : async* () {
     let parts = BlockStore.parts(modelFile.file, modelFile.size, Artefacts.chunkSize);
     Progress.calls(progress, (parts.size() + uploadsInFlight - 1 : Nat) / uploadsInFlight);
     func input((offset, size) : (Nat, Nat)) : Types.FileUploadInputRecord = {
-      filename = modelPath;
+      filename;
       chunk = BlockStore.readPart(artefacts.store, modelFile.file, offset, size);
       chunksize = Nat64.fromNat(size);
       offset = Nat64.fromNat(offset);
@@ -974,5 +976,27 @@ persistent actor MainerCreator {
     ignore await* Recovery.delete(canister_id, self());
   };
 
-  include Operations(fleet, creator, fillUp, upgradeMade, reinstallMade);
+  /// What an LLM is to be given another model by.
+  func exchangeOf({ controllerId } : Types.MainerRecord, { address; selectedModel } : Types.ModelExchangeInput, progress : Progress.Progress) : Types.Result<Exchange.Exchange> {
+    let ?modelFile = Artefacts.get(artefacts, #LlmModel(selectedModel)) else return #Err(#Other("There is no " # Artefacts.targetName(#LlmModel(selectedModel)) # ": upload it first"));
+    #Ok({
+      state = exchanges;
+      contents;
+      controllerId;
+      canister_id = address;
+      model = selectedModel;
+      modelFile;
+      formatOf = func(model : Types.AvailableModels) : Types.PromptFormat = Option.get(promptFormats.get(Artefacts.modelName(model)), Types.plainPromptFormat);
+      copyModel = func(llm : Actors.Llm, filename : Text) : async* () {
+        let needed = reserve + modelFile.size * cyclesPerByteSent;
+        if (Cycles.balance() < needed) throw Error.reject(Errors.describe(#InsuffientCycles(needed)));
+        BlockStore.retain(modelFile.file);
+        try await* copyModel(progress, llm, modelFile, filename) finally BlockStore.release(artefacts.store, modelFile.file);
+      };
+      measureMaxTokens = func(llm : Actors.Llm) : async* Templates.Limits = async* await* measureMaxTokens(progress, llm);
+      takeLlm = func(llmId : Text) : async* () = async* await* Removal.takeLlmFrom(fleet, controllerId, llmId);
+    });
+  };
+
+  include Operations(fleet, creator, fillUp, upgradeMade, reinstallMade, exchangeOf);
 };
