@@ -80,7 +80,7 @@ def inventory() -> list[InventoryItem]:
     """What is in files/ and what should be: every file of the manifest, every further wasm, .did and gguf."""
     folder = places.files()
     shipped = set(_manifest())
-    names = shipped | {path.name for path in folder.glob("*") if path.suffix in (".wasm", ".did", ".gguf")}
+    names = shipped | {path.name for path in folder.glob("*") if path.suffix in (".wasm", ".did") or _is_gguf(path)}
     return [_item(folder / name, name in shipped) for name in sorted(names)]
 
 
@@ -152,8 +152,17 @@ def llm_wasm_sha256() -> str | None:
 
 def model_names() -> list[str]:
     """The models that can be chosen: the default one and the user's gguf files in files/."""
-    own = sorted(path.stem for path in places.files().glob("*.gguf"))
-    return [DEFAULT_MODEL, *(name for name in own if name != DEFAULT_MODEL)]
+    return [DEFAULT_MODEL, *(name for name in _own_models() if name != DEFAULT_MODEL)]
+
+
+def _own_models() -> dict[str, Path]:
+    """The gguf files in files/ by the name to choose them by."""
+    paths = sorted(path for path in places.files().glob("*") if _is_gguf(path))
+    return {path.stem: path for path in paths}  # x.gguf counts, if there is an x.GGUF too
+
+
+def _is_gguf(path: Path) -> bool:
+    return path.suffix.lower() == ".gguf"
 
 
 def model(name: str | Path | None = None, progress: Progress | None = None) -> Artifact:
@@ -171,7 +180,8 @@ def model(name: str | Path | None = None, progress: Progress | None = None) -> A
     """
     text = str(name or DEFAULT_MODEL)
     is_path = "/" in text or isinstance(name, Path)
-    path = places.given(text) if is_path else places.files() / f"{text.removesuffix('.gguf')}.gguf"
+    named = Path(text).stem if _is_gguf(Path(text)) else text
+    path = places.given(text) if is_path else _own_models().get(named, places.files() / f"{named}.gguf")
     if path.exists():
         _check_gguf(path)
         return _checked(path)
@@ -184,7 +194,7 @@ def model(name: str | Path | None = None, progress: Progress | None = None) -> A
 
 def unusable_models() -> dict[str, str]:
     """The user's own models that cannot be used, by name, each with the reason."""
-    found = {path.stem: _item(path, shipped=False).problem for path in sorted(places.files().glob("*.gguf"))}
+    found = {name: _item(path, shipped=False).problem for name, path in _own_models().items()}
     return {name: problem for name, problem in found.items() if problem}
 
 
@@ -301,7 +311,7 @@ def _item(path: Path, shipped: bool) -> InventoryItem:
     try:
         if path.is_file():
             size, sha256 = path.stat().st_size, sha256_of(path)
-        if path.suffix == ".gguf":
+        if _is_gguf(path):
             _check_gguf(path)
         found = _checked(path)
     except (ArtifactError, OSError) as error:

@@ -92,9 +92,9 @@ def _name(url: str, name: str | None) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ArgumentError(f"{url!r} is not an address: it should look like https://host/folder/model.gguf")
     found = unquote(Path(parts.path).name) if name is None else name
-    if not found.endswith(".gguf") and name is not None:
+    if not found.lower().endswith(".gguf") and name is not None:
         found += ".gguf"
-    if not re.fullmatch(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*\.gguf", found):
+    if not re.fullmatch(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*\.gguf", found, re.IGNORECASE):
         raise ArgumentError(
             f"{found!r} is not the name of a gguf file: take the address of one, or give a name (--name)"
         )

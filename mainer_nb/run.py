@@ -130,6 +130,9 @@ def run(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("MAINER_NB_PROGRESS", "lines")  # of the kernels: their lines are shown by our own face
     work = _Work(paths, known, given, folder, progress or Silent())
+    if unused := sorted(given.keys() - set().union(*(known[path] for path in paths))):
+        names = ", ".join(path.stem for path in paths)
+        _Lines("", work.progress).write(f"not used, since it is no parameter of {names}: {', '.join(unused)}\n")
     with _Signals(work) as signals:
         done = work.finish()
     return _leave(folder, begun, done, given, signals.number, work.uses_network)
@@ -254,7 +257,7 @@ def _absolute(value: Any) -> Any:
     text = str(value)
     if isinstance(value, Path) or "/" in text or text.startswith("~") or text.endswith(".pem"):
         return str(places.given(text))
-    if text.endswith(".gguf") and not (places.files() / text).exists() and Path(text).is_file():
+    if text.lower().endswith(".gguf") and not (places.files() / text).exists() and Path(text).is_file():
         return str(Path(text).absolute())
     return text
 

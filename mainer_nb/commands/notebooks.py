@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,16 @@ def _run(arguments: argparse.Namespace) -> int:
     from .. import junit, run  # loads papermill, which the other commands need not wait for
 
     named = ("network", "identity", "model", "mode")
-    parameters = {name: _value(name, text) for name, text in arguments.parameter}
-    parameters |= {name: value for name in named if (value := getattr(arguments, name)) is not None}
+    options = [(name, value) for name in named if (value := getattr(arguments, name)) is not None]
+    given = [(name, _value(name, text)) for name, text in arguments.parameter] + options
+    if twice := [name for name, times in Counter(name for name, _ in given).items() if times > 1]:
+        raise ArgumentError(f"parameter {twice[0]} is given more than once. Give each parameter one value.")
+    parameters = dict(given)
     face = progress.Silent() if arguments.quiet else progress.auto()
     result = run.run(arguments.notebooks, parameters, arguments.output, face)
     for notebook in result.notebooks:
-        say(arguments, f"{notebook.name:<12} {notebook.status:<8} {notebook.seconds:6.1f} s")
+        if notebook.status == "not run":  # of the others the progress says how they ended
+            say(arguments, f"{notebook.name}: not run")
     where = result.summary["network"]
     if where["name"] == network.LOCAL and where["url"]:
         say(

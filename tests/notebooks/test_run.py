@@ -219,6 +219,19 @@ def test_the_first_steps_run_on_nothing_and_leave_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("fresh")
+def test_a_log_says_once_how_each_notebook_ended_and_what_was_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = ["run", "01", "02", "-p", "mode", "upgrade", "-p", "own", "1", "--output", str(tmp_path / "runs")]
+    assert cli.main(wrong) == 1
+    shown = "".join(capsys.readouterr())
+    assert "not used, since it is no parameter of 01_deploy, 02_upload: own\n" in shown
+    ends = [line for line in shown.splitlines() if re.match(r"01_deploy\b.*\b(failed|ok|done)\b", line)]
+    assert len(ends) == 1, ends
+    assert "02_upload: not run" in shown
+
+
+@pytest.mark.usefixtures("fresh")
 def test_wrong_names_are_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="no notebook '99'; there are 00_start"):
         run.run(["99"], output=tmp_path)
@@ -254,6 +267,12 @@ def test_a_wrong_parameter_is_refused_before_anything_is_done(
     assert "Traceback" not in shown.err
     assert shown.out == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("again", [["-p", "model", "tiny"], ["--model", "tiny"]])
+def test_a_parameter_given_twice_is_refused(again: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "-p", "model", "other", *again]) == 1
+    assert "parameter model is given more than once" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("fresh")

@@ -72,9 +72,11 @@ def test_a_users_own_llm_wasm_is_used_instead_of_a_built_one(project: Path) -> N
     assert (found.path, found.origin) == (path, "your own file")
 
 
-def test_a_users_model_is_found_by_name_and_by_path(project: Path, write_gguf: Write) -> None:
-    path = write_gguf(project / "files/my-model.gguf")
+@pytest.mark.parametrize("file", ["my-model.gguf", "my-model.GGUF"])
+def test_a_users_model_is_found_by_name_and_by_path(project: Path, write_gguf: Write, file: str) -> None:
+    path = write_gguf(project / "files" / file)
     assert artifacts.model_names() == [artifacts.DEFAULT_MODEL, "my-model"]
+    assert file in [item.name for item in artifacts.inventory()]
     for name in ("my-model", "my-model.gguf", path, str(path)):
         found = artifacts.model(name)
         assert (found.path, found.sha256) == (path, hashlib.sha256(path.read_bytes()).hexdigest())
