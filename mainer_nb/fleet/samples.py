@@ -30,7 +30,7 @@ from ..network import Network
 
 MOST_BYTES = 16 * 2**20  # of a file; there are two at most. A line has some 200 bytes
 WINDOW = timedelta(days=7)  # what burn is measured over
-SHORTEST = timedelta(minutes=10)  # from which burn is measured
+SHORTEST = timedelta(hours=6)  # from which burn is measured: an hour with many answers says little of a week
 SECONDS_PER_DAY = 86_400
 
 

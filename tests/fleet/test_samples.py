@@ -58,7 +58,7 @@ def writer(number: int, batches: int) -> subprocess.Popen[str]:
     return started
 
 
-def history(*cycles: int | None, step: timedelta = timedelta(hours=1)) -> list[Sample]:
+def history(*cycles: int | None, step: timedelta = timedelta(hours=10)) -> list[Sample]:
     return [replace(SAMPLE, time=START + number * step, cycles=balance) for number, balance in enumerate(cycles)]
 
 
@@ -154,16 +154,16 @@ def test_a_folder_that_cannot_be_written_is_named(net: Any, tmp_path: Path) -> N
 
 def test_burn_is_what_balances_lose() -> None:
     found = samples.burn(history(100, 90, 70), SAMPLE.canister_id)
-    assert found == samples.Burn(15 * 24, timedelta(hours=2))
+    assert found == samples.Burn(36, timedelta(hours=20))
 
 
 @pytest.mark.parametrize(
     ("cycles", "per_day", "hours"),
     [
-        ((100, 90, 290, 280), 240, 2),  # 200 were given in the second hour
-        ((100, 90, None, 70), 240, 3),  # not told once
-        ((100, 100, 100), 0, 2),
-        ((100, 200, 300, 299), 24, 1),
+        ((100, 90, 290, 280), 24, 20),  # 200 were given between the second and the third
+        ((100, 90, None, 70), 24, 30),  # not told once
+        ((100, 100, 100), 0, 20),
+        ((100, 200, 300, 295), 12, 10),
     ],
 )
 def test_the_time_in_which_a_canister_was_topped_up_does_not_count(
@@ -175,7 +175,7 @@ def test_the_time_in_which_a_canister_was_topped_up_does_not_count(
 def test_burn_is_of_one_canister_in_the_order_of_time() -> None:
     other = [replace(each, canister_id="aaaaa-aa", cycles=7) for each in history(1, 2, 3)]
     mixed = [*reversed(history(100, 90, 80)), *other]
-    assert samples.burn(mixed, SAMPLE.canister_id) == samples.Burn(240, timedelta(hours=2))
+    assert samples.burn(mixed, SAMPLE.canister_id) == samples.Burn(24, timedelta(hours=20))
 
 
 def test_only_the_last_days_count() -> None:
@@ -184,7 +184,7 @@ def test_only_the_last_days_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "few", [history(), history(5), history(5, 4, step=timedelta(minutes=9)), history(1, 2, 3), history(None, None)]
+    "few", [history(), history(5), history(5, 4, step=timedelta(hours=5.9)), history(1, 2, 3), history(None, None)]
 )
 def test_too_little_to_measure_by_is_no_burn(few: list[Sample]) -> None:
     assert samples.burn(few, SAMPLE.canister_id) is None

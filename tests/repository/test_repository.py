@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from mainer_nb import localnet
+from mainer_nb import fleet, localnet
 from tests import needed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,10 +153,19 @@ def test_functions_on_the_walks_through_the_code_are_in_their_files() -> None:
         assert re.search(rf"\b(?:def|class|func) {name}\b", source), f"{path} has no {name}"
 
 
-def test_the_map_of_the_embedded_network_has_all_its_files() -> None:
-    mapped = set(re.findall(r"^ {4}.{24}(\w+)(?: |$)", localnet.__doc__ or "", re.MULTILINE))
-    there = {path.stem for path in (ROOT / "mainer_nb" / "localnet").iterdir() if not path.name.startswith("_")}
-    assert mapped == there
+def mapped(package: ModuleType) -> set[str]:
+    """The files that the map in a package's docstring has."""
+    return set(re.findall(r"^ {4}.{24}(\w+)(?: |$)", package.__doc__ or "", re.MULTILINE))
+
+
+def files_of(package: ModuleType) -> set[str]:
+    (folder,) = package.__path__
+    return {path.stem for path in Path(folder).iterdir() if not path.name.startswith("_")}
+
+
+@pytest.mark.parametrize("package", [fleet, localnet], ids=lambda package: package.__name__)
+def test_the_map_of_a_package_has_all_its_files(package: ModuleType) -> None:
+    assert mapped(package) >= files_of(package)
 
 
 def is_code(line: str) -> bool:
