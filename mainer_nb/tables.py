@@ -299,7 +299,7 @@ def _watched(reading: Reading, bounds: Bounds | None) -> dict[str, object]:
         "out of bounds": lines(map(breakable, watch.marks(reading, bounds))) or "nothing",
         "health": _told(reading, "health", str) if running else reading.state,
         "timers": _told(reading, "timers", lambda run: "run" if run else "stopped"),
-        "queue": _told(reading, "queue", lambda number: _waiting(number, reading.queue_age)),
+        "queue": _told(reading, "queue", lambda number: _waiting(number, reading)),
         "freezes in": _told(reading, "burn", lambda burn: _freezes(burn, reading.days)),
         "balance, and burn a day": together(dict.fromkeys((_told(reading, "cycles", trillions), burn))),
         "memory": _told(reading, "memory", lambda memory: amount(memory, "B")),
@@ -323,8 +323,11 @@ def _freezes(burn: Burn, days: float | None) -> Markup:
     return together((span, f"({'measured' if burn.measured else 'idle'} burn)"))
 
 
-def _waiting(number: int, age: float | None) -> Markup:
-    return together((str(number), *([] if age is None else [f"oldest {duration(age)}"])))
+def _waiting(number: int, reading: Reading) -> Markup:
+    """The length of a queue, the age of its oldest entry, and what a Judge has."""
+    age = [] if reading.queue_age is None else [f"oldest {duration(reading.queue_age)}"]
+    judging = [f"{reading.judging} with a Judge"] if reading.judging else []
+    return together((str(number), *age, *judging))
 
 
 def checks(checked: Sequence[Check]) -> Table:

@@ -135,6 +135,14 @@ GAUGES = (
         lambda reading: 0.0 if reading.queue == 0 else reading.queue_age,
     ),
     _Gauge(
+        "mainer_judging_length", "Answers that a Judge has and has not scored yet.", lambda reading: reading.judging
+    ),
+    _Gauge(
+        "mainer_judging_oldest_seconds",
+        "Time since a Judge took the oldest of them.",
+        lambda reading: 0.0 if reading.judging == 0 else reading.since(reading.oldest_judging),
+    ),
+    _Gauge(
         "mainer_last_submission_timestamp_seconds",
         "When an answer was submitted last, in seconds since 1970.",
         lambda reading: None if reading.last_submission is None else reading.last_submission.timestamp(),

@@ -59,6 +59,7 @@ class Reading:
         llms: how many a mAIner has.
         queue: challenges that wait in a mAIner; answers that wait for a Judge in a Game State.
         oldest_queued: when the oldest of them was queued.
+        judging, oldest_judging: at a Game State, answers that a Judge has taken and not scored yet, and since when.
         last_submission: of a mAIner; at a Game State the last one of all.
         health: "200" if it is healthy, else what it says.
         untold: by name of the figure, why there is none.
@@ -78,6 +79,8 @@ class Reading:
     llms: int | None = None
     queue: int | None = None
     oldest_queued: datetime | None = None
+    judging: int | None = None
+    oldest_judging: datetime | None = None
     last_submission: datetime | None = None
     timers: bool | None = None
     maintenance: bool | None = None
@@ -95,7 +98,11 @@ class Reading:
     @property
     def queue_age(self) -> float | None:
         """Seconds that the oldest entry of the queue has waited."""
-        return None if self.oldest_queued is None else (self.taken - self.oldest_queued).total_seconds()
+        return self.since(self.oldest_queued)
+
+    def since(self, moment: datetime | None) -> float | None:
+        """Seconds from a moment until this reading; None if there is no such moment."""
+        return None if moment is None else (self.taken - moment).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ class Bounds:
         memory: bytes, at most.
         queue: entries, at most.
         queue_hours: that the oldest entry waits, at most.
+        judging_hours: that a Judge may take for an answer.
         silent_hours: since the last submission of a mAIner, at most.
         current: whether code that is not current is marked.
         timers: whether a mAIner whose timers do not run is marked.
@@ -123,6 +131,7 @@ class Bounds:
     memory: int | None = 16 * 2**30
     queue: int | None = 5
     queue_hours: float | None = 24
+    judging_hours: float | None = 1
     silent_hours: float | None = None
     current: bool = True
     timers: bool = False
@@ -217,19 +226,14 @@ def sample(reading: Reading) -> Sample:
 
 def marks(reading: Reading, bounds: Bounds | None = None) -> list[str]:
     """What of a reading is out of bounds, in words."""
-    bound, found = bounds or Bounds(), []
-    if reading.state != "running":
-        found.append(reading.state)
+    bound = bounds or Bounds()
+    found = [] if reading.state == "running" else [reading.state]
     found += _low(reading, bound)
     if _above(reading.memory, bound.memory):
         found.append(f"has {reading.memory:,} B of memory, more than {bound.memory:,}")
     if _above(reading.queue, bound.queue):
         found.append(f"{reading.queue} wait in its queue, more than {bound.queue}")
-    if _above(reading.queue_age, _seconds(bound.queue_hours)):
-        found.append(f"the oldest of its queue waits since {reading.oldest_queued:%Y-%m-%d %H:%M} UTC")
-    silent = None if reading.last_submission is None else (reading.taken - reading.last_submission).total_seconds()
-    if reading.member.is_mainer and _above(silent, _seconds(bound.silent_hours)):
-        found.append(f"has submitted nothing since {reading.last_submission:%Y-%m-%d %H:%M} UTC")
+    found += _late(reading, bound)
     if bound.current and reading.code not in ("current", "unknown"):
         found.append(f"its code is {reading.code}")
     if bound.timers and reading.timers is False:
@@ -239,6 +243,21 @@ def marks(reading: Reading, bounds: Bounds | None = None) -> list[str]:
     if bound.health and reading.state == "running" and reading.health not in (None, HEALTHY):
         found.append(f"is not healthy: {reading.health}")
     return found
+
+
+def _late(reading: Reading, bound: Bounds) -> list[str]:
+    """What takes too long."""
+    submitted = reading.last_submission if reading.member.is_mainer else None
+    waits = (
+        ("the oldest of its queue waits", reading.oldest_queued, bound.queue_hours),
+        ("a Judge has an answer and gives no score", reading.oldest_judging, bound.judging_hours),
+        ("has submitted nothing", submitted, bound.silent_hours),
+    )
+    return [
+        f"{what} since {moment:%Y-%m-%d %H:%M} UTC"
+        for what, moment, hours in waits
+        if moment is not None and _above(reading.since(moment), None if hours is None else hours * 3600)
+    ]
 
 
 def _low(reading: Reading, bound: Bounds) -> list[str]:
@@ -255,10 +274,6 @@ def _low(reading: Reading, bound: Bounds) -> list[str]:
 
 def _above(value: float | None, bound: float | None) -> bool:
     return value is not None and bound is not None and value > bound
-
-
-def _seconds(hours: float | None) -> float | None:
-    return None if hours is None else hours * 3600
 
 
 # --- what readings are compared with ---
@@ -386,6 +401,10 @@ def _of_game_state(asked: Canister, untold: dict[str, str]) -> dict[str, Any]:
     to_judge = _answer(asked, "getOpenSubmissionsAdmin", untold, "queue", "oldest_queued")
     if to_judge is not None:
         told |= _queue([record["submittedTimestamp"] for record in to_judge])
+    judging = _answer(asked, "getJudgingSubmissionsAdmin", untold, "judging", "oldest_judging")
+    if judging is not None:
+        begun = [entry["judgingTimestamp"] for entry in judging]
+        told |= {"judging": len(begun), "oldest_judging": _moment(min(begun)) if begun else None}
     submitted = _answer(asked, "getSubmissionsAdmin", untold, "last_submission")
     told["last_submission"] = _latest(record["submittedTimestamp"] for record in submitted or ())
     return told

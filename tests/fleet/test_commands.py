@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import wasmtime
 from prometheus_client import parser
 
 from mainer_nb import management
 from mainer_nb.commands.watching import moment
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError
-from mainer_nb.fleet import samples
+from mainer_nb.fleet import Member, samples
 from mainer_nb.network import Network
+from tests.fleet.test_logs import TALKER, say
 from tests.stages import Run
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -57,6 +62,29 @@ def test_logs_of_named_canisters(run: Run, own: Mainer) -> None:
     status, _, said = run("logs", "Own 9")
     assert status == 1
     assert "no canister 'Own 9' on network local" in said
+
+
+def test_logs_are_followed_until_ctrl_c(uploaded: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    talker = Member(management.create_canister(uploaded.agent, 10 * management.TRILLION), "other", "talker")
+    management.install_code(uploaded.agent, talker.canister_id, bytes(wasmtime.wat2wasm(TALKER)), "install")
+    say(uploaded, talker, b"before")
+    monkeypatch.setenv("MAINER_NB_STATE", str(uploaded.ids.files[0].path.parent))
+    command = [sys.executable, "-c", "from mainer_nb import cli; raise SystemExit(cli.main())"]
+    following = subprocess.Popen(
+        [*command, "logs", talker.canister_id, "--follow", "--since", "1h"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert following.stdout is not None
+    assert following.stdout.readline().endswith("[0] before\n")
+    say(uploaded, talker, b"after")
+    assert following.stdout.readline().endswith("[1] after\n")
+    following.send_signal(signal.SIGINT)
+    shown, said = following.communicate(timeout=60)
+    assert (following.returncode, shown) == (130, "")
+    assert "stopped" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

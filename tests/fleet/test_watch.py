@@ -16,7 +16,7 @@ from mainer_nb.errors import ArgumentError, ExpectationFailed
 from mainer_nb.fleet import samples, watch
 from mainer_nb.fleet.samples import Burn
 from mainer_nb.fleet.watch import Bounds, Reading
-from mainer_nb.network import Network
+from mainer_nb.network import GAME_STATE, Network
 from mainer_nb.operate import Challenge
 from tests.original_interface import original
 
@@ -83,6 +83,29 @@ def test_a_queue_has_its_length_and_the_age_of_its_oldest_entry(
     assert again[service.controller_id].queue == 0
     answers = [answer for answer in operate.submissions(uploaded) if answer.submitted_by == agents[0].controller_id]
     assert again[agents[0].controller_id].last_submission == max(answer.submitted for answer in answers)
+
+
+def test_an_answer_that_a_judge_has_is_told_until_it_is_scored(
+    uploaded: Network, own: Mainer, challenge: Challenge
+) -> None:
+    operate.fund(uploaded, [own])
+    operate.answer(uploaded, own.controller_id)
+    game_state = fleet.of_ids(uploaded, [fleet.of(uploaded).members[0].canister_id])
+    (before,) = watch.look(uploaded, game_state)
+    record = uploaded.canister(GAME_STATE).getNextSubmissionToJudge()
+    (during,) = watch.look(uploaded, game_state)
+    assert (before.judging, during.judging) == (0, 1)
+    assert before.queue is not None
+    assert during.queue == before.queue - 1
+    late = replace(during, taken=during.taken + timedelta(hours=2))
+    assert [mark for mark in watch.marks(late) if "Judge" in mark] == [
+        f"a Judge has an answer and gives no score since {during.oldest_judging:%Y-%m-%d %H:%M} UTC"
+    ]
+    assert "1 with a Judge" in tables.watched([during]).data.iloc[0]["queue"]
+    scored = {**record, "judgedBy": uploaded.caller, "score": 3, "scoreSeed": 1}
+    uploaded.canister(GAME_STATE).addScoredResponse(scored)
+    (after,) = watch.look(uploaded, game_state)
+    assert (after.judging, after.oldest_judging) == (0, None)
 
 
 def test_timers_are_told_and_marked_on_request(uploaded: Network, own: Mainer) -> None:

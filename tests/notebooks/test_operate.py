@@ -12,7 +12,7 @@ import pytest
 
 from mainer_nb import artifacts, create, management, network, operate, run, upload
 from mainer_nb.fleet import samples, work
-from tests import jupyter_lab, needed
+from tests import chromium, jupyter_lab, needed
 from tests.code_variants import marked
 
 SOON = 60 * jupyter_lab.SECONDS
@@ -100,6 +100,15 @@ def test_a_canister_out_of_bounds_fails_the_run_and_is_named(after_first_run: ru
 
 # --- the panel in JupyterLab ---
 
+# A cell that keeps the kernel busy, and says whether the panel looked meanwhile.
+BUSY = """import time
+
+(shown,) = panel._shown
+before = shown._table.value
+while shown._table.value == before:
+    time.sleep(0.1)
+print("the panel went on")"""
+
 
 @pytest.fixture
 def lab(after_first_run: run.Result, tmp_path: Path) -> Iterator[str]:
@@ -109,6 +118,9 @@ def lab(after_first_run: run.Result, tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     parameters = {"looks": 2, "look_seconds": 0, "days": 1}
     papermill.execute_notebook(str(path), str(folder / path.name), parameters, prepare_only=True)
+    notebook = nbformat.read(folder / path.name, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(BUSY))
+    nbformat.write(notebook, folder / path.name)
     with jupyter_lab.serving(folder, tmp_path) as address:
         yield address.format(name=path.stem)
 
@@ -143,6 +155,7 @@ def test_the_panel_changes_the_fleet_after_two_presses_and_shows_it(lab: str, pa
     jupyter_lab.open_and_run(page, lab)
     panel = page.locator(".mainer-panel")
     panel.get_by_text("looked at every").wait_for(timeout=SOON)
+    assert page.get_by_text("the panel went on", exact=True).count() == 1
     row = panel.locator("tr", has_text=own.controller_id)
     assert "stopped" in row.inner_text()
 
@@ -156,7 +169,8 @@ def test_the_panel_changes_the_fleet_after_two_presses_and_shows_it(lab: str, pa
     assert timers(own.controller_id) is True
     row.get_by_text("run", exact=True).wait_for(timeout=SOON)  # by itself
     page.wait_for_timeout(500)
-    page.screenshot(path=tmp_path / "panel.png", full_page=True)
+    panel.screenshot(path=tmp_path / "panel.png")
+    assert page.evaluate(chromium.CUT_OFF) == []
 
     choose(page, "what to do", "stop the timers")
     page.get_by_role("button", name="Do it").click()
