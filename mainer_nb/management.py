@@ -211,6 +211,11 @@ def status(agent: Agent, canister_id: PrincipalLike) -> CanisterStatusResult:
         target = to_principal(canister_id)
         query = CanisterMethod(asked.canister, replace(asked.method, mode="query"))
         answer = query({"canister_id": target}, effective_canister_id=target)
+    return status_of(canister_id, answer)
+
+
+def status_of(canister_id: PrincipalLike, answer: dict[str, Any]) -> CanisterStatusResult:
+    """The network's record of a canister's status as ours."""
     module_hash = answer["module_hash"]
     return CanisterStatusResult(
         canister_id=principal.to_text(to_principal(canister_id)),

@@ -377,6 +377,7 @@ module {
     memory_size : Nat;
     cycles : Nat;
     idle_cycles_burned_per_day : Nat;
+    version : ?Nat64;
     settings : {
       controllers : [Principal];
       compute_allocation : Nat;

@@ -119,8 +119,8 @@ def take(agent: Agent, canister_id: PrincipalLike, replace: str | None = None) -
         RejectError: the canister is empty, cannot pay for it, has `MOST` snapshots already, or the caller is no
             controller.
     """
-    replaced = None if replace is None else _id(replace)
-    return _snapshot(canister_id, _call(agent, "take_canister_snapshot", canister_id, replace_snapshot=replaced))
+    replaced = None if replace is None else id_of(replace)
+    return of(canister_id, _call(agent, "take_canister_snapshot", canister_id, replace_snapshot=replaced))
 
 
 def kept(agent: Agent, canister_id: PrincipalLike) -> list[CanisterSnapshot]:
@@ -129,7 +129,7 @@ def kept(agent: Agent, canister_id: PrincipalLike) -> list[CanisterSnapshot]:
     Raises:
         RejectError: the caller may not see them.
     """
-    return [_snapshot(canister_id, record) for record in _call(agent, "list_canister_snapshots", canister_id)]
+    return [of(canister_id, record) for record in _call(agent, "list_canister_snapshots", canister_id)]
 
 
 def load(agent: Agent, canister_id: PrincipalLike, snapshot_id: str) -> None:
@@ -138,7 +138,7 @@ def load(agent: Agent, canister_id: PrincipalLike, snapshot_id: str) -> None:
     Raises:
         RejectError: there is no such snapshot, it does not fit, or the caller is no controller.
     """
-    _call(agent, "load_canister_snapshot", canister_id, snapshot_id=_id(snapshot_id))
+    _call(agent, "load_canister_snapshot", canister_id, snapshot_id=id_of(snapshot_id))
 
 
 def delete(agent: Agent, canister_id: PrincipalLike, snapshot_id: str) -> None:
@@ -147,12 +147,12 @@ def delete(agent: Agent, canister_id: PrincipalLike, snapshot_id: str) -> None:
     Raises:
         RejectError: there is no such snapshot, or the caller is no controller.
     """
-    _call(agent, "delete_canister_snapshot", canister_id, snapshot_id=_id(snapshot_id))
+    _call(agent, "delete_canister_snapshot", canister_id, snapshot_id=id_of(snapshot_id))
 
 
 def timer_is_set(agent: Agent, snapshot: CanisterSnapshot) -> bool:
     """Whether the canister had a timer set when a snapshot was taken; errors as of `download`."""
-    place = {"snapshot_id": _id(snapshot.snapshot_id)}
+    place = {"snapshot_id": id_of(snapshot.snapshot_id)}
     metadata = _call(agent, "read_canister_snapshot_metadata", snapshot.canister_id, **place)
     return "active" in (metadata["global_timer"] or {})
 
@@ -167,7 +167,7 @@ def download(agent: Agent, snapshot: CanisterSnapshot, folder: Path, progress: P
         RejectError: there is no such snapshot, or the caller may not see it.
         PreconditionError: the folder cannot be written.
     """
-    place = {"snapshot_id": _id(snapshot.snapshot_id)}
+    place = {"snapshot_id": id_of(snapshot.snapshot_id)}
     metadata = _call(agent, "read_canister_snapshot_metadata", snapshot.canister_id, **place)
 
     def read(kind: dict[str, Any]) -> bytes:
@@ -227,7 +227,7 @@ def upload(
         RejectError: the canister cannot pay for it, or the caller is no controller.
     """
     metadata = _read_metadata(folder)
-    replaced = None if replace is None else _id(replace)
+    replaced = None if replace is None else id_of(replace)
     fields = {name: value for name, value in metadata.items() if name != "wasm_chunk_store"}
     if not timer:
         fields["global_timer"] = {"inactive": None}
@@ -253,7 +253,8 @@ def _call(agent: Agent, method: str, canister_id: PrincipalLike, **fields: Any) 
     return management.call(agent, INTERFACE, method, canister_id, **fields)
 
 
-def _snapshot(canister_id: PrincipalLike, record: dict[str, Any]) -> CanisterSnapshot:
+def of(canister_id: PrincipalLike, record: dict[str, Any]) -> CanisterSnapshot:
+    """The network's record of a snapshot as ours."""
     return CanisterSnapshot(
         canister_id=principal.to_text(to_principal(canister_id, "canister id")),
         snapshot_id=record["id"].hex(),
@@ -262,7 +263,12 @@ def _snapshot(canister_id: PrincipalLike, record: dict[str, Any]) -> CanisterSna
     )
 
 
-def _id(text: str) -> bytes:
+def id_of(text: str) -> bytes:
+    """The id of a snapshot as the network takes it.
+
+    Raises:
+        ArgumentError: it is not hex.
+    """
     try:
         return bytes.fromhex(text)
     except ValueError:
