@@ -89,7 +89,7 @@ class Upgraded:
         outcome: "planned", "left alone": nothing was done; "returned": old code and state are back; "failed": it could
             not be carried out, or not be taken back; "interrupted": it goes on when it is run again.
         reason: why it is not upgraded; "" if it is.
-        module: the sha256 of what is installed now, hex.
+        before, module: the sha256 of what was installed, and of what is now, hex.
         away: seconds in which it took no work; None if that is not over or was not begun.
         cycles: that it has spent meanwhile.
         snapshot_id: of the snapshot that is left, hex; "" if none is.
@@ -99,6 +99,7 @@ class Upgraded:
     member: Member
     outcome: Outcome
     reason: str = ""
+    before: str = ""
     module: str = ""
     away: float | None = None
     cycles: int | None = None
@@ -161,8 +162,9 @@ class Switch:
             path = self._interface(self.task.before)
             path.write_text(calls.told(self.net, self.canister_id), encoding="utf-8")
         running = status.status == "running"
+        seen = {"running": running, "cycles": status.cycles, "snapshots": self._snapshots()}
         try:
-            return {"problem": "", "running": running, "cycles": status.cycles, **(self.look() if running else {})}
+            return {"problem": "", **seen, **(self.look() if running else {})}
         except FINAL as error:
             return {"problem": f"it does not answer: {error}"}
 
@@ -184,7 +186,7 @@ class Switch:
                 self.once("away", dict)
                 self.make_quiet(was)
                 self._stop()
-                self.once("snapshot", self._take)
+                self.once("snapshot", lambda: self._take(was))
                 problem = self.once("installed", self._install)["problem"]
             else:
                 problem = installed.data["problem"]
@@ -203,21 +205,13 @@ class Switch:
                     text = f"{self.member.name} has calls under way that did not end in {self.patience:.0f} s"
                     raise WaitTimeout(text) from None
 
-    def _take(self) -> dict[str, Any]:
+    def _take(self, was: dict[str, Any]) -> dict[str, Any]:
         if self.task.way_back != "snapshot":
             return {"snapshot_id": "", "timer": False}
-        begun = self.find("begun")
-        assert begun is not None
-        stray = [
-            snapshot.snapshot_id  # taken by a process that was killed before it could note it
-            for snapshot in snapshots.kept(self.net.agent, self.canister_id)
-            if snapshot.taken.timestamp() > begun.time
-        ]
+        known = was["snapshots"]  # any other was taken by a process that was killed before it could note it
+        stray = [kept for kept in self._snapshots() if kept not in known]
         taken = snapshots.take(self.net.agent, self.canister_id, replace=stray[0] if stray else None)
-        return {
-            "snapshot_id": taken.snapshot_id,
-            "timer": snapshots.timer_is_set(self.net.agent, taken),
-        }
+        return {"snapshot_id": taken.snapshot_id, "timer": snapshots.timer_is_set(self.net.agent, taken)}
 
     def _install(self) -> dict[str, Any]:
         agent = self.net.agent
@@ -346,6 +340,10 @@ class Switch:
         if self.member.role == "Game State":
             return int(self._offered().getNumSubmissionsAdmin())
         return len(self._offered().getMainers()) if self.member.role == "Creator" else 0
+
+    def _snapshots(self) -> list[str]:
+        """The ids of its snapshots."""
+        return [kept.snapshot_id for kept in snapshots.kept(self.net.agent, self.canister_id)]
 
     def _interface(self, module: str) -> Path:
         return self.folder / f"{module}.did"
@@ -491,10 +489,9 @@ def told(journal: Journal, task: UpgradeTask) -> Upgraded:
     notes = tuple(dict.fromkeys(remark.data["text"] for remark in remarks))
     done = journal.find(canister_id, "done")
     if done is None:
-        return Upgraded(
-            task.member, "interrupted", "it was not carried out to the end", task.before, seconds, notes=notes
-        )
-    return Upgraded(task.member, away=seconds, notes=notes, **done.data)
+        why = "it was not carried out to the end"
+        return Upgraded(task.member, "interrupted", why, task.before, away=seconds, notes=notes)
+    return Upgraded(task.member, before=task.before, away=seconds, notes=notes, **done.data)
 
 
 def breaks(change: ServiceChange) -> str:

@@ -125,6 +125,11 @@ class UpgradeReport:
         """Whether nothing is left to be done."""
         return all(row.outcome not in ("planned", "interrupted") for row in self.rows)
 
+    @property
+    def modules(self) -> frozenset[tuple[str, str]]:
+        """The modules before and after of what was upgraded: after a rehearsal, what `plan` is to be told."""
+        return frozenset((row.before, row.module) for row in self.rows if row.outcome == "upgraded")
+
 
 def plan(
     net: Network,
@@ -140,7 +145,8 @@ def plan(
 
     Args:
         codes: wasm files by role; None: those of the project (`files/`).
-        rehearsed: pairs of modules, before and after, whose upgrade was rehearsed with success.
+        rehearsed: pairs of modules, before and after, whose upgrade was rehearsed with success: the `modules` of the
+            report of that.
         allow_breaking: whether an upgrade may drop methods, or change them so that clients of the old interface break;
             else it is taken back.
         keep_snapshots: whether snapshots stay after success; they cost the canister storage.
