@@ -20,6 +20,7 @@ from .create import DIFFERING, GONE
 from .deploy import MODES
 from .errors import ArgumentError
 from .fleet.pause import CHANGES
+from .fleet.rehearse import LLMS
 from .network import CREATOR, GAME_STATE
 from .population import Plan, problem_of_plan
 from .upload import CONTROLLER
@@ -159,6 +160,11 @@ DECLARED = {
     "remove_member": Parameter(str, "an LLM or a mAIner to remove, its name or id; None: none", optional=True),
     "with_agents": Parameter(bool, "whether a ShareService is removed although it has ShareAgents"),
     "carry_out": Parameter(bool, "whether what the plans say is done: cycles given, canisters removed, damage mended"),
+    "rehearse_now": Parameter(bool, "whether the fleet is copied and its upgrade tried there; else it is only planned"),
+    "rehearse_llms": Parameter(str, "what becomes of LLMs on the copy", choices=LLMS),
+    "exchange_model": Parameter(
+        str, "the model, of those at the creator, that all LLMs are to answer with; None: as they are", optional=True
+    ),
     "upgrade_now": Parameter(bool, "whether canisters are upgraded as planned; else the plan is shown"),
     "usd_per_xdr": Parameter(
         float, "US dollars for one XDR, the price of 10^12 cycles; see the IMF's exchange rates", least=0.01, most=100

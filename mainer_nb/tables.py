@@ -25,9 +25,11 @@ from .costs import COPIED, DAYS_PER_MONTH, OF_TEMPLATE, STORAGE, TEMPLATE, Budge
 from .create import Mainer
 from .deploy import Deployed
 from .fleet import switch, watch
+from .fleet.exchange import ModelExchange
 from .fleet.funds import Holding, Refill, Withdrawal
 from .fleet.logs import Logs
 from .fleet.pause import Maintained, Paused
+from .fleet.rehearse import Rehearsal
 from .fleet.remove import Removal
 from .fleet.repair import Finding, Mended
 from .fleet.samples import Burn
@@ -546,6 +548,43 @@ def upgraded(report: UpgradeReport) -> Table:
             for row in report.rows
         ),
         empty="nothing was to be upgraded",
+    )
+
+
+def rehearsal(found: Rehearsal) -> Table:
+    """What is copied of each canister, or was."""
+    saved = {each.member.canister_id: each for each in found.saved.canisters} if found.saved else {}
+
+    def stood(canister_id: str) -> str:
+        return f"{saved[canister_id].seconds:.1f} s" if canister_id in saved else ""
+
+    return Table(
+        {
+            "canister": row.member.name,
+            "id": identifier(row.member.canister_id),
+            "how": row.how,
+            "memory": amount(row.bytes, "B") if row.bytes else "",
+            "costs it": trillions(row.cycles),
+            "was stopped": stood(row.member.canister_id),
+            "state": row.problem or ("copied" if saved else "to do"),
+        }
+        for row in found.plan.canisters
+    )
+
+
+def models_exchanged(plan: ModelExchange) -> Table:
+    """The model of each LLM, and what an exchange would do with it or did."""
+    return Table(
+        {
+            "LLM": row.member.name,
+            "id": identifier(row.member.canister_id),
+            "model before": row.before or "not known",
+            "model wanted": plan.model,
+            "state": row.state,
+            "away": f"{row.seconds:.1f} s" if row.seconds else "",
+            "notes": row.detail,
+        }
+        for row in plan.changes
     )
 
 

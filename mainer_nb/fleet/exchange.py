@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from ..progress import Progress, Silent, amount
 from .members import AT_ONCE, Fleet, Member, canister, offers
 
 #: "to do" is what is planned; "not begun": after another LLM had failed.
-ChangeState = Literal["has it", "to do", "not possible", "exchanged", "failed", "not begun"]
+ChangeState = Literal["left alone", "has it", "to do", "not possible", "exchanged", "failed", "not begun"]
 
 MOST_FILES = 8 << 30  # bytes of all files of an LLM canister
 CHUNK = 1_900_000  # bytes of a model file in a call
@@ -58,7 +58,7 @@ class ModelExchange:
     """An exchange, planned or carried out.
 
     Attributes:
-        model: the new one, as the creator calls it.
+        model: the new one, as the creator calls it; "" if none is wanted.
         size: bytes of its file.
         sha256: of its file, hex.
         cycles: that copying it costs the creator, for all LLMs that are to do.
@@ -83,12 +83,12 @@ class _ModelFile:
 
 
 def exchange(
-    net: Network, fleet: Fleet, model: str | None = None, *, carry_out: bool = False, progress: Progress | None = None
+    net: Network, fleet: Fleet, model: str | None, *, carry_out: bool = False, progress: Progress | None = None
 ) -> ModelExchange:
     """Have the LLMs of a fleet answer with another model, which the creator has.
 
     Args:
-        model: its name at the creator; None: the one that was uploaded last.
+        model: its name at the creator; None: all are left alone.
         carry_out: otherwise the plan is returned and nothing is done.
 
     Raises:
@@ -97,12 +97,17 @@ def exchange(
             and is not possible for an LLM.
         CanisterError: Unauthorized, if the caller is no controller of the creator.
     """
+    members, made = fleet.of_role("LLM"), _made(net)
+    if model is None:
+        return ModelExchange("", 0, "", tuple(ModelChange(llm, _before(llm, made), "left alone") for llm in members), 0)
+    if not members:
+        raise ArgumentError("the fleet has no LLM: choose a mAIner of type Own or ShareService with its LLMs")
     creator = net.canister(CREATOR)
     if not offers(canister(net, creator.canister_id), "exchangeModelAdmin"):
         raise PreconditionError("the creator's code is older than this: upgrade it with mainer_nb.deploy.deploy(net)")
     creator.amiController()
-    name, file = _chosen(creator, model)
-    plan = _planned(net, fleet, name, file)
+    file = _held(creator, model)
+    plan = _planned(net, members, made, model, file)
     if not carry_out:
         return plan
     if impossible := plan.of_state("not possible"):
@@ -111,30 +116,39 @@ def exchange(
     return _carried_out(creator, plan, file.variant, progress)
 
 
-def _chosen(creator: Canister, model: str | None) -> tuple[str, _ModelFile]:
+def _held(creator: Canister, model: str) -> _ModelFile:
+    """The model file of this name that the creator has."""
     held = {}
     for record in creator.getArtefacts():
         if case(record["target"]) == "LlmModel":
             variant = record["target"]["LlmModel"]
             held[variant_text(variant)] = _ModelFile(variant, record["size"], record["sha256"].hex())
-    latest = creator.getLatestModel()
-    name = model if model is not None else "" if latest is None else variant_text(latest)
-    if name not in held:
+    if model not in held:
         there = ", ".join(held) or "none"
-        raise PreconditionError(f"the creator has no model {name!r}; it has: {there}. Upload it first: {UPLOAD}")
-    return name, held[name]
+        raise PreconditionError(f"the creator has no model {model!r}; it has: {there}. Upload it first: {UPLOAD}")
+    return held[model]
 
 
-def _planned(net: Network, fleet: Fleet, name: str, file: _ModelFile) -> ModelExchange:
-    members = fleet.of_role("LLM")
-    if not members:
-        raise ArgumentError("the fleet has no LLM: choose a mAIner of type Own or ShareService with its LLMs")
-    made = {llm.canister_id: llm for mainer in population.mainers(net) for llm in mainer.llms}
+def _made(net: Network) -> dict[str, Llm]:
+    """The LLMs that the project's creator made, if it has one here, by id."""
+    try:
+        return {llm.canister_id: llm for mainer in population.mainers(net) for llm in mainer.llms}
+    except PreconditionError:
+        return {}
+
+
+def _before(member: Member, made: Mapping[str, Llm]) -> str:
+    llm = made.get(member.canister_id)
+    return llm.model if llm else ""
+
+
+def _planned(
+    net: Network, members: Sequence[Member], made: Mapping[str, Llm], name: str, file: _ModelFile
+) -> ModelExchange:
     seen = conditions.of(net, [member.canister_id for member in members])
 
     def of(member: Member) -> ModelChange:
-        llm = made.get(member.canister_id)
-        before = llm.model if llm else ""
+        llm, before = made.get(member.canister_id), _before(member, made)
         if problem := _problem(llm, member, seen[member.canister_id], file):
             return ModelChange(member, before, "not possible", problem)
         has_it = llm is not None and llm.model_sha256 == file.sha256 and _in_rotation(net, member)

@@ -4,6 +4,8 @@
     rehearse.rehearse(net, whole).plan                    # what it would do: cost, and how long canisters are stopped
     done = rehearse.rehearse(net, whole, carry_out=True)
     done.copy                                             # a network like any other: check, upgrade, ask
+    rehearse.upgraded(done)                               # the upgrade of the fleet, on the copy
+    upgrade.plan(net, whole, rehearsed=rehearse.proven(net))
     rehearse.load(net, done.folder)                       # the same again from disk, without touching the original
     rehearse.discard(done.folder)
 
@@ -16,29 +18,32 @@ stopped.
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .. import create, management, network, places, population, stopping, upload
+from .. import check, create, management, network, places, population, stopping, upload
+from ..check import Check
 from ..errors import ArgumentError, CallError, NetworkError, PreconditionError
 from ..localnet import cycles as prices
 from ..localnet import server
 from ..network import CREATOR, Network
 from ..progress import Progress, Silent, amount
-from . import saving, snapshots
-from .members import NAMED, Fleet, Member
+from . import saving, snapshots, upgrade
+from .members import NAMED, Fleet, Member, Role
 from .saving import AT_ONCE, Saved, SavedFleet
+from .upgrade import UpgradeReport
 
 #: What becomes of LLM canisters: copied whole; made on the copy by its creator, from the model file that it has; left
 #: empty.
 Llms = Literal["copy", "model file", "leave out"]
 LLMS: tuple[Llms, ...] = get_args(Llms)
 
+PROVEN = "proven.json"
 STAGE_CYCLES = 10**18  # of the canister on the copy that uploads go through, so that the copies do not pay for them
 MESSAGE = 200  # bytes of a call of the management canister
 MESSAGES = 6  # to each canister: status twice, stop, take, start, delete
@@ -109,6 +114,22 @@ class Rehearsal:
     saved: SavedFleet | None = None
     seconds: float = 0.0
 
+    @property
+    def text(self) -> str:
+        """What is to be done or was, in a sentence."""
+        number, plan = amount(len(self.plan.canisters), "canisters"), self.plan
+        if self.saved is None:
+            return (
+                f"{number} would be copied, at most {amount(plan.bytes, 'B')}; that takes "
+                f"{plan.cycles / management.TRILLION:.2f} T of their cycles, and stops them for about "
+                f"{plan.stopped_seconds:.0f} s, besides waiting for what is under way."
+            )
+        stood = max((each.seconds for each in self.saved.canisters), default=0.0)
+        return (
+            f"{number} copied, {amount(self.saved.bytes, 'B')}: saved in {self.saved.seconds:.0f} s, of which they "
+            f"were stopped for {stood:.1f} s at most; loaded in {self.seconds:.0f} s."
+        )
+
 
 def rehearse(
     net: Network,
@@ -134,7 +155,7 @@ def rehearse(
         PreconditionError: something cannot be copied; the error names it, and nothing was done.
         RejectError: a canister could not be stopped or saved. All run as before, and no snapshot is left.
     """
-    folder = folder or places.rehearsal() / re.sub(r"[^\w.-]", "_", net.name)
+    folder = folder or _folder(net)
     plan = planned(net, fleet, llms)
     if not carry_out:
         return Rehearsal(plan, folder)
@@ -169,7 +190,9 @@ def load(net: Network, folder: Path, *, timers: bool = False, progress: Progress
             f"what is saved in {folder} is not complete: repeat the rehearsal, which goes on with it"
         )
     _reset(folder)
-    copy = network.beside(folder / "network", f"rehearsal of {saved.network}", net)
+    name = f"rehearsal of {saved.network}"
+    shutil.rmtree(places.state() / "fleet" / network.file_name(name), ignore_errors=True)  # of the copy before
+    copy = network.beside(folder / "network", name, net)
     with (progress or Silent()).task(f"load {amount(len(saved.canisters), 'canisters')}") as task:
         stopping.every(lambda each: _create(copy, each), saved.canisters, AT_ONCE)
         stage = management.create_canister(copy.agent, STAGE_CYCLES)
@@ -208,6 +231,74 @@ def discard(folder: Path) -> bool:
     _reset(folder)
     shutil.rmtree(folder)
     return True
+
+
+# --- on the copy ---
+
+
+def upgraded(
+    rehearsal: Rehearsal, codes: Mapping[Role, Path] | None = None, progress: Progress | None = None
+) -> UpgradeReport:
+    """Upgrade the copies as the originals would be, and note what succeeded, for `proven`.
+
+    Args:
+        codes: as of `upgrade.plan`.
+
+    Returns:
+        What happened; nothing if the rehearsal was only planned.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    copy = rehearsal.copy
+    if copy is None:
+        return UpgradeReport((), None)
+    plan = upgrade.plan(copy, _fleet(rehearsal), codes, progress=progress)
+    report = upgrade.run(copy, plan, progress, carry_out=True)
+    good = {row.member.canister_id for row in report.rows if row.outcome == "upgraded"}
+    tried = {(row.module or "", row.code.sha256): row.member.canister_id for row in plan.due if row.code}
+    failed = {
+        (row.module or "", row.code.sha256) for row in plan.due if row.code and row.member.canister_id not in good
+    }
+    _note_proven(rehearsal.folder, tried.keys() - failed, failed)
+    return report
+
+
+def checked(rehearsal: Rehearsal) -> list[Check]:
+    """What the helper endpoints of the mAIners on the copy answer; nothing if the rehearsal was only planned."""
+    return [] if rehearsal.copy is None else check.check_all(rehearsal.copy)
+
+
+def proven(net: Network, folder: Path | None = None) -> frozenset[tuple[str, str]]:
+    """Pairs of modules, sha256 in hex, whose upgrade succeeded with all canisters of the last rehearsal of them.
+
+    Args:
+        folder: as of `rehearse`.
+    """
+    try:
+        pairs = json.loads(((folder or _folder(net)) / PROVEN).read_text(encoding="utf-8"))
+        return frozenset((str(before), str(after)) for before, after in pairs)
+    except (OSError, ValueError, TypeError):  # nothing was rehearsed, or nobody can tell any more
+        return frozenset()
+
+
+def _note_proven(folder: Path, good: Collection[tuple[str, str]], bad: Collection[tuple[str, str]]) -> None:
+    path = folder / PROVEN
+    try:
+        known = {tuple(pair) for pair in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else set()
+        path.write_text(json.dumps(sorted((known | set(good)) - set(bad))) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise PreconditionError(f"{path} cannot be read or written: {error}. Delete it.") from error
+
+
+def _fleet(rehearsal: Rehearsal) -> Fleet:
+    """The fleet on the copy: who has code there."""
+    there = [each.member for each in rehearsal.plan.canisters if each.how != "leave out"]
+    return Fleet(tuple(there))
+
+
+def _folder(net: Network) -> Path:
+    return places.rehearsal() / network.file_name(net.name)
 
 
 # --- planning ---

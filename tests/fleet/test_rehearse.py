@@ -19,11 +19,12 @@ from ic.identity import Identity
 from mainer_nb import artifacts, check, create, fleet, management, operate
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError, ArtifactMissing, NetworkNotRunning, PreconditionError, TransportError
-from mainer_nb.fleet import rehearse, saving, snapshots
+from mainer_nb.fleet import Role, rehearse, saving, snapshots, upgrade
 from mainer_nb.fleet.rehearse import Rehearsal
 from mainer_nb.localnet import server
 from mainer_nb.network import Network
 from mainer_nb.operate import Challenge
+from tests.code_variants import marked, trapping
 
 
 @pytest.fixture
@@ -227,15 +228,31 @@ def test_llms_are_left_out_or_made_of_the_model_file(uploaded: Network, own: Mai
 
 def test_an_upgrade_of_a_copy_does_not_touch_the_original(uploaded: Network, own: Mainer, folder: Path) -> None:
     before = state(uploaded)
-    copy = copy_of(uploaded, folder, llms="leave out")
-    wasm = artifacts.canister_wasm("mainer_ctrlb_canister").data() + b"\0\x03\x02vv"  # with a custom section
-    management.stop(copy.agent, own.controller_id)
-    management.install_code(copy.agent, own.controller_id, wasm, "upgrade")
-    management.start(copy.agent, own.controller_id)
-    after = management.module_hash(copy.agent, own.controller_id)
-    assert after != management.module_hash(uploaded.agent, own.controller_id)
+    whole = fleet.of(uploaded)
+    done = copied(uploaded, folder)
+    assert done.copy is not None
+    shipped = artifacts.canister_wasm("mainer_ctrlb_canister")
+    other = folder / "other.wasm"
+    other.write_bytes(marked(shipped.data(), "other"))
+    codes: dict[Role, Path] = {"Own": other}
+    report = rehearse.upgraded(done, codes)
+    assert [(row.member.name, row.outcome) for row in report.rows] == [("Own 1", "upgraded")]
     assert state(uploaded) == before
-    assert operate.submitted(copy, own.controller_id) == operate.submitted(uploaded, own.controller_id)
+    assert operate.submitted(done.copy, own.controller_id) == operate.submitted(uploaded, own.controller_id)
+    assert [result.problems for result in rehearse.checked(done)] == [{}, {}, {}, {}]
+    proven = rehearse.proven(uploaded, folder)
+    assert proven == {(shipped.sha256, management.module_hash(done.copy.agent, own.controller_id))}
+    planned = upgrade.plan(uploaded, whole, codes, rehearsed=proven)
+    assert [row.rehearsed for row in planned.due] == [True]
+
+    bad = folder / "trapping.wasm"
+    bad.write_bytes(trapping("service : {}"))
+    codes = {"ShareService": bad}
+    report = rehearse.upgraded(done, codes)
+    assert [(row.member.name, row.outcome) for row in report.rows] == [("ShareService 1", "returned")]
+    assert rehearse.proven(uploaded, folder) == proven
+    assert [row.rehearsed for row in upgrade.plan(uploaded, whole, codes, rehearsed=proven).due] == [False]
+    assert state(uploaded) == before
 
 
 def test_other_clients_take_the_copy_for_an_internet_computer(uploaded: Network, own: Mainer, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import nbformat
 import papermill
 import pytest
 
-from mainer_nb import artifacts, create, management, network, operate, run, upload
-from mainer_nb.fleet import samples, work
+from mainer_nb import artifacts, create, management, network, operate, places, run, upload
+from mainer_nb.fleet import rehearse, samples, work
 from tests import chromium, jupyter_lab, needed
 from tests.code_variants import marked
 
@@ -84,6 +85,24 @@ def test_the_fleet_is_upgraded_if_told_to(after_first_run: run.Result) -> None:
     assert result.ok, result.failure
     assert "1 canister upgraded." in outputs(result, "06_operate")
     assert management.module_hash(net.agent, own.controller_id) == shipped.sha256
+
+
+def test_an_upgrade_is_rehearsed_on_a_copy_if_told_to(after_first_run: run.Result) -> None:
+    net = network.connect()
+    own = create.mainers(net)[0]
+    shipped = artifacts.canister_wasm(upload.CONTROLLER)
+    other = marked(shipped.data(), "another")
+    management.install_code(net.agent, own.controller_id, other, "upgrade")
+    before = management.module_hash(net.agent, own.controller_id)
+    try:
+        shown = outputs(run.run(["06"], {"looks": 1, "days": 1, "rehearse_now": True}), "06_operate")
+        assert re.search(r"\d+ canisters copied, .* loaded in", shown)
+        assert "1 canister would be upgraded." in shown
+        assert (before, shipped.sha256) in rehearse.proven(net)
+        assert management.module_hash(net.agent, own.controller_id) == before
+    finally:
+        rehearse.discard(places.rehearsal() / net.name)
+        management.install_code(net.agent, own.controller_id, shipped.data(), "upgrade")
 
 
 def test_a_canister_out_of_bounds_fails_the_run_and_is_named(after_first_run: run.Result) -> None:
