@@ -21,6 +21,7 @@ from ..errors import ArgumentError, CallError, PreconditionError
 from ..management import TRILLION
 from ..network import CREATOR, Network
 from ..progress import Progress, Silent
+from . import authority
 from .members import AT_ONCE, Fleet, Member, canister, offers
 
 Pay = Callable[[str, int], None]
@@ -226,7 +227,7 @@ def withdraw(
 
 def _holding(net: Network, member: Member, burn: Mapping[str, float]) -> Holding:
     try:
-        status = management.status(net.agent, member.canister_id)
+        status = authority.status(net, member.canister_id)
     except (CallError, PreconditionError) as error:
         return Holding(member, None, problem=f"the balance is not told: {error}")
     pauses = operate.NEEDED[member.role] if member.is_mainer else 0

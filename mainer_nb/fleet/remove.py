@@ -6,15 +6,16 @@
     remove.remove(net, fleet.of_ids(net, [llm_id]), llm_id, to=own_id, carry_out=True)
 
 Deleting a canister destroys its cycles. So its code is first replaced by a small one that deposits them elsewhere
-(`canisters/mainer_creator/return_cycles.wat`); some stay to pay for that. Creator, Game State, ShareService and mAIner
-forget what is gone. What was removed already is not removed again, so it may be repeated.
+(`canisters/mainer_creator/return_cycles.wat`); some stay to pay for that. Who controls the creator, but not what it made
+for others, has the creator do it. Creator, Game State, ShareService and mAIner forget what is gone. What was removed
+already is not removed again, so it may be repeated.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import wasmtime
 
@@ -26,7 +27,7 @@ from ..errors import ArgumentError, CallError, CanisterError, PreconditionError,
 from ..management import TRILLION
 from ..network import CREATOR, Network
 from ..progress import Progress, Silent, amount
-from . import pause, work
+from . import authority, pause, work
 from .members import Fleet, Member, canister, offers
 
 PROTOCOL = ("Game State", "Creator", "Challenger", "Judge")
@@ -99,8 +100,8 @@ def remove(
 
     Raises:
         ArgumentError: it is no member, belongs to the protocol, or would get its own cycles.
-        PreconditionError: it is a ShareService with ShareAgents, nobody is there to get the cycles, or the caller does
-            not control it. Nothing is changed.
+        PreconditionError: it is a ShareService with ShareAgents, nobody is there to get the cycles, or the caller
+            controls neither it nor the creator that made it. Nothing is changed.
         WaitTimeout: what is under way does not end in time; it is still there, out of rotation.
     """
     if who is None:
@@ -121,6 +122,9 @@ def remove(
     if not carry_out:
         return plan
     with (progress or Silent()).task(f"remove {member.name}", len(plan.rows), "canisters") as task:
+        creator = None if plan.rows[-1].state == "was gone" else authority.creator_for(net, member.canister_id)
+        if creator is not None:
+            return _by_creator(net, creator, plan, timeout)
         if member.is_mainer:
             _finish(net, fleet, member, agents, timeout)
         done = []
@@ -154,13 +158,7 @@ def _planned(net: Network, fleet: Fleet, member: Member, receiver: str) -> Remov
     condition = conditions.of(net, [member.canister_id])[member.canister_id]
     if condition.problem == DELETED:
         return Removed(member, None, 0, receiver, "was gone")
-    try:
-        status = management.status(net.agent, member.canister_id)
-    except RejectError as error:
-        raise PreconditionError(
-            f"{member.name} ({member.canister_id}) is not controlled by {net.caller}, who cannot remove it: use the "
-            f"identity of its owner. {error}"
-        ) from error
+    status = authority.status(net, member.canister_id)
     comes_back = max(0, status.cycles - LOST)
     notes = [f"it {condition.problem}"] if condition.problem else _left(net, fleet, member)
     if not comes_back:
@@ -172,7 +170,10 @@ def _left(net: Network, fleet: Fleet, member: Member) -> list[str]:
     """What removing a canister that works leaves behind, in words."""
     if member.role == "LLM" and len(fleet.llms(member.parent or "")) == 1:
         return ["its mAIner has no other LLM, and answers nothing without one"]
-    if member.role == "Own" and (waiting := operate.queue(net, member.canister_id)):
+    waiting = []
+    with suppress(CanisterError):  # Unauthorized: the creator is asked to remove it
+        waiting = operate.queue(net, member.canister_id) if member.role == "Own" else []
+    if waiting:
         return [f"{amount(len(waiting), 'challenges')} in its queue stay open at the Game State for others"]
     return []
 
@@ -200,6 +201,48 @@ def _tell(net: Network, agents: tuple[Member, ...]) -> None:
     for agent in agents:
         with suppress(CanisterError):  # one of the original interface takes another ShareService, but not none
             canister(net, agent).setShareServiceCanisterId("")
+
+
+# --- by the creator ---
+
+
+def _by_creator(net: Network, creator: Canister, plan: Removal, timeout: float) -> Removal:
+    """Have the creator do it all. It does not wait for what is under way, but says so, and is asked again."""
+    *_, last = plan.rows
+    member = last.member
+    homes = {creator.canister_id: "Creator"} | ({member.parent: "Mainer"} if member.role == "LLM" else {})
+    if last.to not in homes:
+        raise PreconditionError(
+            f"the creator removes {member.name}, whose cycles go to {' or '.join(map(str, homes))}, not to {last.to}: "
+            "use an identity that controls it, or leave `to` out. Nothing was changed."
+        )
+    address = {"address": member.canister_id}
+    records: list[dict[str, Any]] = []
+
+    def removed() -> bool:
+        try:
+            if member.role == "LLM":
+                records.append(creator.removeLlmAdmin({**address, "cyclesTo": homes[last.to]}))
+            else:
+                records.append(creator.removeMainerAdmin({**address, "evenWithAgents": True}))
+        except CanisterError as error:
+            if (error.variant, error.value) != create.UNDER_WAY:
+                raise
+        return bool(records)
+
+    work.wait_until(removed, f"{member.name} ends what is under way", timeout)
+    (record,) = records
+    returned = {each["address"]: int(each["cyclesReturned"]) for each in record["removed"]}
+    rows = [
+        replace(
+            row,
+            returns=returned.get(row.member.canister_id, 0),
+            state="removed" if row.member.canister_id in returned else "was gone",
+        )
+        for row in plan.rows
+    ]
+    rows[-1] = replace(rows[-1], notes=(*last.notes, *record["notes"]))
+    return replace(plan, rows=tuple(rows))
 
 
 # --- one canister ---

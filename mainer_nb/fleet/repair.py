@@ -24,7 +24,7 @@ from ..errors import CallError, CanisterError, MainerError, PreconditionError
 from ..network import CREATOR, GAME_STATE, Network
 from ..progress import Progress, Silent, amount
 from ..protocol import principal
-from . import remove, snapshots, upgrade
+from . import authority, remove, upgrade
 from .members import AT_ONCE, Fleet, Member, canister, of_ids, offers
 
 Fault = Literal[
@@ -231,7 +231,7 @@ def _revive_llm(net: Network, fleet: Fleet, finding: Finding) -> None:
     if problem == DELETED:
         remove.remove(net, fleet, finding.subject, carry_out=True)
     elif problem == STOPPED:
-        management.start(net.agent, finding.subject)
+        authority.start(net, finding.subject)
     elif problem:
         create.renew(net, finding.subject)
 
@@ -326,13 +326,13 @@ def _snapshots(net: Network, member: Member, longest: float, in_use: set[str]) -
             f"taken {snapshot.taken:%Y-%m-%d %H:%M}; it costs as much as {amount(snapshot.size, 'B')} of memory",
             "delete it",
         )
-        for snapshot in snapshots.kept(net.agent, member.canister_id)
+        for snapshot in authority.kept_snapshots(net, member.canister_id)
         if (now - snapshot.taken).total_seconds() > longest and member.canister_id not in in_use
     ]
 
 
 def _delete_snapshot(net: Network, _: Fleet, finding: Finding) -> None:
-    snapshots.delete(net.agent, finding.canister_id, finding.subject)
+    authority.delete_snapshot(net, finding.canister_id, finding.subject)
 
 
 def _caches(net: Network, llm: Member) -> list[Finding]:
@@ -399,7 +399,7 @@ def _controllers(net: Network, member: Member) -> list[Finding]:
 def _add_controllers(net: Network, _: Fleet, finding: Finding) -> None:
     there = management.controllers(net.agent, finding.canister_id)
     wanted: list[PrincipalLike] = list(dict.fromkeys([*there, *finding.subject.split(" ")]))
-    management.update_settings(net.agent, finding.canister_id, controllers=wanted)
+    authority.update_settings(net, finding.canister_id, controllers=wanted)
 
 
 # --- canisters that nobody lists ---

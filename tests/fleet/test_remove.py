@@ -226,6 +226,35 @@ def test_what_the_creator_did_not_make_is_removed_by_its_controller(
     assert owned(net, net.canister_id(CREATOR)) == before + returned
 
 
+def test_the_creator_removes_what_it_made_for_others(
+    net: Network, made: Callable[..., list[Mainer]], as_stranger: Callable[[Network], Network]
+) -> None:
+    stranger = as_stranger(net)
+    creator = net.canister(CREATOR)
+    order = {"owner": stranger.caller, "selectedModel": creator.getLatestModel(), "renewedCanisterAddress": None}
+    kind = {"canisterType": "MainerAgent", "mainerAgentCanisterType": "Own", "associatedCanisterAddress": None}
+    mainer_id = creator.orderCanister({**order, **kind, "key": "theirs"})["newCanisterId"]
+    for number in (1, 2):
+        kind = {"canisterType": "MainerLlm", "mainerAgentCanisterType": "NA", "associatedCanisterAddress": mainer_id}
+        creator.orderCanister({**order, **kind, "key": f"their LLM {number}"}, timeout=600)
+    theirs = create.mainer(net, mainer_id)
+    before = owned(net, creator.canister_id)
+
+    with pytest.raises(PreconditionError, match=r"cycles go to .*Nothing was changed"):
+        remove.remove(net, fleet.of(net), theirs.llm_ids[0], to="Game State", carry_out=True)
+    llm = remove.remove(net, fleet.of(net), theirs.llm_ids[0], carry_out=True)
+    assert create.mainer(net, mainer_id).llm_ids == theirs.llm_ids[1:]
+    plan = remove.remove(net, fleet.of(net), mainer_id)
+    done = remove.remove(net, fleet.of(net), mainer_id, carry_out=True)
+    assert [row.state for row in done.rows] == ["removed", "removed"]
+    assert all(abs(now.returns - then.returns) < BILLION for now, then in zip(done.rows, plan.rows, strict=True))
+    assert owned(net, creator.canister_id) == before + llm.returns + done.returns
+    assert create.mainers(net) == []
+    (own,) = made(own=1)
+    with pytest.raises(PreconditionError, match=f"{stranger.caller} is no controller"):
+        remove.remove(stranger, fleet.of(net), own.name, carry_out=True)
+
+
 def test_an_llm_leaves_an_original_mainer(net: Network, made: Callable[..., list[Mainer]]) -> None:
     (own,) = made(own=1, llms_per_own=2)
     wasm = original(artifacts.canister_wasm(upload.CONTROLLER).data(), upload.CONTROLLER)

@@ -218,4 +218,4 @@ def test_mainers_that_the_creator_forgot_are_made_known_to_it(net: Network) -> N
     assert template.fault == "canister of nobody"
     (left,) = repair.mend(net, whole, [template], carry_out=True)
     assert not left.done
-    assert "is not controlled by" in left.problem
+    assert "did not make it" in left.problem
