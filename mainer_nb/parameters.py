@@ -159,13 +159,17 @@ DECLARED = {
     ),
     "remove_member": Parameter(str, "an LLM or a mAIner to remove, its name or id; None: none", optional=True),
     "with_agents": Parameter(bool, "whether a ShareService is removed although it has ShareAgents"),
-    "carry_out": Parameter(bool, "whether what the plans say is done: cycles given, canisters removed, damage mended"),
     "rehearse_now": Parameter(bool, "whether the fleet is copied and its upgrade tried there; else it is only planned"),
     "rehearse_llms": Parameter(str, "what becomes of LLMs on the copy", choices=LLMS),
     "exchange_model": Parameter(
         str, "the model, of those at the creator, that all LLMs are to answer with; None: as they are", optional=True
     ),
+    "exchange_now": Parameter(bool, "whether LLMs get that model; else it is shown which would"),
     "upgrade_now": Parameter(bool, "whether canisters are upgraded as planned; else the plan is shown"),
+    "refill_now": Parameter(bool, "whether cycles are given as planned; else the plan is shown"),
+    "withdraw_now": Parameter(bool, "whether surplus goes to the creator as planned; else the plan is shown"),
+    "remove_now": Parameter(bool, "whether it is removed as planned; else the plan is shown"),
+    "mend_now": Parameter(bool, "whether what is wrong is mended; else it is shown"),
     "usd_per_xdr": Parameter(
         float, "US dollars for one XDR, the price of 10^12 cycles; see the IMF's exchange rates", least=0.01, most=100
     ),

@@ -6,9 +6,9 @@
     remove.remove(net, fleet.of_ids(net, [llm_id]), llm_id, to=own_id, carry_out=True)
 
 Deleting a canister destroys its cycles. So its code is first replaced by a small one that deposits them elsewhere
-(`canisters/mainer_creator/return_cycles.wat`); some stay to pay for that. Who controls the creator, but not what it made
-for others, has the creator do it. Creator, Game State, ShareService and mAIner forget what is gone. What was removed
-already is not removed again, so it may be repeated.
+(`canisters/mainer_creator/return_cycles.wat`); some stay to pay for that. Who controls the creator, but not what it
+made for others, has the creator do it. Creator, Game State, ShareService and mAIner forget what is gone. What was
+removed already is not removed again, so it may be repeated.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from mainer_nb import artifacts, create, deploy, fleet, management, operate, tab
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError
-from mainer_nb.fleet import Fleet, remove, work
+from mainer_nb.fleet import Fleet, remove
 from mainer_nb.management import TRILLION
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 from tests.original_interface import original
@@ -116,9 +116,10 @@ def test_an_llm_that_generates_is_removed_and_no_challenge_is_lost(
         net.canister_at(llm_id, "llama_cpp").set_max_tokens({"max_tokens_update": 12, "max_tokens_query": 1})
     with ThreadPoolExecutor() as pool:
         answering = pool.submit(operate.trigger, net, own.controller_id)
-        while (found := work.of(net, own.controller_id)) is None or found.llm is None:
+        mainer = operate.mainer_canister(net, own.controller_id)
+        while (answer := mainer.getWorkStatusAdmin()["answering"]) is None:
             assert not answering.done()
-        done = remove.remove(net, whole, found.llm, carry_out=True)
+        done = remove.remove(net, whole, answer["canister_id"], carry_out=True)
         said = answering.result()
     assert "Submitted" in said
     assert len(operate.new_submissions(net, known)) == 1

@@ -60,7 +60,7 @@ def test_a_fleet_is_filled_paused_resumed_and_made_smaller(after_first_run: run.
     net = network.connect()
     extra = create.create_mainer(net, "Own")
     operate.start_timers(net, extra.controller_id)
-    done = {"looks": 1, "days": 1, "carry_out": True}
+    done = {"looks": 1, "days": 1, "refill_now": True, "withdraw_now": True, "remove_now": True, "mend_now": True}
     paused = run.run(["06"], {**done, "timers": "pause", "refill_days": 36_000})
     assert paused.ok, paused.failure
     assert "cycles were given" in outputs(paused, "06_operate")
