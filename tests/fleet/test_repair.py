@@ -115,7 +115,7 @@ def interrupt_upgrade(net: Network, own: Mainer) -> str:
 
         patch.setattr(management, "install_code", killed)
         with pytest.raises(KeyboardInterrupt):
-            upgrade.run(net, planned)
+            upgrade.run(net, planned, carry_out=True)
     return own.controller_id
 
 
