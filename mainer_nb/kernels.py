@@ -40,6 +40,7 @@ PRELOAD = (
 )
 ARGUMENTS = [
     "--log-level=40",  # the kernel's own warnings would stand among our lines
+    "--HistoryManager.enabled=False",  # nobody typed it; and it is a file that all kernels of the user write
     f"--IPKernelApp.exec_lines={PRELOAD}",
 ]
 
