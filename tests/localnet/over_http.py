@@ -8,6 +8,7 @@ from typing import Any
 import cbor2
 import httpx
 
+from mainer_nb.localnet.network import EmbeddedNetwork
 from mainer_nb.protocol import certificate, hash_tree, principal
 from mainer_nb.protocol.request_id import hash_of_map
 from tests.localnet import universal as u
@@ -38,14 +39,26 @@ class Request:
         return cbor2.dumps({**self.envelope, "content": self.content})
 
 
-class Served(Driver):
+class Endpoint:
+    """Where a network is served, to be asked byte for byte."""
+
+    network: EmbeddedNetwork
+    url: str
+
+    def post(self, path: str, body: bytes) -> httpx.Response:
+        return httpx.post(f"{self.url}/api/{path}", content=body, timeout=30)
+
+    def tree(self, response: httpx.Response) -> hash_tree.Node:
+        """The verified tree of a certificate in an answer."""
+        assert response.status_code == 200, response.text
+        return certificate.verify(cbor2.loads(response.content)["certificate"], self.network.root_key)
+
+
+class Served(Driver, Endpoint):
     """A network that is served over HTTP, with a universal canister."""
 
     url = ""
     called = b""  # the canister
-
-    def post(self, path: str, body: bytes) -> httpx.Response:
-        return httpx.post(f"{self.url}/api/{path}", content=body, timeout=30)
 
     def content(self, kind: str, sender: bytes = USER.principal, **fields: Any) -> dict[str, Any]:
         """The content of a request, with an expiry in four minutes unless another is given."""
@@ -63,7 +76,3 @@ class Served(Driver):
     def at(self, verb: str, version: str = "v3", canister: bytes | None = None) -> str:
         """The path of a request about the canister."""
         return f"{version}/canister/{principal.to_text(self.called if canister is None else canister)}/{verb}"
-
-    def tree(self, response: httpx.Response) -> hash_tree.Node:
-        assert response.status_code == 200, response.text
-        return certificate.verify(cbor2.loads(response.content)["certificate"], self.network.root_key)

@@ -32,6 +32,7 @@ from mainer_nb.protocol import candid, certificate, hash_tree, principal
 from mainer_nb.protocol.hash_tree import lookup_value
 from mainer_nb.protocol.leb128 import leb128
 from mainer_nb.protocol.request_id import hash_of_map
+from tests.localnet.over_http import Endpoint
 from tests.localnet.serving import serving
 
 CANISTER = """
@@ -74,7 +75,7 @@ def custom_section(name: str, content: bytes) -> bytes:
 
 
 @dataclass
-class Served:
+class Served(Endpoint):
     """A network, where it is served, and a canister on it whose controller is OWNER."""
 
     network: EmbeddedNetwork
@@ -85,9 +86,6 @@ class Served:
     @property
     def canister_id(self) -> bytes:
         return principal.from_text(self.canister)
-
-    def post(self, path: str, body: bytes) -> httpx.Response:
-        return httpx.post(f"{self.url}/api/{path}", content=body, timeout=30)
 
     def call(self, method: str, arg: bytes = EMPTY, version: str = "v3") -> tuple[bytes, httpx.Response]:
         request_id, body = self.signed("call", method, arg)
@@ -107,11 +105,6 @@ class Served:
     def read_state(self, paths: list[list[bytes]], sender: Identity = OWNER, url: str = "") -> httpx.Response:
         _, body = self.sign({"request_type": "read_state", "paths": paths}, sender)
         return self.post(f"{url or 'v2/canister/' + self.canister}/read_state", body)
-
-    def tree(self, response: httpx.Response) -> hash_tree.Node:
-        """The verified tree of a certificate in an answer."""
-        assert response.status_code == 200, response.text
-        return certificate.verify(cbor2.loads(response.content)["certificate"], self.network.root_key)
 
     def manage(self, method: str, arg: dict[str, Any], effective: str) -> Any:
         described = management.INTERFACE.methods[method]
