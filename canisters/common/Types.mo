@@ -421,7 +421,7 @@ module {
   public type RemovedRecord = { removed : [RemovedCanister]; cyclesReturned : Nat; notes : [Text] };
   public type RemovedResult = { #Ok : RemovedRecord; #Err : ApiError };
 
-  /// `cyclesReturned`: about what would come back at least; `agents`: ShareAgents that would have no ShareService.
+  /// `cyclesReturned`: about what would come back; `agents`: ShareAgents that would have no ShareService.
   public type RemovalEstimate = { canisters : [RemovableCanister]; cyclesReturned : Nat; agents : [CanisterAddress] };
   public type RemovableCanister = { address : CanisterAddress; cycles : Nat; cyclesReturned : Nat };
   public type RemovalEstimateResult = { #Ok : RemovalEstimate; #Err : ApiError };

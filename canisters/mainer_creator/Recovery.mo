@@ -15,7 +15,7 @@ module {
   let notReturned = 100_000_000_000; // what that code and the network keep back for it
   let ic = Actors.management;
 
-  /// What comes back at least, about, of a canister with this balance.
+  /// About what comes back of a canister with this balance.
   public func returnable(cycles : Nat) : Nat = if (cycles > notWorthReturning) { Nat.max(cycles, notReturned) - notReturned } else 0;
 
   /// Lets the canister finish what is under way, and makes all of its cycles free. It has its code and state still.

@@ -87,6 +87,10 @@ type UploadTarget = variant { MainerControllerWasm; LlmWasm : AvailableModels; L
 type UploadStatus = record { target : UploadTarget; size : nat64; sha256 : blob; chunkSize : nat64;
     chunksTotal : nat64; chunksReceived : nat64; missing : vec nat64; hashedBytes : nat64; finished : bool };
 type UploadStatusResult = variant { Ok : UploadStatus; Err : ApiError };
+type Snapshot = record { id : blob; taken_at_timestamp : nat64; total_size : nat64 };
+type RemovedCanister = record { address : text; cyclesReturned : nat; cyclesDestroyed : nat };
+type RemovedResult = variant {
+    Ok : record { removed : vec RemovedCanister; cyclesReturned : nat; notes : vec text }; Err : ApiError };
 service : {
   whoami : () -> (principal) query;
   health : () -> (StatusCodeRecordResult) query;
@@ -117,6 +121,16 @@ service : {
   setTemplates : (bool) -> (StatusCodeRecordResult);
   setModelPromptFormat : (AvailableModels, PromptFormat) -> (StatusCodeRecordResult);
   getModelPromptFormat : (AvailableModels) -> (variant { Ok : PromptFormat; Err : ApiError }) query;
+  startCanisterAdmin : (record { address : text }) -> (StatusCodeRecordResult);
+  stopCanisterAdmin : (record { address : text }) -> (StatusCodeRecordResult);
+  takeSnapshotAdmin : (record { address : text; replace : opt blob }) -> (variant { Ok : Snapshot; Err : ApiError });
+  listSnapshotsAdmin : (record { address : text }) -> (variant { Ok : vec Snapshot; Err : ApiError });
+  loadSnapshotAdmin : (record { address : text; snapshotId : blob }) -> (StatusCodeRecordResult);
+  deleteSnapshotAdmin : (record { address : text; snapshotId : blob }) -> (StatusCodeRecordResult);
+  upgradeCanisterAdmin : (record { address : text; sha256 : blob }) -> (CanisterCreationResult);
+  reinstallLlmAdmin : (record { address : text; model : opt AvailableModels }) -> (CanisterCreationResult);
+  removeLlmAdmin : (record { address : text; cyclesTo : variant { Creator; Mainer } }) -> (RemovedResult);
+  removeMainerAdmin : (record { address : text; evenWithAgents : bool }) -> (RemovedResult);
 }
 """
 
@@ -154,6 +168,11 @@ service : {
   triggerChallengeResponseAdmin : () -> (AuthRecordResult);
   setPromptFormat : (PromptFormat) -> (StatusCodeRecordResult);
   getLlmCanisters : () -> (vec text) query;
+  setMaintenanceFlagAdmin : (bool) -> (StatusCodeRecordResult);
+  getMaintenanceFlagAdmin : () -> (variant { Ok : record { flag : bool }; Err : ApiError }) query;
+  resetChallengeQueueAdmin : () -> (StatusCodeRecordResult);
+  withdrawCyclesAdmin : (record { to : text; amount : opt nat }) ->
+      (variant { Ok : record { cycles : nat }; Err : ApiError });
 }
 """
 
@@ -191,6 +210,7 @@ service : {
   getProtocolTotalCyclesBurnt : () -> (NatResult) query;
   setGameStateThresholdsAdmin : (Thresholds) -> (StatusCodeRecordResult);
   getGameStateThresholdsAdmin : () -> (variant { Ok : Thresholds; Err : ApiError }) query;
+  resetJudgingSubmissionAdmin : (record { challengeId : text; submissionId : text }) -> (SubmissionResult);
 }
 """
 

@@ -114,13 +114,14 @@ def test_what_an_agent_in_maintenance_refuses_is_delivered_later(
 def test_an_llm_that_is_taken_out_of_the_rotation_finishes_its_answer(supplied: Protocol) -> None:
     own = supplied.mainer("Own")
     first, second = supplied.llm(own), supplied.llm(own)
-    own.setPromptFormat({"prefix": "", "suffix": "", "stop": []})  # long answers
+    own.setPromptFormat({"prefix": "", "suffix": "", "stop": []})
+    first.set_max_tokens({"max_tokens_update": 300, "max_tokens_query": 1})  # long answers
     supplied.open_challenge()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(own.triggerChallengeResponseAdmin)
-        under_way = wait_for(lambda: own.getWorkStatusAdmin()["answering"])
-        assert under_way["canister_id"] == first.canister_id
-        assert not own.getWorkStatusAdmin()["idle"]
+        status = wait_for(lambda: (told := own.getWorkStatusAdmin())["answering"] and told)
+        under_way = status["answering"]
+        assert (under_way["canister_id"], status["idle"]) == (first.canister_id, False)
         own.remove_llm_canister({"canister_id": first.canister_id})
         own.setMaintenanceFlagAdmin(True)
         answer.result()
