@@ -66,16 +66,20 @@ def of(net: Network, canister_ids: Iterable[str]) -> dict[str, Condition]:
 
 def _condition(net: Network, canister_id: str) -> Condition:
     try:
-        status = management.status(net.agent, canister_id)
+        return of_status(management.status(net.agent, canister_id))
     except RejectError:
         if not management.exists(net.agent, canister_id):
             return Condition(canister_id, None, DELETED)
         installed = management.module_hash(net.agent, canister_id)
         return Condition(canister_id, installed, EMPTY if installed is None else "")
+
+
+def of_status(status: CanisterStatusResult) -> Condition:
+    """The condition of a canister that has this status."""
     if status.module_hash is None:
         problem = EMPTY
     elif status.cycles <= status.frozen_below:
         problem = FROZEN
     else:
         problem = "" if status.status == "running" else STOPPED
-    return Condition(canister_id, status.module_hash, problem, status)
+    return Condition(status.canister_id, status.module_hash, problem, status)

@@ -97,12 +97,14 @@ class Panel(Form):
         self._ask = Press("Do it", self._asked)
         self._question = ipywidgets.HTML()
         self._yes, self._no = Press("Yes", self._carry_out), Press("No", self._forget)
+        self._no.button_style = ""
         self._sure = ipywidgets.VBox([self._question, ipywidgets.HBox([self._yes, self._no])])
         self._pending: tuple[Member, Action] | None = None
         fields = [self._member, self._action, self._cycles]
         for field in (self._member, self._cycles):
             field.observe(lambda _: self._suit(), "value")
         closing = Press("Close", self.close)
+        closing.button_style = ""
         super().__init__(
             [ipywidgets.HTML(LOOKS), self._note, self._table, *fields, self._ask, self._sure, self._said, closing]
         )
@@ -139,7 +141,7 @@ class Panel(Form):
 
     def _look(self) -> None:
         try:
-            readings = watch.look(self._net, self._fleet)
+            readings = watch.look(self._net, self._fleet, by_creator=False)
             self._keep(readings)
         except MainerError as error:
             self._note.value = f'<span style="{REFUSED}">{escape(str(error))}</span>'

@@ -166,6 +166,12 @@ def together(parts: Iterable[str]) -> Markup:
     return lines(f'<span style="white-space: nowrap">{escape(part)}</span>' for part in parts if part)
 
 
+def wide(parts: Iterable[str]) -> Markup:
+    """Parts that are HTML, below each other in a column wide enough to be read; nothing if there are none."""
+    found = lines(parts)
+    return Markup(f'<div style="min-width: 14em">{found}</div>') if found else found
+
+
 def marked(ok: bool, text: str) -> Markup:
     """Text behind a sign of whether it is well."""
     return Markup(f"{'✓' if ok else '✗'} {escape(text)}")

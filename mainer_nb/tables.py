@@ -61,6 +61,7 @@ from .table import (
     quoted,
     together,
     trillions,
+    wide,
 )  # fmt: skip
 from .upload import StoredFile, Template, Uploaded
 
@@ -298,7 +299,7 @@ def _watched(reading: Reading, bounds: Bounds | None) -> dict[str, object]:
     last = _told(reading, "last_submission", moment)
     return {
         "canister": lines((escape(reading.member.name), identifier(reading.member.canister_id))),
-        "out of bounds": lines(map(breakable, watch.marks(reading, bounds))) or "nothing",
+        "out of bounds": wide(map(breakable, watch.marks(reading, bounds))) or "nothing",
         "health": _told(reading, "health", str) if running else reading.state,
         "timers": _told(reading, "timers", lambda run: "run" if run else "stopped"),
         "queue": _told(reading, "queue", lambda number: _waiting(number, reading)),

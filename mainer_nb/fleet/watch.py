@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +21,11 @@ from typing import Any, Literal
 from .. import artifacts, conditions, management, stopping, upload
 from ..canister import Canister
 from ..conditions import Condition
-from ..errors import ArgumentError, ArtifactError, CallError, CanisterError, MainerError, RejectError
+from ..errors import ArgumentError, ArtifactError, CallError, CanisterError, MainerError, PreconditionError, RejectError
 from ..network import CREATOR, GAME_STATE, Network
 from ..operate import NEEDED
 from ..progress import Progress, Silent
-from . import samples, work
+from . import authority, samples, work
 from .members import Fleet, Member, Role, canister, offers
 from .samples import Burn, Sample
 
@@ -160,16 +161,23 @@ class _Reference:
     creator: Mapping[Role, frozenset[str]]
     expected: frozenset[str]
     history: Sequence[Sample]
+    by_creator: bool
 
 
 def look(
-    net: Network, fleet: Fleet, history: Sequence[Sample] | None = None, expected: Iterable[str] = ()
+    net: Network,
+    fleet: Fleet,
+    history: Sequence[Sample] | None = None,
+    expected: Iterable[str] = (),
+    by_creator: bool = True,
 ) -> list[Reading]:
     """Read every canister of a fleet, several at once.
 
     Args:
         history: samples to measure burn by; None: those on disk.
         expected: principals that may be controllers, beside the caller and those that belong together.
+        by_creator: whether a mAIner that the caller does not control is looked at through the creator, if the caller
+            controls that. The creator keeps a record of it each time.
 
     Raises:
         TransportError, NetworkNotRunning: the network does not answer.
@@ -180,6 +188,7 @@ def look(
         _at_creator(net),
         frozenset({net.caller, *creators, *expected}),
         samples.read(net) if history is None else history,
+        by_creator,
     )
     return stopping.every(lambda member: _read(net, member, reference), fleet.members, AT_ONCE)
 
@@ -301,16 +310,14 @@ def _at_creator(net: Network) -> dict[Role, frozenset[str]]:
     return {role: frozenset(file.sha256 for file in held if file.target == target) for role, target in _TARGETS.items()}
 
 
-def _compared(role: Role, module_hash: str | None, reference: _Reference) -> Code:
-    ours, held = reference.files.get(role), reference.creator.get(role) or frozenset()
-    if module_hash is None or not (ours or held):
+def compared(module_hash: str | None, in_files: str | None, at_creator: frozenset[str]) -> Code:
+    """How the code of a canister compares with that in files/, and with that which the creator holds for its role."""
+    if module_hash is None or not (in_files or at_creator):
         return "unknown"
-    as_files, as_creator = ours in (None, module_hash), not held or module_hash in held
-    if as_files and as_creator:
-        return "current"
-    if as_creator and held:
-        return "not that of files/"
-    return "not that of the creator" if as_files and ours else "of neither files/ nor creator"
+    as_files, as_creator = in_files in (None, module_hash), not at_creator or module_hash in at_creator
+    if as_creator:
+        return "current" if as_files else "not that of files/"
+    return "not that of the creator" if as_files else "of neither files/ nor creator"
 
 
 # --- one canister ---
@@ -318,12 +325,20 @@ def _compared(role: Role, module_hash: str | None, reference: _Reference) -> Cod
 
 def _read(net: Network, member: Member, reference: _Reference) -> Reading:
     taken = datetime.now(UTC)
-    condition = conditions.of(net, [member.canister_id])[member.canister_id]
+    condition = _condition(net, member, reference.by_creator)
     untold: dict[str, str] = {}
     told = _of_network(net, member, condition, reference, untold)
     if condition.module_hash is not None and condition.problem in ("", conditions.STOPPED):
         told |= _of_itself(net, member, untold) if not condition.problem else {}
     return Reading(member, taken, condition.problem or "running", **told, untold=untold)
+
+
+def _condition(net: Network, member: Member, by_creator: bool) -> Condition:
+    found = conditions.of(net, [member.canister_id])[member.canister_id]
+    if found.status is None and found.problem != conditions.DELETED and member.of_creator and by_creator:
+        with suppress(PreconditionError, CallError):  # then it is not told
+            return conditions.of_status(authority.status(net, member.canister_id))
+    return found
 
 
 def _of_network(
@@ -332,7 +347,11 @@ def _of_network(
     """What the network says of a canister, by field of `Reading`."""
     told: dict[str, Any] = {
         "module_hash": condition.module_hash,
-        "code": _compared(member.role, condition.module_hash, reference),
+        "code": compared(
+            condition.module_hash,
+            reference.files.get(member.role),
+            reference.creator.get(member.role, frozenset()),
+        ),
     }
     if condition.problem == conditions.DELETED:
         return told

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from mainer_nb import artifacts, expect, fleet, management, operate, tables
+from mainer_nb import artifacts, create, expect, fleet, management, operate, tables
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError, ExpectationFailed
-from mainer_nb.fleet import samples, watch
+from mainer_nb.fleet import authority, samples, watch
 from mainer_nb.fleet.samples import Burn
 from mainer_nb.fleet.watch import Bounds, Reading
-from mainer_nb.network import GAME_STATE, Network
+from mainer_nb.network import CREATOR, GAME_STATE, Network
 from mainer_nb.operate import Challenge
 from tests.original_interface import original
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+STRANGER = "rno2w-sqaaa-aaaaa-aaacq-cai"
 OWN = fleet.Member("rrkah-fqaaa-aaaaa-aaaaq-cai", "Own", "Own 1")
 GOOD = Reading(
     OWN,
@@ -171,6 +172,20 @@ def test_a_stranger_sees_what_is_public_and_is_told_what_is_not(
     assert expect.watched(readings).endswith("The balance of 3 was not told.")
 
 
+def test_a_mainer_of_another_owner_is_looked_at_through_the_creator(uploaded: Network) -> None:
+    canister_id = create.create_mainer(uploaded, "Own").controller_id
+    controllers = [uploaded.canister_id(CREATOR), STRANGER]
+    management.update_settings(uploaded.agent, canister_id, controllers=controllers)
+    some = fleet.of_ids(uploaded, [canister_id])
+    (told,), (untold,) = watch.look(uploaded, some), watch.look(uploaded, some, by_creator=False)
+    assert told.cycles is not None
+    assert told.untold["queue"] == "not told to the caller"  # the canister itself says that to its controllers only
+    assert told.unexpected == (STRANGER,)
+    assert untold.cycles is None
+    assert untold.untold["cycles"] == "not told to the caller"
+    assert authority.operations(uploaded)[-1].operation == "status"
+
+
 def test_burn_is_measured_when_there_are_samples(uploaded: Network, own: Mainer) -> None:
     some = fleet.of_ids(uploaded, [own.controller_id])
     (reading,) = watch.look(uploaded, some, history=())
@@ -230,6 +245,27 @@ def test_readings_are_kept_as_samples_and_used_from_then_on(
 )
 def test_marks(change: dict[str, Any], bounds: Bounds, said: list[str]) -> None:
     assert watch.marks(replace(GOOD, **change), bounds) == said
+
+
+@pytest.mark.parametrize(
+    ("found", "files", "creator", "code"),
+    [
+        ("a", "a", "a", "current"),
+        ("a", "b", "a", "not that of files/"),
+        ("a", "a", "b", "not that of the creator"),
+        ("a", "b", "b", "of neither files/ nor creator"),
+        ("a", "b", None, "not that of files/"),
+        ("a", "a", None, "current"),
+        ("a", None, "b", "not that of the creator"),
+        ("a", None, None, "unknown"),
+        (None, "a", "a", "unknown"),
+    ],
+)
+def test_code_is_held_against_files_and_creator(
+    found: str | None, files: str | None, creator: str | None, code: str
+) -> None:
+    held = frozenset({creator}) if creator else frozenset()
+    assert watch.compared(found, files, held) == code
 
 
 def test_what_burns_nothing_never_freezes() -> None:
