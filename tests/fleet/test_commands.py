@@ -16,7 +16,7 @@ from mainer_nb import management
 from mainer_nb.commands.watching import moment
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError
-from mainer_nb.fleet import Member, samples
+from mainer_nb.fleet import Fleet, Member, samples
 from mainer_nb.network import Network
 from tests.fleet.test_logs import TALKER, say
 from tests.stages import Run
@@ -24,13 +24,12 @@ from tests.stages import Run
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
-def test_watch_shows_a_table_and_keeps_samples(run: Run, uploaded: Network, mainers: list[Mainer]) -> None:
+def test_watch_shows_a_table_and_keeps_samples(run: Run, uploaded: Network, whole: Fleet) -> None:
     before = len(samples.read(uploaded))
-    status, shown, said = run("watch", "--days", "1")
+    status, shown, said = run("watch", "--days", "1", *whole.canister_ids)
     assert (status, said) == (0, "")
     assert re.search(r"^Own 1, LLM 2, \S+-cai .*current", shown, re.MULTILINE)
-    canisters = 2 + sum(len(mainer.canister_ids) for mainer in mainers)
-    assert len(samples.read(uploaded)) == before + canisters
+    assert len(samples.read(uploaded)) == before + len(whole.members)
 
 
 def test_watch_fails_with_what_is_out_of_bounds_and_no_more_if_it_is_to_be_quiet(
@@ -48,13 +47,18 @@ def test_watch_fails_with_what_is_out_of_bounds_and_no_more_if_it_is_to_be_quiet
     assert "bound days is -1.0, but must be a number from 0 on" in said
 
 
-def test_metrics_are_read_by_prometheus(run: Run, mainers: list[Mainer]) -> None:
-    status, shown, said = run("metrics")
+def test_metrics_are_read_by_prometheus(run: Run, whole: Fleet) -> None:
+    status, shown, said = run("metrics", *whole.canister_ids)
     assert (status, said) == (0, "")
     families = {family.name: family for family in parser.text_string_to_metric_families(shown)}
     assert {sample.value for sample in families["mainer_canister_running"].samples} == {1.0}
     names = {sample.labels["name"] for sample in families["mainer_queue_length"].samples}
-    assert names == {"Game State", *(mainer.name for mainer in mainers)}
+    assert names == {"Game State", *(member.name for member in whole.mainers)}
+
+
+def test_without_names_all_are_meant(run: Run, uploaded: Network, whole: Fleet) -> None:
+    _, shown, _ = run("metrics")
+    assert all(canister_id in shown for canister_id in whole.canister_ids)
 
 
 def test_logs_of_named_canisters(run: Run, own: Mainer) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 import wasmtime
 
-from mainer_nb import fleet, management, stopping
+from mainer_nb import management, stopping
 from mainer_nb.errors import PreconditionError
 from mainer_nb.fleet import Fleet, Member, logs
 from mainer_nb.network import Network
@@ -120,5 +120,5 @@ def test_a_fleet_of_nobody_says_nothing(deployed: Network) -> None:
     assert logs.fetch(deployed, Fleet(())) == logs.Logs(())
 
 
-def test_the_creator_s_owner_sees_the_logs_of_all(uploaded: Network, mainers: list[object]) -> None:
-    assert logs.fetch(uploaded, fleet.of(uploaded)).unseen == {}
+def test_who_controls_all_sees_the_logs_of_all(uploaded: Network, whole: Fleet) -> None:
+    assert logs.fetch(uploaded, whole).unseen == {}

@@ -13,7 +13,7 @@ import pytest
 from mainer_nb import artifacts, create, expect, fleet, management, operate, tables
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError, ExpectationFailed
-from mainer_nb.fleet import authority, samples, watch
+from mainer_nb.fleet import Fleet, authority, samples, watch
 from mainer_nb.fleet.samples import Burn
 from mainer_nb.fleet.watch import Bounds, Reading
 from mainer_nb.network import CREATOR, GAME_STATE, Network
@@ -39,8 +39,8 @@ GOOD = Reading(
 
 
 @pytest.fixture
-def readings(uploaded: Network, mainers: list[Mainer]) -> list[Reading]:
-    return watch.look(uploaded, fleet.of(uploaded), history=())
+def readings(uploaded: Network, whole: Fleet) -> list[Reading]:
+    return watch.look(uploaded, whole, history=())
 
 
 def test_a_fleet_just_made_is_as_it_should_be(readings: list[Reading]) -> None:
