@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mainer_nb.localnet import cache, runtime, server
+from mainer_nb.localnet import cache, metering, runtime, server
 from mainer_nb.localnet.canister import HostedCanister
 from mainer_nb.localnet.runtime import Runtime
 from tests.localnet.driver import Driver, module
@@ -157,6 +157,14 @@ def test_compiled_modules_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypa
         compiling.compile(module_)
     assert first.exists()
     assert 2 <= len(list(tmp_path.iterdir())) <= 3
+
+
+def test_a_kept_module_is_not_weighed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = module('(func (export "canister_query x") (drop (i32.const 1)))')
+    made = Runtime(tmp_path).compile(code).instructions
+    assert made >= 3
+    monkeypatch.setattr(metering, "weigh", None)
+    assert Runtime(tmp_path).compile(code).instructions == made
 
 
 def test_pruning_keeps_what_was_used_last(tmp_path: Path) -> None:
