@@ -37,7 +37,12 @@ def trapping(interface: str) -> bytes:
     """
     code = bytes(wasmtime.wat2wasm(text))
     keeping = _custom("icp:private enhanced-orthogonal-persistence", b"64-bit")
-    return code + keeping + _custom("icp:public candid:service", interface.encode())
+    return telling(code + keeping, interface)
+
+
+def telling(wasm: bytes, interface: str) -> bytes:
+    """The code that tells this interface."""
+    return wasm + _custom("icp:public candid:service", interface.encode())
 
 
 def _custom(name: str, content: bytes) -> bytes:

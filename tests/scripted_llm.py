@@ -1,7 +1,8 @@
-"""An LLM canister that answers run_update with a given text, for what no small model can be brought to say."""
+"""Canisters that answer with what they are given: an LLM with a text that no small model would say, and others."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import wasmtime
@@ -10,6 +11,7 @@ from mainer_nb import management, places
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.protocol import candid
+from tests import code_variants
 
 _OUTPUT = {"status_code": 200, "conversation": "", "error": "", "prompt_remaining": "", "output": ""}
 
@@ -23,10 +25,17 @@ def install(agent: Agent, cycles: int, text: str, finished: bool = True) -> str:
         "run_update": {"Ok": output},
         "remove_prompt_cache": {"Ok": {**_OUTPUT, "generated_eog": False}},
     }
+    return scripted(agent, cycles, places.files() / "llama_cpp.did", replies)
+
+
+def scripted(agent: Agent, cycles: int, interface: str | Path, replies: dict[str, Any]) -> str:
+    """A new canister that answers each method with what is given for it, and tells its interface; its id."""
     canister_id = management.create_canister(agent, cycles)
-    llm = Canister(agent, canister_id, places.files() / "llama_cpp.did", "LLM")
-    encoded = {name: candid.encode(llm.methods[name].results, [value]) for name, value in replies.items()}
-    management.install_code(agent, canister_id, bytes(wasmtime.wat2wasm(_wat(encoded))), "install")
+    canister = Canister(agent, canister_id, interface, "scripted canister")
+    encoded = {name: candid.encode(canister.methods[name].results, [value]) for name, value in replies.items()}
+    text = interface if isinstance(interface, str) else interface.read_text()
+    wasm = code_variants.telling(bytes(wasmtime.wat2wasm(_wat(encoded))), text)
+    management.install_code(agent, canister_id, wasm, "install")
     return canister_id
 
 

@@ -14,21 +14,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from .. import places
-from ..errors import ArgumentError, NetworkError, PreconditionError, WaitTimeout
+from .. import management, places
+from ..errors import ArgumentError, NetworkError, PreconditionError, RejectError, WaitTimeout
 from ..network import GAME_STATE, Network, file_name
-from ..progress import Progress, Silent
+from ..progress import Progress, Silent, amount
 from . import work
 from .members import Fleet, Member, Role, canister, offers
 
 #: Who stops after whom.
 ORDER: tuple[tuple[Role, ...], ...] = (("Challenger",), ("Own", "ShareAgent"), ("ShareService",), ("Judge",))
 MAINTENANCE = "setMaintenanceFlagAdmin"  # beyond the original interface
+JUDGE_PATIENCE = 180.0  # seconds without a score, after which no Judge is at work: its timers run every minute
 NOT_TOLD = "it does not tell whether its timers ran (the original interface): "
 
 #: Whether timers ran before: "untold" if the canister does not say.
@@ -69,20 +71,21 @@ def pause(net: Network, fleet: Fleet, timeout: float = work.TIMEOUT, progress: P
             queue, where it stays, and the record says so.
 
     Raises:
-        CallError: a member does not answer. Those before it are paused; run it again for the rest.
+        CallError: a member refuses. Those before it are paused; run it again for the rest. One that takes no calls, as
+            it is stopped or out of cycles, is left alone.
     """
     memory = _Memory.of(net)
     done: list[Paused] = []
     with (progress or Silent()).task("pause", len(fleet.of_role(*sum(ORDER, ()))), "canisters") as task:
         for roles in ORDER:
             stage = fleet.of_role(*roles)
-            waited = _work_off(net, stage, timeout) if roles[0] in ("ShareService", "Judge") else ""
+            left = _ENDS[roles[0]](net, stage, timeout) if roles[0] in _ENDS else ""
             for member in stage:
                 task.note(member.name)
-                done.append(_stop(net, member, memory, waited))
+                done.append(_stop(net, member, memory, left))
                 task.advance(1)
             for member in stage:
-                with suppress(WaitTimeout):  # what is under way then ends by itself
+                with suppress(WaitTimeout, RejectError):  # what is under way then ends by itself
                     work.wait_until_idle(net, member, timeout)
     return done
 
@@ -106,6 +109,8 @@ def resume(net: Network, fleet: Fleet, start_untold: bool = False, progress: Pro
                 done.append(_start(net, member, before, start_untold))
                 memory.forget(member.canister_id)
                 task.advance(1)
+        for canister_id in [each for each in memory.before if not management.exists(net.agent, each)]:
+            memory.forget(canister_id)  # it was removed meanwhile
     return done
 
 
@@ -153,17 +158,21 @@ def maintain(net: Network, fleet: Fleet, on: bool = True, timeout: float = work.
 # --- one member ---
 
 
-def _stop(net: Network, member: Member, memory: _Memory, waited: str) -> Paused:
-    found = work.of(net, member)
+def _stop(net: Network, member: Member, memory: _Memory, left: str) -> Paused:
+    """`left`: what its stage has not done in time, in words."""
+    try:
+        found = work.of(net, member)
+    except RejectError as error:
+        return Paused(member, "untold", "left alone: it takes no calls", str(error))
     before: Before = "untold" if found is None else "ran" if found.timers else "stood"
     before = memory.note(member.canister_id, before)
     if found is not None and not found.timers:
         return Paused(member, before, "its timers stood" if before == "stood" else "it was paused already")
     canister(net, member).stopTimerExecutionAdmin()
-    missing = f"{NOT_TOLD}resume starts them only when told to" if before == "untold" else ""
-    if found is not None and found.waiting and waited:
-        missing = f"{waited}; {found.waiting} stay in its queue"
-    return Paused(member, before, "its timers are stopped", missing)
+    missing = [f"{NOT_TOLD}resume starts them only when told to"] if before == "untold" else []
+    if left and (found is None or found.waiting):
+        missing.append(left if found is None else f"{left}; {found.waiting} stay in its queue")
+    return Paused(member, before, "its timers are stopped", "; ".join(missing))
 
 
 def _start(net: Network, member: Member, before: Before, start_untold: bool) -> Paused:
@@ -176,24 +185,48 @@ def _start(net: Network, member: Member, before: Before, start_untold: bool) -> 
     return Paused(member, before, "its timers are started")
 
 
-def _work_off(net: Network, stage: tuple[Member, ...], timeout: float) -> str:
-    """Let those of these that work by themselves finish what they have; why they did not, "" if they did."""
-    working = [member for member in stage if (found := work.of(net, member)) is not None and found.timers]
-    if not working:
-        return ""
-    judging = working[0].role == "Judge"
-    what = "judging what was submitted" if judging else "answering what is queued"
+def _answered(net: Network, services: tuple[Member, ...], timeout: float) -> str:
+    """Let ShareServices that work by themselves answer what they have; what is left, in words."""
+    working = [service for service in services if _works(net, service)]
+
+    def done() -> bool:
+        return all((found := work.of(net, service)) is None or not found.waiting for service in working)
+
     try:
-        work.wait_until(lambda: _is_done(net, working, judging), what, timeout)
+        work.wait_until(done, "answering what is queued", timeout)
     except WaitTimeout as error:
         return str(error)
     return ""
 
 
-def _is_done(net: Network, working: list[Member], judging: bool) -> bool:
-    if judging:
-        return not net.canister(GAME_STATE).getNumOpenSubmissionsAdmin()
-    return all((found := work.of(net, member)) is None or not found.waiting for member in working)
+def _works(net: Network, member: Member) -> bool:
+    with suppress(RejectError):
+        return (found := work.of(net, member)) is not None and found.timers
+    return False
+
+
+def _judged(net: Network, judges: tuple[Member, ...], timeout: float) -> str:
+    """Let Judges score what was submitted, as long as that becomes less; what is left, in words."""
+    if not judges:
+        return ""
+    game_state = net.canister(GAME_STATE)
+    left = int(game_state.getNumOpenSubmissionsAdmin())
+    while left:
+        before = left
+
+        def fewer(before: int = before) -> bool:
+            return int(game_state.getNumOpenSubmissionsAdmin()) < before
+
+        try:
+            work.wait_until(fewer, "a score", min(timeout, JUDGE_PATIENCE))
+        except WaitTimeout:
+            return f"{amount(left, 'submissions')} wait to be judged"
+        left = int(game_state.getNumOpenSubmissionsAdmin())
+    return ""
+
+
+#: What a stage ends before it is stopped.
+_ENDS: dict[Role, Callable[[Network, tuple[Member, ...], float], str]] = {"ShareService": _answered, "Judge": _judged}
 
 
 # --- what is kept on disk ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mainer_nb.fleet import Fleet, pause, work
 from mainer_nb.network import Network
 from mainer_nb.operate import Challenge
 from tests.original_interface import original
+from tests.scripted_llm import scripted
 
 QUICK = 2.0  # seconds
 
@@ -165,3 +167,51 @@ def test_a_memory_that_cannot_be_read_or_written_is_an_error_before_anything_sto
     with pytest.raises(CanisterError, match="Unauthorized"):
         pause.pause(as_stranger(uploaded), whole.only([own.controller_id]))
     assert running(uploaded, whole) == {own.name}
+
+
+PROTOCOL = """service : {
+  startTimerExecutionAdmin : () -> (variant { Ok : record { auth : text }; Err : text });
+  stopTimerExecutionAdmin : () -> (variant { Ok : record { auth : text }; Err : text });
+  %s : () -> ();
+}"""
+
+
+def test_challengers_stop_first_and_judges_last_when_they_have_judged(
+    uploaded: Network, whole: Fleet, own: Mainer, challenge: Challenge
+) -> None:
+    timers = {f"{what}TimerExecutionAdmin": {"Ok": {"auth": "so be it"}} for what in ("start", "stop")}
+    marks = ("triggerScoreSubmissionAdmin", "generateNewChallenge")
+    ids = [scripted(uploaded.agent, 10**12, PROTOCOL % mark, timers) for mark in marks]
+    all_ = fleet.of_ids(uploaded, [*ids, own.controller_id])
+    assert [member.role for member in all_.members] == ["Judge", "Challenger", "Own"]
+    assert challenge.challenge_id in operate.answer(uploaded, own.controller_id)
+    with ThreadPoolExecutor() as pool:
+        pausing = pool.submit(pause.pause, uploaded, all_)
+        while not pause.paused(uploaded).keys() >= {ids[1], own.controller_id}:
+            assert not pausing.done()
+        assert ids[0] not in pause.paused(uploaded)
+        operate.judge_next(uploaded, score=3)
+        paused = pausing.result()
+    assert [row.member.role for row in paused] == ["Challenger", "Own", "Judge"]
+    assert "to be judged" not in paused[-1].missing
+
+    operate.answer(uploaded, own.controller_id)
+    late = pause.pause(uploaded, all_, timeout=0)
+    assert "wait to be judged" in late[-1].missing
+    resumed = pause.resume(uploaded, all_, start_untold=True)
+    assert [row.member.role for row in resumed] == ["Judge", "Own", "Challenger"]
+
+
+def test_what_takes_no_calls_does_not_keep_the_rest_from_pausing(
+    uploaded: Network, whole: Fleet, own: Mainer, agents: list[Mainer]
+) -> None:
+    operate.start_timers(uploaded, agents[0].controller_id)
+    management.stop(uploaded.agent, own.controller_id)
+    try:
+        paused = {row.member.name: row for row in pause.pause(uploaded, whole)}
+    finally:
+        management.start(uploaded.agent, own.controller_id)
+    assert paused[own.name].done == "left alone: it takes no calls"
+    assert "stopped" in paused[own.name].missing
+    assert paused[agents[0].name].done == "its timers are stopped"
+    assert own.controller_id not in pause.paused(uploaded)
