@@ -160,7 +160,11 @@ DECLARED = {
     "remove_member": Parameter(str, "an LLM or a mAIner to remove, its name or id; None: none", optional=True),
     "with_agents": Parameter(bool, "whether a ShareService is removed although it has ShareAgents"),
     "rehearse_now": Parameter(bool, "whether the fleet is copied and its upgrade tried there; else it is only planned"),
-    "rehearse_llms": Parameter(str, "what becomes of LLMs on the copy", choices=LLMS),
+    "rehearse_llms": Parameter(
+        str,
+        'what becomes of LLMs on the copy: "copy", "model file" (made again), "leave out"',
+        choices=LLMS,
+    ),
     "exchange_model": Parameter(
         str, "the model, of those at the creator, that all LLMs are to answer with; None: as they are", optional=True
     ),
