@@ -5,32 +5,24 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from prometheus_client import parser
 
-from mainer_nb import fleet
 from mainer_nb.fleet import metrics
 from mainer_nb.fleet.samples import Burn
 from mainer_nb.fleet.watch import Bounds, Reading
+from tests.fleet.test_watch import GOOD, NOW, OWN
 
-NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
-OWN = fleet.Member("rrkah-fqaaa-aaaaa-aaaaq-cai", "Own", "Own 1")
-READING = Reading(
-    OWN,
-    NOW,
-    "running",
-    code="current",
+READING = replace(
+    GOOD,
     memory=123,
-    cycles=10**13,
     frozen_below=10**12,
-    idle_per_day=10**9,
     burn=Burn(9 * 10**11, timedelta(days=1)),
     llms=2,
     queue=1,
     oldest_queued=NOW - timedelta(minutes=1),
     timers=True,
-    health="200",
 )
 LABELS = 'network="local",canister="rrkah-fqaaa-aaaaa-aaaaq-cai",name="Own 1",role="Own"'
 # The format says: a name, labels in braces whose values have \\, \" and \n escaped, and a number.

@@ -165,7 +165,7 @@ def files_of(package: ModuleType) -> set[str]:
 
 @pytest.mark.parametrize("package", [fleet, localnet], ids=lambda package: package.__name__)
 def test_the_map_of_a_package_has_all_its_files(package: ModuleType) -> None:
-    assert mapped(package) >= files_of(package)
+    assert mapped(package) == files_of(package)
 
 
 def is_code(line: str) -> bool:
