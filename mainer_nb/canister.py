@@ -127,11 +127,7 @@ class CanisterMethod:
             encoded = candid.encode(method.args, args)
         except candid.CandidError as error:
             raise ArgumentError(f"{canister.name or canister.canister_id}.{method}: {error}") from error
-        agent = canister.agent
-        if method.mode in ("query", "composite_query"):
-            reply = agent.query_bytes(canister.canister_id, method.name, encoded, effective_canister_id)
-        else:
-            reply = agent.update_bytes(canister.canister_id, method.name, encoded, effective_canister_id, timeout, mark)
+        reply = self.send(encoded, timeout, effective_canister_id, mark)
         try:
             return candid.decode(method.results, reply, principal.to_text)
         except candid.CandidError as error:
@@ -139,6 +135,15 @@ class CanisterMethod:
                 f"{canister!r} answered {method.name} with something else than its interface says: {error}. "
                 "Is the .did in files/ the one of the installed wasm?"
             ) from error
+
+    def send(
+        self, arg: bytes, timeout: float, effective_canister_id: PrincipalLike | None, mark: RequestMark | None
+    ) -> bytes:
+        """Call the method with Candid; its reply as Candid. Arguments and errors as of a call."""
+        canister_id, name, agent = self.canister.canister_id, self.method.name, self.canister.agent
+        if self.method.mode in ("query", "composite_query"):
+            return agent.query_bytes(canister_id, name, arg, effective_canister_id)
+        return agent.update_bytes(canister_id, name, arg, effective_canister_id, timeout, mark)
 
     def ok(self, result: Any) -> Any:
         """What is in the Ok of a result `variant { Ok; Err }`; any other result as it is.

@@ -6,6 +6,7 @@
 
 import Array "mo:core/Array";
 import Error "mo:core/Error";
+import InternetComputer "mo:core/InternetComputer";
 import Iter "mo:core/Iter";
 import List "mo:core/List";
 import Map "mo:core/Map";
@@ -37,6 +38,16 @@ mixin (
 
   transient let maxOperationsKept = 1_000;
   transient let changing : Map.Map<Text, Text> = Map.empty(); // what is being done, by canister
+  // Methods for controllers that the creator calls for its own (mainer_nb/fleet/authority.py has the same).
+  transient let looking = [
+    "ready", "getWorkStatusAdmin", "getChallengeQueueAdmin", "getRecentSubmittedResponsesAdmin", "getRecentFailuresAdmin",
+    "getMainerStatisticsAdmin", "getIssueFlagsAdmin", "checkAccessToLLMs", "get_max_tokens", "recursive_dir_content_query",
+  ];
+  transient let operating = [
+    "setMaintenanceFlagAdmin", "startTimerExecutionAdmin", "stopTimerExecutionAdmin", "setTimerIntervalAdmin",
+    "triggerChallengeResponseAdmin", "resetChallengeQueueAdmin", "withdrawCyclesAdmin", "add_llm_canister", "remove_llm_canister",
+    "setShareServiceCanisterId", "load_model", "set_max_tokens", "new_chat", "run_update", "remove_prompt_cache", "filesystem_remove",
+  ];
   transient let network = Actors.management;
   transient let carriedOut : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
 
@@ -53,12 +64,13 @@ mixin (
     #Ok(operations.values().toArray());
   };
 
-  func begin(caller : Principal, operation : Text, address : Text, change : Bool) : Types.Result<Operation> {
+  func begin(caller : Principal, operation : Text, address : Text, change : { #none; #itself; #withLlms }) : Types.Result<Operation> {
     if (not caller.isController()) return #Err(#Unauthorized);
     let ?place = Fleet.placeOf(fleet, address) else return #Err(#Other("\"" # Limits.clipped(address, Limits.idBytes) # "\" is no canister that this creator made"));
-    let changes = if (not change) [] else switch place {
-      case (#llm(mainer)) [address, mainer.controllerId];
-      case (#mainer(mainer)) mainer.llmIds.concat([address]);
+    let changes = switch (change, place) {
+      case (#none, _) [];
+      case (#withLlms, #mainer(mainer)) mainer.llmIds.concat([address]);
+      case (_) [address];
     };
     for (id in changes.values()) switch (changing.get(id)) {
       case (?other) return #Err(#Other("Something is being done to canister " # id # " (" # other # "): try again when that has ended"));
@@ -96,7 +108,7 @@ mixin (
   // Looking
 
   public shared ({ caller }) func canisterStatusAdmin(input : Types.CanisterRetrieveInput) : async Types.CanisterStatusResult {
-    let operation = switch (begin(caller, "status", input.address, false)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "status", input.address, #none)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     try {
       let status = await network.canister_status({ canister_id = operation.canister_id });
       done(operation, "");
@@ -105,7 +117,7 @@ mixin (
   };
 
   public shared ({ caller }) func listSnapshotsAdmin(input : Types.CanisterRetrieveInput) : async Types.SnapshotsResult {
-    let operation = switch (begin(caller, "list snapshots", input.address, false)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "list snapshots", input.address, #none)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     try {
       let snapshots = await network.list_canister_snapshots({ canister_id = operation.canister_id });
       done(operation, "");
@@ -115,7 +127,7 @@ mixin (
 
   /// What removing the canister would give back; nothing is changed.
   public shared ({ caller }) func estimateRemovalAdmin(input : Types.CanisterRetrieveInput) : async Types.RemovalEstimateResult {
-    let operation = switch (begin(caller, "estimate a removal", input.address, false)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "estimate a removal", input.address, #none)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     try {
       let estimate = await* Removal.estimate(creator(), operation.place, operation.address);
       done(operation, "");
@@ -126,7 +138,7 @@ mixin (
   // Running and settings
 
   func simply(caller : Principal, what : Text, address : Text, call : (Operation) -> async* ()) : async* Types.StatusCodeRecordResult {
-    let operation = switch (begin(caller, what, address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, what, address, #itself)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     try {
       await* call(operation);
       done(operation, "");
@@ -163,11 +175,30 @@ mixin (
     });
   };
 
+  // Their own methods
+
+  /// Calls a method that a mAIner or an LLM has for its controllers; argument and reply are Candid.
+  public shared ({ caller }) func callCanisterAdmin(input : Types.CallInput) : async Types.CallResult {
+    let looks = looking.indexOf(input.method) != null;
+    let operation = switch (begin(caller, Limits.clipped(input.method, Limits.idBytes), input.address, if looks #none else #itself)) {
+      case (#Ok(begun)) begun;
+      case (#Err(error)) return #Err(error);
+    };
+    if (not looks and operating.indexOf(input.method) == null) {
+      return failed(operation, #Other("The creator does not call this method. It calls: " # looking.concat(operating).values().join(", ")));
+    };
+    try {
+      let reply = await InternetComputer.call(operation.canister_id, input.method, input.argument);
+      done(operation, "");
+      #Ok(reply);
+    } catch error failed(operation, #Other(error.message()));
+  };
+
   // Snapshots
 
   /// Fills the canister's cycles up first if it has too few for that. `replace`: a snapshot that goes as this one comes.
   public shared ({ caller }) func takeSnapshotAdmin(input : Types.TakeSnapshotInput) : async Types.SnapshotResult {
-    let operation = switch (begin(caller, "take a snapshot", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "take a snapshot", input.address, #itself)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     try {
       await* fillUp(operation.canister_id);
       let snapshot = await network.take_canister_snapshot({
@@ -206,13 +237,13 @@ mixin (
   /// To the uploaded code of this sha256, state kept: a mAIner to the controller's wasm, an LLM to that of its model. It runs
   /// afterwards if it ran before. One without code is made anew.
   public shared ({ caller }) func upgradeCanisterAdmin(input : Types.UpgradeInput) : async Types.CanisterCreationResult {
-    let operation = switch (begin(caller, "upgrade", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "upgrade", input.address, #itself)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     made(operation, try await* upgrade(operation.place, input.address, input.sha256) catch error #Err(#Other(error.message())));
   };
 
   /// Makes an LLM anew with the uploaded code and file of its model, or of another.
   public shared ({ caller }) func reinstallLlmAdmin(input : Types.ReinstallInput) : async Types.CanisterCreationResult {
-    let operation = switch (begin(caller, "reinstall", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "reinstall", input.address, #itself)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     let #llm(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is no LLM: only those are reinstalled"));
     made(operation, try await* reinstall(mainer, input.address, input.model) catch error #Err(#Other(error.message())));
   };
@@ -221,7 +252,7 @@ mixin (
 
   /// Copies a model file to an LLM beside the one that it answers with.
   public shared ({ caller }) func copyModelToLlmAdmin(input : Types.ModelExchangeInput) : async Types.StatusCodeRecordResult {
-    let operation = switch (begin(caller, "copy a model", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "copy a model", input.address, #itself)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     let #llm(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is no LLM: only those have models"));
     let exchange = switch (exchangeOf(mainer, input, Progress.new())) { case (#Ok(found)) found; case (#Err(error)) return failed(operation, error) };
     try {
@@ -234,7 +265,7 @@ mixin (
   /// Has an LLM answer with the model that copyModelToLlmAdmin gave it. Status code 202: it is at an answer that it finishes;
   /// it is out of the rotation, and gets the model when asked again.
   public shared ({ caller }) func exchangeModelAdmin(input : Types.ModelExchangeInput) : async Types.CanisterCreationResult {
-    let operation = switch (begin(caller, "exchange the model", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "exchange the model", input.address, #itself)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     let #llm(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is no LLM: only those have models"));
     let progress = Progress.new();
     let exchange = switch (exchangeOf(mainer, input, progress)) { case (#Ok(found)) found; case (#Err(error)) return failed(operation, error) };
@@ -253,7 +284,7 @@ mixin (
 
   /// Status code 202: the LLM is at an answer that it finishes; it is out of the rotation, and removed when asked again.
   public shared ({ caller }) func removeLlmAdmin(input : Types.RemoveLlmInput) : async Types.RemovedResult {
-    let operation = switch (begin(caller, "remove", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "remove", input.address, #itself)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     let #llm(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is no LLM: remove a mAIner with removeMainerAdmin"));
     let to = switch (input.cyclesTo) {
       case (#Creator) creator().self;
@@ -264,7 +295,7 @@ mixin (
 
   /// A mAIner with its LLMs. Status code 202: something is under way; it is in maintenance, and removed when asked again.
   public shared ({ caller }) func removeMainerAdmin(input : Types.RemoveMainerInput) : async Types.RemovedResult {
-    let operation = switch (begin(caller, "remove", input.address, true)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let operation = switch (begin(caller, "remove", input.address, #withLlms)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
     let #mainer(mainer) = operation.place else return failed(operation, #Other("Canister " # input.address # " is an LLM: remove it with removeLlmAdmin"));
     let agents = Fleet.agentsOf(fleet, input.address).map(func(agent : Types.MainerRecord) : Text = agent.controllerId);
     if (agents.size() > 0 and not input.evenWithAgents) {

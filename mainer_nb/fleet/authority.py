@@ -21,14 +21,44 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import management
-from ..agent import RequestMark, to_principal
-from ..canister import Canister, case
+from ..agent import PrincipalLike, RequestMark, to_principal
+from ..canister import Canister, CanisterMethod, case
 from ..differences import UPLOAD_STEP
 from ..errors import MainerError, PreconditionError, RejectError
 from ..management import CanisterStatusResult
 from ..network import CREATOR, DEPLOY_STEP, Network
 from . import snapshots
 from .snapshots import CanisterSnapshot
+
+#: What the creator calls of a mAIner or an LLM (`canisters/mainer_creator/Operations.mo`); all else is open to anybody.
+CALLED_BY_CREATOR = {
+    "ready",
+    "getWorkStatusAdmin",
+    "getChallengeQueueAdmin",
+    "getRecentSubmittedResponsesAdmin",
+    "getRecentFailuresAdmin",
+    "getMainerStatisticsAdmin",
+    "getIssueFlagsAdmin",
+    "checkAccessToLLMs",
+    "get_max_tokens",
+    "recursive_dir_content_query",
+    "setMaintenanceFlagAdmin",
+    "startTimerExecutionAdmin",
+    "stopTimerExecutionAdmin",
+    "setTimerIntervalAdmin",
+    "triggerChallengeResponseAdmin",
+    "resetChallengeQueueAdmin",
+    "withdrawCyclesAdmin",
+    "add_llm_canister",
+    "remove_llm_canister",
+    "setShareServiceCanisterId",
+    "load_model",
+    "set_max_tokens",
+    "new_chat",
+    "run_update",
+    "remove_prompt_cache",
+    "filesystem_remove",
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +107,40 @@ def creator_for(net: Network, canister_id: str) -> Canister | None:
             f"{who}, nor of the creator {creator.canister_id}, which made it: use an identity that controls one of them"
         )
     return creator
+
+
+class MadeCanister(Canister):
+    """A canister whose methods for controllers are called by the creator that made it, in place of the caller."""
+
+    def __init__(self, canister: Canister, creator: Canister) -> None:
+        vars(self).update(vars(canister))
+        self.creator = creator
+
+    def __getattr__(self, name: str) -> CanisterMethod:
+        method = super().__getattr__(name)
+        return _MadeMethod(self, self.creator, method) if name in CALLED_BY_CREATOR else method
+
+
+class _MadeMethod(CanisterMethod):
+    def __init__(self, canister: Canister, creator: Canister, method: CanisterMethod) -> None:
+        super().__init__(canister, method.method)
+        self.creator = creator
+
+    def send(
+        self, arg: bytes, timeout: float, effective_canister_id: PrincipalLike | None, mark: RequestMark | None
+    ) -> bytes:
+        """As of any method; what the canister itself rejects is an `Err` of the creator's."""
+        call = {"address": self.canister.canister_id, "method": self.method.name, "argument": arg}
+        return bytes(self.creator.callCanisterAdmin(call, timeout=timeout, mark=mark))
+
+
+def acting(net: Network, canister: Canister) -> Canister:
+    """The canister; the creator calls its methods for controllers if the caller is none and controls the creator."""
+    try:
+        creator = creator_for(net, canister.canister_id)
+    except PreconditionError:
+        return canister  # what is open to anybody can be called; all else is refused by the canister
+    return canister if creator is None else MadeCanister(canister, creator)
 
 
 def status(net: Network, canister_id: str) -> CanisterStatusResult:

@@ -21,6 +21,7 @@ from ..canister import Canister, case
 from ..errors import ArgumentError, CallError, MainerError, PreconditionError
 from ..network import CREATOR, DEPLOY_STEP, GAME_STATE, Network
 from ..upload import CONTROLLER
+from . import authority
 
 Role = Literal["Game State", "Creator", "Challenger", "Judge", "Own", "ShareService", "ShareAgent", "LLM", "other"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -192,7 +193,7 @@ def chosen(net: Network, canister_ids: str | None = None) -> Fleet:
 
 def canister(net: Network, member: Member | str) -> Canister:
     """A canister, with the interface that its own module tells; one of a known role that does not tell it (to this
-    caller) has the interface in files/.
+    caller) has the interface in files/. Methods for controllers of what the creator made for others are called by it.
 
     Raises:
         ArgumentError: it tells none, and what it is, is not known.
@@ -205,7 +206,8 @@ def canister(net: Network, member: Member | str) -> Canister:
         if member.role not in _INTERFACES:
             raise
         interface = places.files() / f"{_INTERFACES[member.role]}.did"
-    return Canister(net.agent, member.canister_id, interface, member.name)
+    found = Canister(net.agent, member.canister_id, interface, member.name)
+    return authority.acting(net, found) if member.of_creator and member.owner != net.caller else found
 
 
 def offers(canister: Canister, method: str) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from mainer_nb import artifacts, create, management, operate
-from mainer_nb.errors import ArgumentError, PreconditionError
-from mainer_nb.fleet import authority, snapshots
+from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError
+from mainer_nb.fleet import authority, members, snapshots
 from mainer_nb.network import CREATOR, Network
 from mainer_nb.upload import CONTROLLER
 
@@ -103,3 +104,28 @@ def test_without_a_creator_only_controllers_act(empty: Network, as_stranger: Cal
     assert authority.status(empty, canister_id).module_hash is None
     with pytest.raises(PreconditionError, match=r"there is no creator that could act.*01_deploy"):
         authority.status(as_stranger(empty), canister_id)
+
+
+def test_methods_for_controllers_are_called_by_the_creator(uploaded: Network, foreign_id: str) -> None:
+    (member,) = [each for each in members.of(uploaded).mainers if each.canister_id == foreign_id]
+    foreign = members.canister(uploaded, replace(member, owner="somebody else"))
+    with pytest.raises(CanisterError, match="Unauthorized"):
+        members.canister(uploaded, member).getWorkStatusAdmin()  # taken for our own, it is asked directly
+    assert foreign.getWorkStatusAdmin()["timersStarted"] is False
+    foreign.startTimerExecutionAdmin()
+    foreign.setMaintenanceFlagAdmin(True)
+    assert foreign.getWorkStatusAdmin()["timersStarted"] is True
+    assert foreign.getMainerCanisterType() == {"Own": None}  # which anybody may ask
+    assert authority.operations(uploaded)[-1].operation == "getWorkStatusAdmin"
+    foreign.stopTimerExecutionAdmin()
+    with pytest.raises(CanisterError, match="In maintenance"):
+        foreign.triggerChallengeResponseAdmin()
+
+
+def test_the_creator_calls_what_operators_need_and_nothing_else(uploaded: Network, foreign_id: str) -> None:
+    creator = uploaded.canister(CREATOR)
+    call = {"address": foreign_id, "method": "setMainerCanisterType", "argument": b"DIDL\0\0"}
+    with pytest.raises(CanisterError, match="does not call this method") as refused:
+        creator.callCanisterAdmin(call)
+    called = set(refused.value.value.split("It calls: ")[1].split(", "))
+    assert called == authority.CALLED_BY_CREATOR
