@@ -103,6 +103,26 @@ def keep_it_short(project: Path) -> Callable[[Network, str], None]:
 
 
 @pytest.fixture(scope="session")
+def own_network(
+    new_network: Callable[[], Network], project: Path, keep_it_short: Callable[[Network, str], None]
+) -> Callable[..., Network]:
+    """Makes a network for tests that change it: deployed, everything uploaded, and with the mAIners of a plan."""
+
+    def make(plan: Plan | None = None) -> Network:
+        net = new_network()
+        with pytest.MonkeyPatch.context() as patch:
+            set_places(patch, project, project)
+            deploy.deploy(net)
+            upload.upload_all(net, MODEL)
+            for mainer in create.ensure(net, plan) if plan else []:
+                for llm_id in mainer.llm_ids:
+                    keep_it_short(net, llm_id)
+        return net
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def mainers(uploaded: Network, project: Path, keep_it_short: Callable[[Network, str], None]) -> list[Mainer]:
     """An Own mAIner with two LLMs, a ShareService with one and two ShareAgents, on the same network."""
     with pytest.MonkeyPatch.context() as patch:

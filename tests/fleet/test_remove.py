@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
-from mainer_nb import artifacts, create, deploy, fleet, management, operate, tables, upload
+from mainer_nb import artifacts, create, fleet, management, operate, tables, upload
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError
@@ -21,14 +20,9 @@ BILLION = 10**9
 
 
 @pytest.fixture(scope="module")
-def net(new_network: Callable[[], Network], project: Any) -> Network:
+def net(own_network: Callable[..., Network]) -> Network:
     """A network of its own, whose mAIners are removed one by one."""
-    made = new_network()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAINER_NB_PROJECT", str(project))
-        deploy.deploy(made)
-        upload.upload_all(made, "tiny")
-    return made
+    return own_network()
 
 
 @pytest.fixture

@@ -20,17 +20,9 @@ PLAN = Plan(own=1, llms_per_own=2, services=1, llms_per_service=1, agents=1)
 
 
 @pytest.fixture(scope="module")
-def net(new_network: Callable[[], Network], project: Path, keep_it_short: Callable[[Network, str], None]) -> Network:
+def net(own_network: Callable[..., Network]) -> Network:
     """A network of its own with a small fleet, which is damaged and mended."""
-    made = new_network()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAINER_NB_PROJECT", str(project))
-        deploy.deploy(made)
-        upload.upload_all(made, "tiny")
-        for mainer in create.ensure(made, PLAN):
-            for llm_id in mainer.llm_ids:
-                keep_it_short(made, llm_id)
-    return made
+    return own_network(PLAN)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mainer_nb import artifacts, create, deploy, fleet, management, operate, places, tables, upload
+from mainer_nb import artifacts, create, fleet, management, operate, places, tables, upload
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.errors import ArgumentError, ArtifactError
@@ -20,7 +20,7 @@ from mainer_nb.network import CREATOR, GAME_STATE, Network
 from mainer_nb.operate import Challenge
 from tests import code_variants
 from tests.original_interface import original
-from tests.stages import MODEL, set_places
+from tests.stages import MODEL
 
 CONTROLLER = upload.CONTROLLER
 EVERYBODY: dict[Role, str] = {
@@ -34,17 +34,9 @@ EVERYBODY: dict[Role, str] = {
 
 
 @pytest.fixture(scope="module")
-def net(new_network: Callable[[], Network], project: Path, keep_it_short: Callable[[Network, str], None]) -> Network:
+def net(own_network: Callable[..., Network]) -> Network:
     """A network of its own, since code changes on it: an Own that has two LLMs, a ShareService and a ShareAgent."""
-    made = new_network()
-    with pytest.MonkeyPatch.context() as patch:
-        set_places(patch, project, project)
-        deploy.deploy(made)
-        upload.upload_all(made, MODEL)
-        for mainer in create.ensure(made, Plan(own=1, llms_per_own=2, services=1, llms_per_service=1, agents=1)):
-            for llm_id in mainer.llm_ids:
-                keep_it_short(made, llm_id)
-    return made
+    return own_network(Plan(own=1, llms_per_own=2, services=1, llms_per_service=1, agents=1))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mainer_nb import create, deploy, expect, operate, tables, upload
+from mainer_nb import create, expect, operate, tables
 from mainer_nb.create import Mainer
 from mainer_nb.network import Network
 
@@ -15,13 +15,8 @@ QUESTIONS = [["geography", f"What is the capital of {country}?"] for country in 
 
 
 @pytest.fixture(scope="module")
-def net(new_network: Callable[[], Network], project: Path) -> Network:
-    made = new_network()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAINER_NB_PROJECT", str(project))
-        deploy.deploy(made)
-        upload.upload_all(made, "tiny")
-    return made
+def net(own_network: Callable[..., Network]) -> Network:
+    return own_network()
 
 
 @pytest.fixture(scope="module")

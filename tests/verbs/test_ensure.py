@@ -22,16 +22,11 @@ SECOND = "second"
 
 
 @pytest.fixture(scope="module")
-def net(new_network: Callable[[], Network], project: Path) -> Network:
+def net(own_network: Callable[..., Network], project: Path) -> Network:
     """A network of this module's own, deployed and with everything uploaded."""
     template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}</s>{% endfor %}<assistant>"
     tiny_gguf.write(project / "files" / f"{SECOND}.gguf", seed=7, name=SECOND, chat_template=template)
-    made = new_network()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAINER_NB_PROJECT", str(project))
-        deploy.deploy(made)
-        upload.upload_all(made, "tiny")
-    return made
+    return own_network()
 
 
 @pytest.fixture(autouse=True)
