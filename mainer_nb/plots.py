@@ -32,7 +32,7 @@ from .fleet.samples import Sample
 from .fleet.watch import Reading
 from .operate import NEEDED, Queued, Submission
 from .progress import amount
-from .table import dollars, how_many, trillions
+from .table import dollars, how_many, span, trillions
 from .tables import names
 from .upload import Uploaded
 
@@ -330,7 +330,7 @@ def _most_urgent(first: Sequence[Reading], figure: Kept) -> str:
     if figure != "cycles":
         return f"{name} has the most {'memory' if figure == 'memory' else 'in its queue'}: {SHOWN_AS[figure](value)}"
     days = first[0].days
-    return f"{name} freezes first, in {days:,.0f} days" if days is not None and days < math.inf else "None ever freezes"
+    return f"{name} freezes first, in {span(days)}" if days is not None and days < math.inf else "None ever freezes"
 
 
 def _from_to(figure: Kept, told: Sequence[tuple[datetime, float]]) -> str:

@@ -27,6 +27,7 @@ LONGEST_WORD = 24  # letters; longer ones may be broken after punctuation
 LONGEST_PART = 40  # letters that stay together in any case
 PROSE = 40  # letters, from which a column is kept wide enough to be read
 CODE = "white-space: nowrap; background: none; padding: 0; font-size: 0.95em"
+YEARS_FROM = 3650  # days, from which a span is given in years
 NOTHING = "nothing yet"
 
 
@@ -94,6 +95,12 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} days"
+
+
+def span(days: float) -> str:
+    """A long span of time for people: "1 day", "500 days", "11 years"."""
+    whole = round(days)
+    return f"{whole:,} day{'' if whole == 1 else 's'}" if days < YEARS_FROM else f"{days / 365:,.0f} years"
 
 
 def dollars(amount: float) -> str:

@@ -59,13 +59,13 @@ from .table import (
     marked,
     moment,
     quoted,
+    span,
     together,
     trillions,
     wide,
 )  # fmt: skip
 from .upload import StoredFile, Template, Uploaded
 
-YEARS_FROM = 3650  # days, from which a span is given in years
 MADE = {"copied": "copying the model", "template": "a template"}
 NOT_OFFERED = "not offered: the Game State has the original interface"
 
@@ -322,8 +322,7 @@ def _told(reading: Reading, figure: str, shown: Callable[[Any], str]) -> str:
 def _freezes(burn: Burn, days: float | None) -> Markup:
     if days is None or math.isinf(days):
         return Markup("never")
-    span = f"{days:,.0f} days" if days < YEARS_FROM else f"{days / 365:,.0f} years"
-    return together((span, f"({'measured' if burn.measured else 'idle'} burn)"))
+    return together((span(days), f"({'measured' if burn.measured else 'idle'} burn)"))
 
 
 def _waiting(number: int, reading: Reading) -> Markup:

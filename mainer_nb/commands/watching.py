@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,12 @@ from . import Subparsers, command, connect, connection, err, out, say
 if TYPE_CHECKING:
     from ..fleet import Fleet
     from ..fleet.logs import LogLine
-    from ..fleet.watch import Reading
+    from ..fleet.watch import Bounds, Reading
 
 WATCH_EXAMPLES = """\
   mainer-nb watch                        # a table; the exit status is 1 if something is out of bounds
-  mainer-nb watch --days 60 -q           # for cron: prints what is out of bounds only
+  mainer-nb watch -b days 60 -b timers true
+  mainer-nb watch -q                     # for cron: prints what is out of bounds only
   mainer-nb watch --network ic --identity alice bkyz2-fmaaa-aaaaa-qaaaq-cai
 """
 METRICS_EXAMPLES = """\
@@ -37,7 +40,10 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def add(commands: Subparsers) -> None:
     does = "read every canister once, keep the figures as samples, and say what is out of bounds"
     watch = command(commands, "watch", does, WATCH_EXAMPLES, (connection(),), mixed=True)
-    watch.add_argument("--days", type=float, metavar="DAYS", help="until a canister freezes, at least (default: 30)")
+    watch.add_argument(
+        "-b", "--bound", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="a bound other than the default, such as days 60, queue 10, timers true; null: none",
+    )  # fmt: skip
     watch.set_defaults(do=_watch)
     does = "print the figures of every canister as Prometheus text"
     metrics = command(commands, "metrics", does, METRICS_EXAMPLES, (connection(),), mixed=True)
@@ -54,7 +60,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     from .. import tables
     from ..fleet import watch
 
-    bounds = watch.Bounds() if arguments.days is None else watch.Bounds(days=arguments.days)
+    bounds = _bounds(arguments.bound)
     net = connect(arguments, start=False)
     readings = _look(net, arguments.who)
     watch.keep(net, readings)
@@ -63,6 +69,26 @@ def _watch(arguments: argparse.Namespace) -> int:
     for member, mark in marked:
         err(f"{member.name} ({member.canister_id}) {mark}")
     return 1 if marked else 0
+
+
+def _bounds(given: list[list[str]]) -> Bounds:
+    """The bounds in which these names have these values.
+
+    Raises:
+        ArgumentError: there is no such bound, or it cannot have the value.
+    """
+    from ..fleet import watch
+
+    known = [field.name for field in fields(watch.Bounds)]
+    values = {}
+    for name, text in given:
+        if name not in known:
+            raise ArgumentError(f"there is no bound {name!r}; there are {', '.join(known)}")
+        try:
+            values[name] = json.loads(text.lower())
+        except ValueError:
+            raise ArgumentError(f"bound {name} is {text!r}, but must be a number, true, false or null") from None
+    return watch.Bounds(**values)
 
 
 def _metrics(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 def test_watch_shows_a_table_and_keeps_samples(run: Run, uploaded: Network, whole: Fleet) -> None:
     before = len(samples.read(uploaded))
-    status, shown, said = run("watch", "--days", "1", *whole.canister_ids)
+    status, shown, said = run("watch", "-b", "days", "1", *whole.canister_ids)
     assert (status, said) == (0, "")
     assert re.search(r"^Own 1, LLM 2, \S+-cai .*current", shown, re.MULTILINE)
     assert len(samples.read(uploaded)) == before + len(whole.members)
@@ -37,14 +37,31 @@ def test_watch_fails_with_what_is_out_of_bounds_and_no_more_if_it_is_to_be_quiet
 ) -> None:
     management.stop(uploaded.agent, own.controller_id)
     try:
-        status, shown, said = run("watch", "-q", "--days", "1", "Own 1", own.llm_ids[0])
+        status, shown, said = run("watch", "-q", "-b", "days", "1", "Own 1", own.llm_ids[0])
     finally:
         management.start(uploaded.agent, own.controller_id)
     assert (status, shown) == (1, "")
     assert said == f"mainer-nb: Own 1 ({own.controller_id}) is stopped\n"
-    status, _, said = run("watch", "--days", "-1")
-    assert status == 1
-    assert "bound days is -1.0, but must be a number from 0 on" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("days", "-1", "bound days is -1, but must be a number from 0 on, or None"),
+        ("days", "many", "bound days is 'many', but must be a number, true, false or null"),
+        ("timers", "1", "bound timers is 1, but must be True or False"),
+        ("weeks", "1", "there is no bound 'weeks'; there are days, cycles, "),
+    ],
+)
+def test_bounds_that_cannot_be_are_refused(run: Run, name: str, value: str, said: str) -> None:
+    status, shown, error = run("watch", "-b", name, value)
+    assert (status, shown) == (1, "")
+    assert said in error
+
+
+def test_bounds_are_given_by_name(run: Run, own: Mainer) -> None:
+    status, _, said = run("watch", "-q", "-b", "timers", "true", "-b", "days", "null", own.controller_id)
+    assert (status, said) == (1, f"mainer-nb: Own 1 ({own.controller_id}) its timers do not run\n")
 
 
 def test_metrics_are_read_by_prometheus(run: Run, whole: Fleet) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mainer_nb import operate, plots
+from mainer_nb import fleet, operate, plots
 from mainer_nb.costs import Budget
 from mainer_nb.create import Mainer
+from mainer_nb.fleet.samples import Burn, Sample
+from mainer_nb.fleet.watch import Reading
 from mainer_nb.operate import Queued, Submission
 from mainer_nb.upload import Uploaded
 
@@ -37,6 +39,19 @@ def waiting() -> Queued:
     return Queued("q", "c", "t", "?", AGENT.controller_id, SERVICE.controller_id, BEGUN)
 
 
+def reading(mainer: Mainer, days: float, memory: int = 10**6, queue: int = 0) -> Reading:
+    """A mAIner that has cycles for so many days."""
+    member = fleet.Member(mainer.controller_id, mainer.kind, mainer.name)
+    burn = Burn(10**10, None)
+    return Reading(member, BEGUN, "running", cycles=round(days * 10**10), frozen_below=0, burn=burn, memory=memory,
+                   queue=queue)  # fmt: skip
+
+
+def kept(hours: float, cycles: int | None, mainer: Mainer = OWN, memory: int = 10**6, queue: int = 0) -> Sample:
+    time = BEGUN + timedelta(hours=hours)
+    return Sample(time, mainer.controller_id, mainer.name, "Own", "running", cycles, memory, 1, queue, None, "200", "")
+
+
 def all_pictures() -> list[plots.Picture]:
     return [
         plots.uploads([sent("a.wasm", 2_000_000), sent("b.gguf", 3_000_000, skipped=True)]),
@@ -45,6 +60,7 @@ def all_pictures() -> list[plots.Picture]:
         plots.relations(MAINERS),
         plots.queues({"before": {AGENT.controller_id: []}, "after": {AGENT.controller_id: [waiting()]}}, MAINERS),
         plots.timeline([answered("What is the price?", "$5 or $6, {not} \\frac_", 2.5)], MAINERS),
+        plots.over_time([kept(0, 3 * 10**12), kept(1, 2 * 10**12)], [reading(OWN, 100)]),
         plots.budget([Budget("an answer", 10**12), Budget("a mAIner", 10**12, 3 * 10**12)], 1.5),
     ]
 
@@ -81,6 +97,7 @@ def test_a_picture_tells_its_figures_to_those_who_cannot_see_it() -> None:
             "Own 2 has 1 LLM; ShareService 1 has 0 LLMs; ShareAgent 3 asks ShareService 1",
             "ShareAgent 3: 0, then 1",
             "ShareAgent 3 answered 'What is the price?' in 2.5 s",
+            "Own 2 freezes first, in 100 days; Own 2: 3.000 T to 2.000 T",
             "a mAIner: $1.50 spent, $4.50 stay its balance",
         ),
         strict=True,
@@ -126,3 +143,28 @@ def test_nothing_is_cut_off() -> None:
         assert drawn.x1 < width + 0.02, picture.title
         assert drawn.y0 > -0.02, picture.title
         assert drawn.y1 < height + 0.02, picture.title
+
+
+def test_over_time_names_who_freezes_first_and_says_from_what_to_what() -> None:
+    history = [kept(0, 3 * 10**12), kept(1, None), kept(2, 10**12), kept(0, 7 * 10**12, AGENT)]
+    picture = plots.over_time(history, [reading(AGENT, 700), reading(OWN, 100), reading(SERVICE, 1)])
+    assert picture.title == "Own 2 freezes first, in 100 days"  # of those that there are samples of
+    assert picture.description.endswith("; ShareAgent 3: 7.000 T; Own 2: 3.000 T to 1.000 T")
+
+
+def test_over_time_shows_those_that_have_most_of_other_figures() -> None:
+    history = [kept(0, 1), kept(1, 1, memory=2 * 10**6, queue=3), kept(0, 1, AGENT)]
+    readings = [reading(AGENT, 1), reading(OWN, 1, memory=2 * 10**6, queue=3)]
+    assert plots.over_time(history, readings, "memory").title == "Own 2 has the most memory: 2.0 MB"
+    assert plots.over_time(history, readings, "queue").title == "Own 2 has the most in its queue: 3"
+
+
+def test_over_time_shows_a_dozen_canisters_and_says_so_if_there_is_nothing_to_show() -> None:
+    many = [replace(OWN, controller_id=f"{number}", name=f"Own {number}") for number in range(30)]
+    history = [kept(0, 1, mainer) for mainer in many]
+    picture = plots.over_time(history, [reading(mainer, 30 - number) for number, mainer in enumerate(many)])
+    assert len(picture.axes) == plots.MOST_LINES
+    assert picture.title == "Own 29 freezes first, in 1 day"
+    assert plots.over_time([], []).title == "There are no samples yet"
+    never = replace(reading(OWN, 5), burn=Burn(0, None))
+    assert plots.over_time([kept(0, 1)], [never]).title == "None ever freezes"
