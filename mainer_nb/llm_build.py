@@ -160,6 +160,43 @@ EDITS = (
         "            /* .get_max_size     = */ [](ggml_backend_buffer_type_t) -> size_t { return size_t(256) << 20; },",
         count=2,
     ),
+    Edit(
+        "src/llama-grammar.cpp",
+        "a grammar is put together from what src/grammar.cpp has read",
+        "static void llama_grammar_advance_stack(",
+        "void llama_grammar_advance_stack(",
+    ),
+    Edit(
+        "src/llama-grammar.cpp",
+        "a limit to the ways in which a text may go on (src/grammar.cpp)",
+        "        llama_grammar_stack curr_stack_candidate = std::move(todo.back());",
+        "        bool grammar_goes_on(size_t stacks, size_t depth);\n"
+        "        if (!grammar_goes_on(seen.size() + 1, todo.back().size())) {\n"
+        "            return;\n"
+        "        }\n"
+        "        llama_grammar_stack curr_stack_candidate = std::move(todo.back());",
+    ),
+    Edit(
+        "src/llama-grammar.cpp",
+        "after that limit there may be none",
+        "    GGML_ASSERT(!stacks.empty()); // REVIEW\n\n    if (candidates.empty()) {\n        return {};\n    }",
+        "    bool grammar_goes_on(size_t stacks, size_t depth);\n"
+        "    if (candidates.empty()) {\n        return {};\n    }\n"
+        "    if (stacks.empty() || !grammar_goes_on(0, 0)) {\n        return candidates;\n    }",
+    ),
+    Edit(
+        "src/llama-grammar.cpp",
+        "all tokens are compared with each way to go on, within that limit",
+        "for (size_t i = 1, size = stacks.size(); i < size; ++i) {",
+        "for (size_t i = 1, size = stacks.size(); i < size && grammar_goes_on(0, 0); ++i) {",
+    ),
+    Edit(
+        "src/llama-grammar.cpp",
+        "a text that cannot go on is seen by src/grammar.cpp; no exceptions here",
+        '        throw std::runtime_error("Unexpected empty grammar stack after accepting piece: " + piece + " (" + '
+        'std::to_string(token) + ")");',
+        "        return;",
+    ),
 )
 
 GGML_C = (

@@ -72,11 +72,34 @@ def test_a_prompt_goes_in_piece_by_piece(llm: Canister) -> None:
     assert answer["conversation"] == PROMPT + answer["output"]
 
 
+@pytest.mark.parametrize("limit", [0, 1, 13])
+def test_answers_tell_their_tokens(llm: Canister, limit: int) -> None:
+    llm.set_max_tokens({"max_tokens_update": limit, "max_tokens_query": 0})
+    cache = "counted"
+    tokens = llm.measure_prompt({"args": ["-p", PROMPT]})["tokens"]
+    _, answers = converse(llm, cache, "--temp", "0", "--ignore-eos", length=20)
+    read = [answer["prompt_tokens"] for answer in answers]
+    assert sum(read) == tokens
+    assert max(read) <= (limit or tokens)
+    generated = sum(answer["generated_tokens"] for answer in answers)
+    assert generated >= 20, "a character may be several tokens"
+    assert all(answer["generated_tokens"] == 0 for answer in answers if answer["prompt_remaining"])
+    llm.set_max_tokens({"max_tokens_update": 0, "max_tokens_query": 0})
+    args = ["--prompt-cache", cache, "--prompt-cache-all", "--temp", "0", "--ignore-eos", "-n", "3"]
+    more = run(llm, *args, "-p", "")
+    assert (more["prompt_tokens"], more["generated_tokens"]) == (0, 3)
+    longer = run(llm, *args, "-p", PROMPT + " And more.")
+    assert longer["prompt_tokens"] == len(" And more."), "what it shares was read before"
+    assert run(llm, "-p", PROMPT, "-n", "2", "--ignore-eos")["prompt_tokens"] == tokens
+
+
 def test_a_prompt_sent_again_begins_the_text_anew(llm: Canister) -> None:
     args = ["--prompt-cache", "again", "--prompt-cache-all", "--seed", "7", "-n", "8", "-p", PROMPT]
     llm.remove_prompt_cache({"args": args[:2]})
     first = run(llm, *args)
-    assert run(llm, *args) == first
+    again = run(llm, *args)
+    assert (again.pop("prompt_tokens"), first.pop("prompt_tokens")) == (1, 51), "the last one is evaluated again"
+    assert again == first
 
 
 def test_a_longer_prompt_goes_on_from_what_it_shares(llm: Canister) -> None:
@@ -231,7 +254,7 @@ def test_a_full_context_ends_the_text(llm: Canister) -> None:
     assert filled["generated_eog"]
     assert len(filled["output"]) > 300
     again = run(llm, *args, "-p", "")
-    assert again == {**filled, "output": ""}
+    assert again == {**filled, "output": "", "prompt_tokens": 0, "generated_tokens": 0}
     assert run(llm, "-p", "abc", "-n", "3", "--ctx-size", "256")["output"]
     assert run(llm, "-p", "abc", "-n", "3")["output"]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
 
+from mainer_nb import places
 from mainer_nb.agent import Agent
 from mainer_nb.canister import Canister
 from mainer_nb.protocol import candid, did
@@ -103,6 +105,23 @@ def test_a_controller_can_go_on_after_the_end(llm: Canister, controller: Control
     assert (first["generated_eog"], second["generated_eog"], anew["generated_eog"]) == (True, True, False)
     assert (second["output"], second["prompt_remaining"]) == ("", "")
     assert second["conversation"] == first["conversation"]
+
+
+def test_what_answers_have_since_v0_0_1_is_optional() -> None:
+    """For every client of the earlier interface, and for a client of this one that asks an earlier canister."""
+    now = did.parse((places.files() / "llama_cpp.did").read_text())
+    before = did.parse(
+        re.sub(r"\n  (prompt|generated)_tokens : [^\n]*", "", (places.files() / "llama_cpp.did").read_text())
+    )
+    assert before.methods["run_update"] != now.methods["run_update"]
+    change = candid.service_change(before.service, now.service)
+    assert (change.compatible, change.dropped, change.broken, change.lossy) == (True, (), (), ())
+    assert candid.service_change(now.service, before.service).compatible
+    record = dict.fromkeys(("output", "conversation", "error", "prompt_remaining"), "")
+    answer = {"Ok": {**record, "status_code": 200, "generated_eog": True}}
+    told = candid.encode(before.methods["run_update"].results, [answer])
+    [read] = candid.decode(now.methods["run_update"].results, told)
+    assert (read["Ok"]["prompt_tokens"], read["Ok"]["generated_tokens"]) == (None, None)
 
 
 def send_as_the_script_does(llm: Canister, data: bytes, name: str, chunksize: int) -> None:

@@ -189,9 +189,10 @@ Option refused(std::string why, Option::Values values = Option::Values::one) { r
 const std::map<std::string, Option> & options() {
     constexpr auto none = Option::Values::none, one = Option::Values::one, on_or_off = Option::Values::on_or_off;
     const std::string no_terminal = "a canister has no terminal to talk at: give the whole prompt with -p";
-    const std::string no_files = "a canister has no files of its caller's: give the text itself, the prompt with -p";
+    const std::string no_files =
+        "a canister has no files of its caller's: give the text itself, the prompt with -p, a grammar with --grammar";
     const std::string no_download = "a canister downloads nothing: upload the model with file_upload_chunk";
-    const std::string no_grammar = "grammars are not kept from call to call here; say the form in the prompt";
+    const std::string no_schema = "a schema is not made into a grammar here: give the grammar with --grammar";
     const std::string no_template = "chat templates are not applied here: give -p the prompt in the model's own form";
     const std::string no_other_model = "a canister has one model, which load_model takes from a gguf as it is";
     const std::string as_trained = "the context is as the model was trained";
@@ -242,6 +243,7 @@ const std::map<std::string, Option> & options() {
         {"--mirostat-lr", value(number(&Arguments::mirostat_eta, 0, no_limit))},
         {"--mirostat-ent", value(number(&Arguments::mirostat_tau, 0, no_limit))},
         {"-l --logit-bias", value(add_logit_bias)},
+        {"--grammar", value(string(&Arguments::grammar))},
         // As it is anyway.
         {"--simple-io --no-display-prompt -no-cnv --no-conversation --no-jinja --no-perf --no-warmup", as_it_is()},
         {"--no-mmap --no-kv-offload -nkvo --no-context-shift --no-op-offload --offline", as_it_is()},
@@ -286,8 +288,8 @@ const std::map<std::string, Option> & options() {
         {"--jinja --reasoning-preserve --no-reasoning-preserve", refused(no_template, none)},
         {"--reasoning-format -rea --reasoning --reasoning-effort --reasoning-budget", refused(no_template)},
         {"--reasoning-budget-message", refused(no_template)},
-        {"-f --file -bf --binary-file", refused(no_files)},
-        {"--grammar --grammar-file -j --json-schema -jf --json-schema-file", refused(no_grammar)},
+        {"-f --file -bf --binary-file --grammar-file", refused(no_files)},
+        {"-j --json-schema -jf --json-schema-file", refused(no_schema)},
         {"--adaptive-target --adaptive-decay", refused("this way of choosing is not kept from call to call here")},
         {"-gan --grp-attn-n -gaw --grp-attn-w", refused(as_trained)},
         {"--rope-scaling --rope-scale --rope-freq-base --rope-freq-scale", refused(as_trained)},

@@ -23,6 +23,7 @@ struct Arguments {
     std::string prompt;
     std::string prompt_cache;
     std::string log_file;
+    std::string grammar; // GBNF; "": any text
     std::vector<std::string> stops; // --reverse-prompt
     std::optional<uint32_t> n_ctx;
     std::optional<ggml_type> type_k;

@@ -438,6 +438,8 @@ Value Value::nat16(uint16_t value) { return {{op_nat16, {}}, little_endian(value
 
 Value Value::nat64(uint64_t value) { return {{op_nat64, {}}, little_endian(value)}; }
 
+Value Value::opt(Value value) { return {{op_opt, {{0, std::move(value.type_)}}}, std::string(1, 1) + value.bytes_}; }
+
 Value Value::record(std::vector<std::pair<std::string, Value>> fields) {
     std::sort(fields.begin(), fields.end(),
               [](const auto & a, const auto & b) { return hash(a.first) < hash(b.first); });
@@ -470,7 +472,7 @@ int Value::table_entry(const Type & type, std::vector<std::string> & table) {
     }
     std::string entry;
     put_sleb(entry, type.opcode);
-    if (type.opcode == op_vec) {
+    if (type.opcode == op_vec || type.opcode == op_opt) {
         put_sleb(entry, table_entry(type.fields[0].second, table));
     } else {
         put_leb(entry, type.fields.size());

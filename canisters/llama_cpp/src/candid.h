@@ -52,6 +52,7 @@ public:
     static Value boolean(bool value);
     static Value nat16(uint16_t value);
     static Value nat64(uint64_t value);
+    static Value opt(Value value); // one that is there
     static Value record(std::vector<std::pair<std::string, Value>> fields);
     // A vec of records of one shape; `example` gives the type of an empty one.
     static Value vec(const Value & example, const std::vector<Value> & elements);
@@ -62,8 +63,8 @@ public:
     std::string message() const;
 
 private:
-    // `opcode` as on the wire; `fields` of records and variants by hash, in order; the only "field" of a vec is its
-    // element.
+    // `opcode` as on the wire; `fields` of records and variants by hash, in order; the only "field" of a vec or an opt is
+    // its element.
     struct Type {
         int opcode;
         std::vector<std::pair<uint32_t, Type>> fields;

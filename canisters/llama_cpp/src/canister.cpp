@@ -125,6 +125,8 @@ void reply_run(const RunResult & result) {
         {"error", Value::text(result.error)},
         {"prompt_remaining", Value::text(result.prompt_remaining)},
         {"generated_eog", Value::boolean(result.generated_eog)},
+        {"prompt_tokens", Value::opt(Value::nat64(result.n_prompt))},
+        {"generated_tokens", Value::opt(Value::nat64(result.n_generated))},
     });
     reply(Value::variant(result.status == 200 ? "Ok" : "Err", std::move(record)));
 }

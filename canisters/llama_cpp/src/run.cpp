@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include "candid.h"
+#include "grammar.h"
 #include "ic0.h"
 #include "model.h"
 #include "session.h"
@@ -16,6 +17,7 @@ namespace {
 constexpr size_t context_reserve = 4; // tokens of the context that a prompt leaves free, as in llama.cpp
 constexpr size_t first_batch = 8;     // evaluated before the cost of a token is known
 constexpr uint64_t instructions_per_output_weight = 2; // quantized ones take fewer
+constexpr uint64_t grammar_share = 20; // a step of a grammar may take this part of a call's instructions
 
 // ---- text ----
 
@@ -133,9 +135,25 @@ public:
         }
     }
 
-    llama_token choose(size_t position) {
+    // With a grammar as llama.cpp does it: among all tokens, and again among those that are allowed if the grammar does not
+    // allow the first one. LLAMA_TOKEN_NULL: it allows none.
+    llama_token choose(size_t position, const Grammar * grammar) {
+        llama_token token = choose_among(nullptr, position);
+        return !grammar || grammar->allows(token) ? token : choose_among(grammar, ~position); // other dice
+    }
+
+private:
+    using Made = std::unique_ptr<llama_sampler, SamplerFreer>;
+
+    llama_token choose_among(const Grammar * grammar, size_t position) {
         load_logits();
         llama_token_data_array candidates{candidates_.data(), candidates_.size(), -1, false};
+        if (grammar) {
+            grammar->constrain(candidates);
+        }
+        if (candidates.size == 0) {
+            return LLAMA_TOKEN_NULL;
+        }
         for (auto & [type, sampler] : samplers_) {
             if (type == SamplerType::xtc) {
                 sampler = xtc(position); // it throws dice
@@ -147,9 +165,6 @@ public:
         }
         return arguments_.mirostat > 0 ? by_mirostat(candidates, position) : by_chance(candidates, position);
     }
-
-private:
-    using Made = std::unique_ptr<llama_sampler, SamplerFreer>;
 
     bool wanted(SamplerType type) const {
         return std::find(arguments_.samplers.begin(), arguments_.samplers.end(), type) != arguments_.samplers.end();
@@ -303,11 +318,12 @@ int32_t evaluate(const llama_token * tokens, size_t count, size_t position, bool
 
 class Budget {
 public:
-    explicit Budget(const RunLimits & limits) : limits_(limits) {
+    Budget(const RunLimits & limits, bool has_grammar) : limits_(limits) {
         // What comes after the tokens: the last one's logits, choosing from them, saving. The logits are a product with
         // a matrix of this size.
         uint64_t output_layer = static_cast<uint64_t>(llama_vocab_n_tokens(model::vocab())) * model::n_embd();
         reserve_ = limits.instructions / 20 + output_layer * instructions_per_output_weight;
+        reserve_ += has_grammar ? 2 * (limits.instructions / grammar_share) : 0; // following the text, and a token
     }
 
     // How many of `wanted` tokens may be evaluated at once now; 0: the call must end.
@@ -348,15 +364,17 @@ RunResult failed(uint16_t status, std::string error) {
 
 class Call {
 public:
-    Call(const Arguments & arguments, const std::string & cache_file, const RunLimits & limits)
-        : arguments_(arguments), cache_file_(arguments.cache_read_only || !limits.keeps ? "" : cache_file),
-          budget_(limits), sampler_(arguments), may_continue_(!cache_file_.empty() && arguments.cache_all) {}
+    Call(const Arguments & arguments, Grammar * grammar, const std::string & cache_file, const RunLimits & limits)
+        : arguments_(arguments), grammar_(grammar),
+          cache_file_(arguments.cache_read_only || !limits.keeps ? "" : cache_file), budget_(limits, grammar),
+          sampler_(arguments), may_continue_(!cache_file_.empty() && arguments.cache_all) {}
 
     RunResult run(Session session) {
         session_ = std::move(session);
         if (std::optional<RunResult> result = take_prompt()) {
             return *result;
         }
+        n_read_before_ = std::min(session_.n_past, session_.n_prompt);
         session::leave_context();
         for (size_t i = 0; i < session_.n_past; i++) {
             sampler_.accept(session_.tokens[i]);
@@ -400,6 +418,7 @@ private:
             auto differing = std::mismatch(prompt.begin(), prompt.end(), session_.tokens.begin(), session_.tokens.end());
             n_keep = std::min<size_t>(n_keep, static_cast<size_t>(differing.first - prompt.begin()));
             session_.tokens = std::move(prompt);
+            session_.n_prompt = session_.tokens.size();
             session_.held.clear();
         } else if (session_.tokens.size() > model::n_ctx()) {
             return ended();
@@ -432,12 +451,19 @@ private:
     bool generate() {
         text_ = session_.held;
         bool unlimited = arguments_.n_predict < 0;
-        for (int64_t generated = 0; unlimited || generated < arguments_.n_predict;) {
-            llama_token token = sampler_.choose(session_.tokens.size());
+        if (grammar_ && !follow_grammar()) {
+            return false;
+        }
+        for (int64_t generated = 0; !ended_ && (unlimited || generated < arguments_.n_predict);) {
+            llama_token token = sampler_.choose(session_.tokens.size(), grammar_);
+            if (grammar_ && !go_on_in_grammar(token)) {
+                return ended_;
+            }
             session_.tokens.push_back(token);
             generated = static_cast<int64_t>(++n_generated_);
-            ended_ = llama_vocab_is_eog(model::vocab(), token);
-            if (!ended_ || arguments_.special) {
+            bool end_token = llama_vocab_is_eog(model::vocab(), token);
+            ended_ = end_token || ended_;
+            if (!end_token || arguments_.special) {
                 text_ += piece(token, arguments_.special);
             }
             ended_ = cut_at_stop(token) || ended_;
@@ -451,6 +477,40 @@ private:
             }
         }
         return true;
+    }
+
+    // Where the text generated by earlier calls has led to; false if that is nowhere.
+    bool follow_grammar() {
+        grammar_->begin_step();
+        auto generated = session_.tokens.begin() + static_cast<ptrdiff_t>(std::min(session_.n_prompt, session_.tokens.size()));
+        if (!std::all_of(generated, session_.tokens.end(), [&](llama_token token) { return grammar_->accept(token); })) {
+            return refuse(grammar_->too_much() ? too_ambiguous
+                                               : "the text so far is not one that the grammar allows: give the same "
+                                                 "grammar in each call of an answer");
+        }
+        ended_ = grammar_->is_over();
+        grammar_->begin_step();
+        return true;
+    }
+
+    // False if the text cannot go on by this token: it has ended, or the call fails.
+    bool go_on_in_grammar(llama_token token) {
+        bool accepted = token != LLAMA_TOKEN_NULL && grammar_->accept(token);
+        if (grammar_->too_much()) {
+            return refuse(too_ambiguous);
+        }
+        ended_ = accepted ? grammar_->is_over() : grammar_->may_end();
+        if (!accepted && !ended_) {
+            return refuse("the grammar allows nothing here that the model's tokens can write, after '" + as_utf8(text_) + "'");
+        }
+        grammar_->begin_step();
+        return accepted;
+    }
+
+    bool refuse(const std::string & why) {
+        failed_with_ = 400;
+        error_ = why;
+        return false;
     }
 
     bool cut_at_stop(llama_token token) {
@@ -498,7 +558,7 @@ private:
     RunResult failure() {
         session::leave_context();
         RunResult result = described();
-        result.status = 500;
+        result.status = failed_with_;
         result.error = error_;
         return result;
     }
@@ -510,11 +570,17 @@ private:
         result.conversation = text_of(tokens, known, arguments_.special);
         result.prompt_remaining = text_of(known, tokens + session_.tokens.size(), true);
         result.n_evaluated = budget_.used();
+        result.n_prompt = std::min(session_.n_past, session_.n_prompt) - n_read_before_;
         result.n_generated = n_generated_;
         return result;
     }
 
+    static constexpr const char * too_ambiguous =
+        "the grammar is too ambiguous: a text can follow it in more ways than a call can look at. Write it so that the next "
+        "characters tell which alternative it is";
+
     const Arguments & arguments_;
+    Grammar * grammar_; // nullptr: any text
     std::string cache_file_;
     Budget budget_;
     Sampler sampler_;
@@ -522,7 +588,9 @@ private:
     Session session_;
     std::string text_; // generated
     std::string error_;
+    uint16_t failed_with_ = 500;
     bool ended_ = false;
+    size_t n_read_before_ = 0; // tokens of the prompt
     uint64_t n_generated_ = 0;
 };
 
@@ -542,6 +610,10 @@ static std::optional<std::string> have_context(const Arguments & arguments) {
 
 RunResult run(const Arguments & arguments, const std::string & cache_file, const RunLimits & limits) {
     std::optional<std::string> problem = have_context(arguments);
+    std::optional<Grammar> grammar;
+    if (!problem && !arguments.grammar.empty()) {
+        grammar.emplace(arguments.grammar, limits.instructions / grammar_share, problem);
+    }
     if (problem) {
         return failed(400, *problem);
     }
@@ -549,7 +621,7 @@ RunResult run(const Arguments & arguments, const std::string & cache_file, const
     if (problem) {
         return failed(409, *problem);
     }
-    return Call(arguments, cache_file, limits).run(std::move(session));
+    return Call(arguments, grammar ? &*grammar : nullptr, cache_file, limits).run(std::move(session));
 }
 
 PromptSize measure_prompt(const std::string & prompt) { return {tokenize(prompt).size(), prompt_room()}; }
@@ -575,7 +647,7 @@ TokenCost measure_token_cost() {
     uint64_t generated = cost(1 + n_prompt, 1, true);
     Arguments usual;
     uint64_t before = instructions();
-    Sampler(usual).choose(0);
+    Sampler(usual).choose(0, nullptr);
     generated += instructions() - before;
     llama_memory_clear(memory, false);
     uint64_t prompt = (many - std::min(many, one)) / (n_prompt - 1);

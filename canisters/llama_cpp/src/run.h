@@ -13,6 +13,7 @@ struct RunResult {
     std::string prompt_remaining; // what of the prompt this call did not get to
     bool generated_eog = false;   // the model, or a stop, ended the text
     uint64_t n_evaluated = 0;     // tokens
+    uint64_t n_prompt = 0;        // of these: of the prompt
     uint64_t n_generated = 0;
 };
 

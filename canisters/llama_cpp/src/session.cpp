@@ -14,7 +14,8 @@ namespace {
 struct Header { // of a prompt cache file; then the tokens, the held bytes and the model's state
     char magic[8];
     uint64_t state_key;
-    uint64_t n_tokens;
+    uint32_t n_tokens;
+    uint32_t n_prompt; // 0 in files of earlier versions
     uint64_t n_past;
     uint64_t n_held;
 };
@@ -39,7 +40,7 @@ Session read(files::Id file, std::optional<std::string> & problem) {
     if (content.size() >= sizeof header) {
         std::memcpy(&header, content.data(), sizeof header);
     }
-    uint64_t state_at = sizeof header + header.n_tokens * sizeof(llama_token) + header.n_held;
+    uint64_t state_at = sizeof header + uint64_t(header.n_tokens) * sizeof(llama_token) + header.n_held;
     bool whole = std::memcmp(header.magic, magic, sizeof magic) == 0 && header.n_tokens <= content.size() &&
                  header.n_held <= content.size() && state_at <= content.size() && header.n_past <= header.n_tokens;
     Session session;
@@ -59,6 +60,7 @@ Session read(files::Id file, std::optional<std::string> & problem) {
     std::memcpy(session.tokens.data(), at, header.n_tokens * sizeof(llama_token));
     session.held.assign(at + header.n_tokens * sizeof(llama_token), header.n_held);
     session.n_past = header.n_past;
+    session.n_prompt = header.n_prompt;
     const auto * state = reinterpret_cast<const uint8_t *>(content.data()) + state_at;
     if (session.n_past > 0 && llama_state_seq_set_data(model::context(), state, content.size() - state_at, 0) == 0) {
         trap("the prompt cache's state does not fit the context");
@@ -92,7 +94,7 @@ void rewind(Session & session, size_t n_keep) {
 }
 
 void save(const std::string & name, const Session & session) {
-    Header header{{}, model::state_key(), session.tokens.size(), session.n_past, session.held.size()};
+    Header header{{}, model::state_key(), session.tokens.size(), session.n_prompt, session.n_past, session.held.size()};
     std::memcpy(header.magic, magic, sizeof magic);
     size_t tokens_size = session.tokens.size() * sizeof(llama_token);
     size_t state_at = sizeof header + tokens_size + session.held.size();

@@ -10,6 +10,7 @@
 struct Session {
     std::vector<llama_token> tokens; // prompt and generated text; the context holds the state after the first n_past
     size_t n_past = 0;
+    size_t n_prompt = 0; // of the tokens: the prompt; what follows was generated
     std::string held; // generated, but not yet given out: an unfinished character, the possible beginning of a stop
 };
 
