@@ -414,6 +414,15 @@ module {
   public type SnapshotResult = { #Ok : Snapshot; #Err : ApiError };
   public type SnapshotsResult = { #Ok : [Snapshot]; #Err : ApiError };
   public type TakeSnapshotInput = { address : CanisterAddress; replace : ?Blob };
+  public type SnapshotSlice = { offset : Nat64; size : Nat64 };
+  public type SnapshotPart = {
+    #wasm_module : SnapshotSlice;
+    #wasm_memory : SnapshotSlice;
+    #stable_memory : SnapshotSlice;
+    #wasm_chunk : { hash : Blob };
+  };
+  public type SnapshotReadInput = { address : CanisterAddress; snapshotId : Blob; part : ?SnapshotPart };
+  public type BlobResult = { #Ok : Blob; #Err : ApiError };
   public type SnapshotInput = { address : CanisterAddress; snapshotId : Blob };
 
   public type UpgradeInput = { address : CanisterAddress; sha256 : Blob };

@@ -225,6 +225,22 @@ mixin (
     });
   };
 
+  /// The metadata of a snapshot, or a part of it: the answer of the management canister as it is, Candid.
+  public shared ({ caller }) func readSnapshotAdmin(input : Types.SnapshotReadInput) : async Types.BlobResult {
+    let operation = switch (begin(caller, "read a snapshot", input.address, #none)) { case (#Ok(begun)) begun; case (#Err(error)) return #Err(error) };
+    let { canister_id } = operation;
+    let snapshot_id = input.snapshotId;
+    let (method, args) = switch (input.part) {
+      case null ("read_canister_snapshot_metadata", to_candid ({ canister_id; snapshot_id }));
+      case (?kind) ("read_canister_snapshot_data", to_candid ({ canister_id; snapshot_id; kind }));
+    };
+    try {
+      let answer = await InternetComputer.call(Principal.fromActor(network), method, args);
+      done(operation, "");
+      #Ok(answer);
+    } catch error failed(operation, #Other(error.message()));
+  };
+
   // Code
 
   func made(operation : Operation, result : Types.CanisterCreationResult) : Types.CanisterCreationResult {

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from .. import management
@@ -27,6 +28,7 @@ from ..differences import UPLOAD_STEP
 from ..errors import MainerError, PreconditionError, RejectError
 from ..management import CanisterStatusResult
 from ..network import CREATOR, DEPLOY_STEP, Network
+from ..progress import Progress
 from . import snapshots
 from .snapshots import CanisterSnapshot
 
@@ -210,6 +212,18 @@ def kept_snapshots(net: Network, canister_id: str) -> list[CanisterSnapshot]:
     if creator := creator_for(net, canister_id):
         return [snapshots.of(canister_id, each) for each in _ask(creator, "listSnapshotsAdmin", canister_id)]
     return snapshots.kept(net.agent, canister_id)
+
+
+def download_snapshot(net: Network, snapshot: CanisterSnapshot, folder: Path, progress: Progress | None = None) -> int:
+    """As `snapshots.download`."""
+    if not (creator := creator_for(net, snapshot.canister_id)):
+        return snapshots.download(net.agent, snapshot, folder, progress)
+
+    def ask(method: str, canister_id: str, snapshot_id: bytes, kind: dict[str, Any] | None = None) -> Any:
+        answer = _ask(creator, "readSnapshotAdmin", canister_id, snapshotId=snapshot_id, part=kind)
+        return snapshots.decoded(method, answer)
+
+    return snapshots.download_by(ask, snapshot, folder, progress)
 
 
 def load_snapshot(net: Network, canister_id: str, snapshot_id: str) -> None:

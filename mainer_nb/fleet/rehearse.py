@@ -28,7 +28,7 @@ from typing import Any, Literal, get_args
 
 from .. import check, create, management, network, places, population, stopping, upload
 from ..check import Check
-from ..errors import ArgumentError, CallError, NetworkError, PreconditionError
+from ..errors import ArgumentError, CallError, MainerError, NetworkError, PreconditionError
 from ..localnet import cycles as prices
 from ..localnet import server
 from ..network import CREATOR, Network
@@ -315,9 +315,9 @@ def planned(net: Network, fleet: Fleet, llms: Llms = "copy") -> CopyPlan:
     def of(member: Member) -> PlannedCopy:
         how: Llms = llms if member.role == "LLM" else "copy"
         try:
-            seen = saving.look(net.agent, member)
-        except CallError as error:
-            return PlannedCopy(member, how, 0, 0, f"{net.caller} cannot look at it: {error}")
+            seen = saving.look(net, member)
+        except MainerError as error:
+            return PlannedCopy(member, how, 0, 0, str(error))
         problem = unmakable.get(member.canister_id, "")
         if how != "copy":
             return PlannedCopy(member, how, 0, prices.ingress(MESSAGE), problem)
@@ -397,10 +397,10 @@ def _settle(copy: Network, saved: Saved) -> None:
     """The settings that the original has, and its balance: exactly, or where the caller is no controller, which it can
     only now not be, without the price of a message.
     """
-    now = saving.look(copy.agent, saved.member)
+    now = saving.look(copy, saved.member)
     _set(copy, saved.member.canister_id, saved.settings)
     if copy.caller in saved.settings["controllers"]:
-        now = saving.look(copy.agent, saved.member)
+        now = saving.look(copy, saved.member)
     if now.cycles < saved.cycles:
         management.top_up(copy.agent, saved.member.canister_id, saved.cycles - now.cycles)
 

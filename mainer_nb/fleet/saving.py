@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .. import management, places, stopping
-from ..agent import Agent
 from ..canister import case
-from ..errors import ArtifactCorrupt, ArtifactMissing, MainerError, PreconditionError, RejectError
+from ..errors import ArtifactCorrupt, ArtifactMissing, CallError, MainerError, PreconditionError
 from ..network import Network
 from ..progress import Progress, Silent, amount
 from ..protocol import did
 from ..protocol.candid import CandidError, json_form
-from . import snapshots
+from . import authority, snapshots
 from .members import Member, Role
 
 NOTES = "fleet.json"
@@ -120,18 +119,23 @@ class SavedFleet:
     seconds: float = 0.0
 
 
-def look(agent: Agent, member: Member) -> Saved:
-    """What the network says of a canister now.
+def look(net: Network, member: Member) -> Saved:
+    """What the network says of a canister now. A creator that asks for the caller does not tell all settings.
 
     Raises:
-        RejectError: the caller is no controller of it, or it is frozen.
+        PreconditionError: the caller may not ask.
+        RejectError: it is frozen.
     """
-    found = management.call(agent, INTERFACE, "canister_status", member.canister_id)
+    if creator := authority.creator_for(net, member.canister_id):
+        found = creator.canisterStatusAdmin({"address": member.canister_id})
+    else:
+        found = management.call(net.agent, INTERFACE, "canister_status", member.canister_id)
+    settings = {str(field.label): found["settings"].get(field.label) for field in _settings_type().fields}
     module_hash = found["module_hash"]
     return Saved(
         member=member,
         running=case(found["status"]) == "running",
-        settings=dict(found["settings"]),
+        settings=settings,
         module_hash=None if module_hash is None else module_hash.hex(),
         memory=found["memory_size"],
         cycles=found["cycles"],
@@ -221,17 +225,17 @@ def _interrupted(net: Network, members: Sequence[Member], whole: Collection[str]
 def _take(
     net: Network, members: Sequence[Member], whole: Collection[str], folder: Path, progress: Progress | None
 ) -> SavedFleet:
-    seen = stopping.every(lambda member: look(net.agent, member), members, AT_ONCE)
+    seen = stopping.every(lambda member: look(net, member), members, AT_ONCE)
     notes = _Notes(folder, SavedFleet(net.name, net.root_key.hex(), "taking", tuple(seen)))
     stood: dict[str, float] = {}
 
     def stop(canister: Saved) -> None:
         stood[canister.member.canister_id] = time.monotonic()
-        management.stop(net.agent, canister.member.canister_id)
+        authority.stop(net, canister.member.canister_id)
 
     def take(canister: Saved) -> None:
-        taken = snapshots.take(net.agent, canister.member.canister_id)
-        now = look(net.agent, canister.member)
+        taken = authority.take_snapshot(net, canister.member.canister_id)
+        now = look(net, canister.member)
         notes.put(replace(canister, snapshot=taken, cycles=now.cycles, folder=canister.member.canister_id))
 
     wanted = [each for each in seen if each.member.canister_id in whole and each.module_hash]
@@ -266,7 +270,7 @@ def waves(canisters: Sequence[Saved], called_first: bool = False) -> Iterator[li
 def _start(net: Network, canisters: Sequence[Saved]) -> None:
     """Start those that ran, whom others call first."""
     for wave in waves([each for each in canisters if each.running], called_first=True):
-        _all(lambda each: management.start(net.agent, each.member.canister_id), wave)
+        _all(lambda each: authority.start(net, each.member.canister_id), wave)
 
 
 def _all(work: Callable[[Saved], None], canisters: Sequence[Saved]) -> None:
@@ -290,9 +294,9 @@ def _delete(net: Network, canister: Saved) -> None:
     if canister.snapshot is None:
         return
     try:
-        snapshots.delete(net.agent, canister.member.canister_id, canister.snapshot.snapshot_id)
-    except RejectError:  # it may be gone already
-        if canister.snapshot in snapshots.kept(net.agent, canister.member.canister_id):
+        authority.delete_snapshot(net, canister.member.canister_id, canister.snapshot.snapshot_id)
+    except CallError:  # it may be gone already
+        if canister.snapshot in authority.kept_snapshots(net, canister.member.canister_id):
             raise
 
 
@@ -306,7 +310,7 @@ def _download(net: Network, fleet: SavedFleet, folder: Path, progress: Progress 
             continue
         there = folder / each.folder
         if not (there / snapshots.METADATA).is_file():
-            snapshots.download(net.agent, each.snapshot, there, progress)
+            authority.download_snapshot(net, each.snapshot, there, progress)
         if (found := snapshots.module_hash(there)) != each.module_hash:
             raise ArtifactCorrupt(
                 f"the module in {there} has the sha256 {found}, but {each.member.canister_id} has {each.module_hash}: "

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -167,11 +168,20 @@ def download(agent: Agent, snapshot: CanisterSnapshot, folder: Path, progress: P
         RejectError: there is no such snapshot, or the caller may not see it.
         PreconditionError: the folder cannot be written.
     """
+    return download_by(partial(_call, agent), snapshot, folder, progress)
+
+
+def download_by(
+    ask: Callable[..., Any], snapshot: CanisterSnapshot, folder: Path, progress: Progress | None = None
+) -> int:
+    """As `download`, for somebody else: `ask(method, canister_id, **fields)` is answered as the management canister
+    answers.
+    """
     place = {"snapshot_id": id_of(snapshot.snapshot_id)}
-    metadata = _call(agent, "read_canister_snapshot_metadata", snapshot.canister_id, **place)
+    metadata = ask("read_canister_snapshot_metadata", snapshot.canister_id, **place)
 
     def read(kind: dict[str, Any]) -> bytes:
-        return bytes(_call(agent, "read_canister_snapshot_data", snapshot.canister_id, **place, kind=kind)["chunk"])
+        return bytes(ask("read_canister_snapshot_data", snapshot.canister_id, **place, kind=kind)["chunk"])
 
     total = sum(metadata[size] for _, size in PARTS.values())
     try:
@@ -328,6 +338,12 @@ def _send(
 
         for number, _ in stopping.parallel(put, slices, AT_ONCE):
             advance(slices[number][1])
+
+
+def decoded(method: str, answer: bytes) -> Any:
+    """An answer of the management canister to one of its methods that read snapshots, from Candid."""
+    (value,) = candid.decode(did.parse(INTERFACE).methods[method].results, answer, principal.to_text)
+    return value
 
 
 def _metadata_type() -> candid.Type:

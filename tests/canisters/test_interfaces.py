@@ -127,6 +127,8 @@ service : {
   listSnapshotsAdmin : (record { address : text }) -> (variant { Ok : vec Snapshot; Err : ApiError });
   loadSnapshotAdmin : (record { address : text; snapshotId : blob }) -> (StatusCodeRecordResult);
   deleteSnapshotAdmin : (record { address : text; snapshotId : blob }) -> (StatusCodeRecordResult);
+  copyModelToLlmAdmin : (record { address : text; selectedModel : AvailableModels }) -> (StatusCodeRecordResult);
+  exchangeModelAdmin : (record { address : text; selectedModel : AvailableModels }) -> (CanisterCreationResult);
   upgradeCanisterAdmin : (record { address : text; sha256 : blob }) -> (CanisterCreationResult);
   reinstallLlmAdmin : (record { address : text; model : opt AvailableModels }) -> (CanisterCreationResult);
   removeLlmAdmin : (record { address : text; cyclesTo : variant { Creator; Mainer } }) -> (RemovedResult);

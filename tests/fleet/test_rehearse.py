@@ -17,12 +17,13 @@ from ic.client import Client as IcPyClient
 from ic.identity import Identity
 
 from mainer_nb import artifacts, check, create, fleet, management, operate
+from mainer_nb.agent import Agent
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError, ArtifactMissing, NetworkNotRunning, PreconditionError, TransportError
-from mainer_nb.fleet import Role, rehearse, saving, snapshots, upgrade
+from mainer_nb.fleet import Role, authority, rehearse, remove, saving, snapshots, upgrade
 from mainer_nb.fleet.rehearse import Rehearsal
 from mainer_nb.localnet import server
-from mainer_nb.network import Network
+from mainer_nb.network import CREATOR, Network
 from mainer_nb.operate import Challenge
 from tests.code_variants import marked, trapping
 
@@ -37,7 +38,7 @@ def state(net: Network) -> dict[str, Any]:
     """What can be asked of a fleet, balances apart."""
     whole = fleet.of(net)
     ids = [member.canister_id for member in whole.mainers]
-    seen = [saving.look(net.agent, member) for member in whole.members]
+    seen = [saving.look(net, member) for member in whole.members]
     return {
         "members": whole,
         "canisters": [(each.running, each.settings, each.module_hash) for each in seen],
@@ -194,10 +195,10 @@ def test_a_canister_that_cannot_be_saved_leaves_all_running(
     whole = fleet.of(uploaded)
     take = snapshots.take
 
-    def some(agent: Any, canister_id: Any) -> Any:
+    def some(agent: Any, canister_id: Any, replace: Any = None) -> Any:
         if canister_id == own.controller_id:
             raise TransportError("no more")
-        return take(agent, canister_id)
+        return take(agent, canister_id, replace)
 
     monkeypatch.setattr(snapshots, "take", some)
     with pytest.raises(TransportError):
@@ -211,9 +212,9 @@ def test_a_canister_that_cannot_be_saved_leaves_all_running(
 def test_llms_are_left_out_or_made_of_the_model_file(uploaded: Network, own: Mainer, folder: Path) -> None:
     copy = copy_of(uploaded, folder, llms="leave out")
     for llm_id in own.llm_ids:
-        there = saving.look(copy.agent, fleet.of(copy).member(llm_id))
+        there = saving.look(copy, fleet.of(copy).member(llm_id))
         assert there.module_hash is None
-        assert there.settings == saving.look(uploaded.agent, fleet.of(uploaded).member(llm_id)).settings
+        assert there.settings == saving.look(uploaded, fleet.of(uploaded).member(llm_id)).settings
     found = check.check(copy, own)
     assert set(found.problems) == {"canisters", "ready", "checkAccessToLLMs"}
 
@@ -255,6 +256,47 @@ def test_an_upgrade_of_a_copy_does_not_touch_the_original(uploaded: Network, own
     assert state(uploaded) == before
 
 
+def test_mainers_of_others_are_copied_by_way_of_the_creator(
+    uploaded: Network, mainers: list[Mainer], folder: Path, as_stranger: Callable[[Network], Network]
+) -> None:
+    stranger = as_stranger(uploaded)
+    order = {
+        "canisterType": "MainerAgent",
+        "selectedModel": {"Other": "tiny"},
+        "associatedCanisterAddress": None,
+        "owner": stranger.caller,
+        "mainerAgentCanisterType": "Own",
+        "key": "of another",
+        "renewedCanisterAddress": None,
+    }
+    creator = uploaded.canister(CREATOR)
+    theirs = creator.orderCanister(order)["newCanisterId"]
+    try:
+        create.add_llm(uploaded, theirs)
+        of_theirs = [theirs, *create.mainer(uploaded, theirs).llm_ids]
+        for canister_id in of_theirs:
+            controllers = [
+                each for each in management.controllers(uploaded.agent, canister_id) if each != uploaded.caller
+            ]
+            authority.update_settings(uploaded, canister_id, controllers=[*controllers, stranger.caller])
+        whole = fleet.of(uploaded)
+        done = rehearse.rehearse(uploaded, whole, folder=folder, carry_out=True)
+        assert done.copy is not None
+        for canister_id in of_theirs:
+            settled, original = (management.controllers(net.agent, canister_id) for net in (done.copy, uploaded))
+            assert settled == original
+            assert uploaded.caller not in settled
+            assert authority.status(uploaded, canister_id).status == "running"
+            assert authority.kept_snapshots(uploaded, canister_id) == []
+            there, here = (authority.status(net, canister_id) for net in (done.copy, uploaded))
+            assert there.module_hash == here.module_hash
+        copy_as_theirs = replace(done.copy, agent=Agent(stranger.agent.identity, done.copy.url, done.copy.root_key))
+        found = check.check(copy_as_theirs, create.mainer(done.copy, theirs))
+        assert found.problems == {}
+    finally:
+        remove.remove(uploaded, fleet.of(uploaded), theirs, carry_out=True)
+
+
 def test_other_clients_take_the_copy_for_an_internet_computer(uploaded: Network, own: Mainer, folder: Path) -> None:
     copy = copy_of(uploaded, folder, llms="leave out")
     identity = Identity(anonymous=True)
@@ -274,7 +316,7 @@ def test_what_cannot_be_copied_is_named_and_nothing_is_done(
     with pytest.raises(ArgumentError, match="choose one of copy, model file, leave out"):
         rehearse.rehearse(uploaded, whole, llms="some")  # type: ignore[arg-type]
     stranger = as_stranger(uploaded)
-    with pytest.raises(PreconditionError, match=r"Own 1: .* cannot look at it.*Nothing was done"):
+    with pytest.raises(PreconditionError, match=r"Own 1: .* is no controller of canister .*Nothing was done"):
         rehearse.rehearse(stranger, whole, folder=folder, carry_out=True)
     only = whole.only([own.controller_id, own.llm_ids[0]])
     with pytest.raises(PreconditionError, match='Own 1, LLM 1: only its creator could: llms="copy"'):
