@@ -11,6 +11,7 @@ software, which offer less, belong to a fleet too.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -84,6 +85,13 @@ class Fleet:
     @property
     def canister_ids(self) -> tuple[str, ...]:
         return tuple(member.canister_id for member in self.members)
+
+    @property
+    def text(self) -> str:
+        """Of whom it consists, in a sentence, and what could not be learnt."""
+        counted = Counter(member.role for member in self.members)
+        parts = ", ".join(f"{counted[role]} {role}" for role in ROLES if counted[role])
+        return " ".join([f"{len(self.members)} canisters: {parts or 'nobody'}.", *(f"{gap}." for gap in self.gaps)])
 
     @property
     def mainers(self) -> tuple[Member, ...]:

@@ -9,7 +9,8 @@ import pytest
 from mainer_nb import artifacts, fleet, management, operate
 from mainer_nb.create import Mainer
 from mainer_nb.errors import ArgumentError, PreconditionError
-from mainer_nb.fleet import Fleet
+from mainer_nb.fleet import Fleet, watch
+from mainer_nb.llm_build import custom_section
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 from mainer_nb.operate import Challenge
 from tests.original_interface import original
@@ -21,6 +22,7 @@ def test_the_fleet_of_a_project_is_its_protocol_its_mainers_and_their_llms(
     uploaded: Network, mainers: list[Mainer], whole: Fleet
 ) -> None:
     assert whole.gaps == ()
+    assert whole.text == "9 canisters: 1 Game State, 1 Creator, 1 Own, 1 ShareService, 2 ShareAgent, 3 LLM."
     assert [member.name for member in whole.members] == [
         *("Game State", "Creator", "Own 1", "Own 1, LLM 1", "Own 1, LLM 2", "ShareService 1", "ShareService 1, LLM 1"),
         *("ShareAgent 1", "ShareAgent 2"),
@@ -116,6 +118,30 @@ def test_canisters_that_no_project_knows_are_told_by_what_they_offer(empty: Netw
     assert f"what {bare} is, is not known" in found.gaps[0]
     with pytest.raises(ArgumentError, match="has no code"):
         fleet.canister(empty, found.members[-1])
+
+
+def test_a_mainer_that_is_stopped_and_that_nobody_knows_leaves_a_gap_that_says_so(empty: Network) -> None:
+    canister_id = management.create_canister(empty.agent, 10 * management.TRILLION)
+    wasm = artifacts.canister_wasm("mainer_ctrlb_canister").data()
+    management.install_code(empty.agent, canister_id, wasm, "install")
+    (untyped,) = fleet.of_ids(empty, [canister_id]).gaps
+    assert untyped == f"{canister_id} is a mAIner canister whose type is not set"
+    management.stop(empty.agent, canister_id)
+    found = fleet.of_ids(empty, [canister_id])
+    assert found.members[0].role == "other"
+    assert "is stopped" in found.text
+    assert "management.start(net.agent, canister_id)" in found.text
+
+
+def test_an_interface_that_is_none_leaves_a_gap(empty: Network) -> None:
+    canister_id = management.create_canister(empty.agent, 10 * management.TRILLION)
+    section = custom_section("icp:public candid:service", b"service : { nonsense")
+    management.install_code(empty.agent, canister_id, b"\0asm\1\0\0\0" + section, "install")
+    found = fleet.of_ids(empty, [canister_id])
+    assert found.members[0].role == "other"
+    assert f"what {canister_id} is, is not known" in found.text
+    (reading,) = watch.look(empty, found)
+    assert (reading.state, reading.health) == ("running", None)
 
 
 def test_a_mainer_that_only_its_submissions_tell_of_belongs_to_the_game_state(
