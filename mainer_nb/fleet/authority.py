@@ -190,13 +190,27 @@ def upgrade(net: Network, canister_id: str, wasm: bytes, mark: RequestMark | Non
     if not (creator := creator_for(net, canister_id)):
         management.install_code(net.agent, canister_id, wasm, "upgrade", mark=mark)
         return
-    sha256 = hashlib.sha256(wasm).digest()
-    if sha256 not in {artefact["sha256"] for artefact in creator.getArtefacts()}:
+    sha256 = hashlib.sha256(wasm).hexdigest()
+    _check_uploaded(creator, canister_id, sha256)
+    _ask(creator, "upgradeCanisterAdmin", canister_id, mark, sha256=bytes.fromhex(sha256))
+
+
+def check_upgrade(net: Network, canister_id: str, sha256: str) -> None:
+    """Whether `upgrade` could be carried out with the code of this sha256, hex.
+
+    Raises:
+        PreconditionError: it could not; the text says why.
+    """
+    if creator := creator_for(net, canister_id):
+        _check_uploaded(creator, canister_id, sha256)
+
+
+def _check_uploaded(creator: Canister, canister_id: str, sha256: str) -> None:
+    if sha256 not in {artefact["sha256"].hex() for artefact in creator.getArtefacts()}:
         raise PreconditionError(
-            f"the code for canister {canister_id} (sha256 {sha256.hex()}) is not uploaded to the creator "
+            f"the code for canister {canister_id} (sha256 {sha256}) is not uploaded to the creator "
             f"{creator.canister_id}, which upgrades it: run {UPLOAD_STEP} first"
         )
-    _ask(creator, "upgradeCanisterAdmin", canister_id, mark, sha256=sha256)
 
 
 def take_snapshot(net: Network, canister_id: str, replace: str | None = None) -> CanisterSnapshot:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ from ..errors import (
 from ..network import Network
 from ..protocol import did
 from ..protocol.candid import ServiceChange, service_change
-from . import snapshots, work
+from . import authority, snapshots, work
 from .journal import Entry, Journal
 from .members import Member, canister, offers
 
@@ -154,7 +154,7 @@ class Switch:
     # --- the steps ---
 
     def _begin(self) -> dict[str, Any]:
-        status = management.status(self.net.agent, self.canister_id)
+        status = authority.status(self.net, self.canister_id)
         if status.module_hash != self.task.before:
             found = f"its module is {status.module_hash}, not {self.task.before} as when this was planned"
             return {"problem": f"{found}: make a new plan"}
@@ -199,7 +199,7 @@ class Switch:
         deadline = time.monotonic() + self.patience
         while True:
             try:
-                return management.stop(self.net.agent, self.canister_id)
+                return authority.stop(self.net, self.canister_id)
             except CallTimeout:
                 if time.monotonic() > deadline:
                     text = f"{self.member.name} has calls under way that did not end in {self.patience:.0f} s"
@@ -210,8 +210,12 @@ class Switch:
             return {"snapshot_id": "", "timer": False}
         known = was["snapshots"]  # any other was taken by a process that was killed before it could note it
         stray = [kept for kept in self._snapshots() if kept not in known]
-        taken = snapshots.take(self.net.agent, self.canister_id, replace=stray[0] if stray else None)
-        return {"snapshot_id": taken.snapshot_id, "timer": snapshots.timer_is_set(self.net.agent, taken)}
+        taken = authority.take_snapshot(self.net, self.canister_id, stray[0] if stray else None)
+        untold = was.get("timers") is None and authority.creator_for(self.net, self.canister_id) is None
+        return {
+            "snapshot_id": taken.snapshot_id,
+            "timer": untold and snapshots.timer_is_set(self.net.agent, taken),
+        }
 
     def _install(self) -> dict[str, Any]:
         agent = self.net.agent
@@ -224,8 +228,8 @@ class Switch:
         else:
             mark = RequestMark(bytes.fromhex(sent.data["nonce"]), sent.data["expiry"])
         try:
-            management.install_code(agent, self.canister_id, self.code.read_bytes(), "upgrade", mark=mark)
-        except RejectError as error:
+            authority.upgrade(self.net, self.canister_id, self.code.read_bytes(), mark)
+        except (RejectError, CanisterError) as error:
             return {"problem": f"the new code was refused: {error}"}
         return {"problem": ""}
 
@@ -236,7 +240,7 @@ class Switch:
             return f"its module is {installed}, not {self.task.after}"
         if not self.task.allow_breaking and (problem := self._broken()):
             return problem
-        management.start(self.net.agent, self.canister_id)
+        authority.start(self.net, self.canister_id)
         self.note("started", version=self._version())
         try:
             return self.judge(was)
@@ -278,7 +282,7 @@ class Switch:
         if self.find("back"):
             return
         if was["running"]:
-            management.start(self.net.agent, self.canister_id)
+            authority.start(self.net, self.canister_id)
         else:
             self._stop()
         try:
@@ -297,10 +301,10 @@ class Switch:
             outcome = "returned" if self.find("installed") and not lost else "failed"
         left = taken.data["snapshot_id"] if taken else ""
         if left and not lost and not (self.task.keep_snapshot and outcome == "upgraded"):
-            with suppress(RejectError):  # it is gone, if a process was killed before it could note it
-                snapshots.delete(self.net.agent, self.canister_id, left)
+            with suppress(RejectError, CanisterError):  # it is gone, if a process was killed before it could note it
+                authority.delete_snapshot(self.net, self.canister_id, left)
             left = ""
-        status = management.status(self.net.agent, self.canister_id)
+        status = authority.status(self.net, self.canister_id)
         spent = was["cycles"] - status.cycles if "cycles" in was else 0
         self.note("done", outcome=outcome, reason=problem, module=status.module_hash, cycles=spent, snapshot_id=left)
 
@@ -325,7 +329,7 @@ class Switch:
 
     def bring_back(self, snapshot_id: str) -> None:
         """Bring back old code and state; it is stopped."""
-        snapshots.load(self.net.agent, self.canister_id, snapshot_id)
+        authority.load_snapshot(self.net, self.canister_id, snapshot_id)
 
     def restore(self, was: dict[str, Any]) -> None:
         """Have it begin work again as it did before; it runs, if it ran before."""
@@ -343,13 +347,13 @@ class Switch:
 
     def _snapshots(self) -> list[str]:
         """The ids of its snapshots."""
-        return [kept.snapshot_id for kept in snapshots.kept(self.net.agent, self.canister_id)]
+        return [kept.snapshot_id for kept in authority.kept_snapshots(self.net, self.canister_id)]
 
     def _interface(self, module: str) -> Path:
         return self.folder / f"{module}.did"
 
     def _version(self) -> int:
-        return management.status(self.net.agent, self.canister_id).version or 0
+        return authority.status(self.net, self.canister_id).version or 0
 
 
 class MainerSwitch(Switch):
@@ -364,13 +368,13 @@ class MainerSwitch(Switch):
     def make_quiet(self, was: dict[str, Any]) -> None:
         if not was["running"] or self.find("quiet"):
             return
-        mainer = self._offered()
         if was.get("maintenance") is None:
             self.remark(f"it does not offer {MAINTENANCE}, so it may take calls of others between start and verdict")
             self.note("quiet", kept=None)
             return
+        mainer = self._offered()
         getattr(mainer, MAINTENANCE)(True)
-        if was.get("timers"):
+        if was["timers"]:
             mainer.stopTimerExecutionAdmin()
         work.wait_until_idle(self.net, self.member, self.patience)
         self.note("quiet", kept=self._kept())
@@ -396,16 +400,14 @@ class MainerSwitch(Switch):
             return
         mainer, taken = self._offered(), self.find("snapshot")
         if was.get("maintenance") is not None and offers(mainer, MAINTENANCE):
-            getattr(mainer, MAINTENANCE)(was.get("maintenance"))
-        ran = was.get("timers")
-        if ran is None:
-            ran = bool(taken and taken.data["timer"])
-            if ran:
-                self.remark("it does not tell whether its timers ran; a timer was set, so they are started")
-        if ran:
-            mainer.startTimerExecutionAdmin()
+            getattr(mainer, MAINTENANCE)(was["maintenance"])
         if not was.get("maintenance"):
             mainer.health()
+        ran = was.get("timers")
+        if ran is None and (ran := bool(taken and taken.data["timer"])):
+            self.remark("it does not tell whether its timers ran; a timer was set, so they are started")
+        if ran:
+            mainer.startTimerExecutionAdmin()
 
     def _kept(self) -> list[str]:
         """What is queued, and up to where it has submitted."""
@@ -419,11 +421,11 @@ class LlmSwitch(Switch):
     """Of an LLM: its mAIner does without it meanwhile, or is in maintenance if it has no other one."""
 
     def look(self) -> dict[str, Any]:
-        parent, llm = self._parent(), self._offered()
+        parent = self._parent()
         listed = parent.getLlmCanisters() if parent and offers(parent, "getLlmCanisters") else []
-        working = work.of(self.net, parent.canister_id) if parent else None
+        working = work.of(self.net, self._mainer()) if parent else None
         return {
-            "ready": _is_ready(llm),
+            "ready": _is_ready(self._offered()),
             "rotating": self.canister_id in listed,
             "alone": len(listed) < 2,
             "maintenance": working.maintenance if working else None,
@@ -436,13 +438,13 @@ class LlmSwitch(Switch):
         if not was["alone"]:
             with suppress(CanisterError):  # InvalidId: it is out already
                 parent.remove_llm_canister({"canister_id": self.canister_id})
-        elif was.get("maintenance") is not None:
+        elif was["maintenance"] is not None:
             getattr(parent, MAINTENANCE)(True)
-        if was.get("maintenance") is None:
+        if was["maintenance"] is None:
             self.remark("its mAIner does not tell whether it is asking it: an answer may have had to begin anew")
             return
         what = f"{self.member.name} ends its answer"
-        work.wait_until(lambda: not self._is_asked(parent), what, self.patience)
+        work.wait_until(lambda: not self._is_asked(), what, self.patience)
 
     def is_quiet(self, was: dict[str, Any]) -> bool:
         return True  # only controllers call it now
@@ -458,7 +460,7 @@ class LlmSwitch(Switch):
     def bring_back(self, snapshot_id: str) -> None:
         if self.task.way_back == "snapshot":
             return super().bring_back(snapshot_id)
-        management.start(self.net.agent, self.canister_id)
+        authority.start(self.net, self.canister_id)
         create.renew(self.net, self.canister_id)
         self.remark("the creator made it again: its prompt caches and settings are new")
         return None
@@ -469,14 +471,19 @@ class LlmSwitch(Switch):
             return
         if not was["alone"]:
             parent.add_llm_canister({"canister_id": self.canister_id})
-        elif was.get("maintenance") is not None:
-            getattr(parent, MAINTENANCE)(was.get("maintenance"))
+        elif was["maintenance"] is not None:
+            getattr(parent, MAINTENANCE)(was["maintenance"])
+
+    def _mainer(self) -> Member:
+        """The mAIner that it belongs to, which has the same owner."""
+        assert self.member.parent is not None
+        return replace(self.member, canister_id=self.member.parent, role="Own", name=self.member.parent, parent=None)
 
     def _parent(self) -> Canister | None:
-        return canister(self.net, self.member.parent) if self.member.parent else None
+        return canister(self.net, self._mainer()) if self.member.parent else None
 
-    def _is_asked(self, parent: Canister) -> bool:
-        found = work.of(self.net, parent.canister_id)
+    def _is_asked(self) -> bool:
+        found = work.of(self.net, self._mainer())
         return found is not None and found.llm == self.canister_id
 
 

@@ -26,6 +26,7 @@ from ..network import CREATOR, GAME_STATE, Network
 from ..progress import Progress, ProgressTask, Silent
 from ..protocol import did
 from ..protocol.candid import ServiceChange, service_change
+from . import authority
 from .journal import Journal
 from .members import AT_ONCE, MAINER_ROLES, Fleet, Member, Role
 from .switch import LlmSwitch, MainerSwitch, Switch, Upgraded, UpgradeTask, WayBack, breaks, told
@@ -274,8 +275,9 @@ def _planned(
     if module == code.sha256:
         return replace(alone, reason="it has this code")
     try:
-        status = management.status(net.agent, member.canister_id)
-    except CallError as error:
+        status = authority.status(net, member.canister_id)
+        authority.check_upgrade(net, member.canister_id, code.sha256)
+    except (CallError, PreconditionError) as error:
         return replace(alone, reason=f"it cannot be upgraded by {net.caller}: {error}")
     way_back: WayBack = "made again" if made_of == module else "snapshot"
     return PlannedUpgrade(

@@ -14,7 +14,7 @@ from mainer_nb import artifacts, create, fleet, management, operate, places, tab
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
 from mainer_nb.errors import ArgumentError, ArtifactError
-from mainer_nb.fleet import Fleet, Role, snapshots, upgrade, work
+from mainer_nb.fleet import Fleet, Role, authority, snapshots, upgrade, work
 from mainer_nb.fleet.switch import Upgraded
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 from mainer_nb.operate import Challenge
@@ -23,6 +23,7 @@ from tests.original_interface import original
 from tests.stages import MODEL
 
 CONTROLLER = upload.CONTROLLER
+SOMEBODY = "2vxsx-fae"
 EVERYBODY: dict[Role, str] = {
     "Game State": GAME_STATE,
     "Creator": CREATOR,
@@ -453,3 +454,42 @@ def test_one_of_the_original_interface_is_upgraded_and_what_it_lacks_is_said(
     assert found is not None
     assert found.timers
     mainer.stopTimerExecutionAdmin()
+
+
+@pytest.fixture
+def of_another_owner(net: Network) -> Fleet:
+    """A mAIner that works by itself, whose controllers are somebody else and the creator; the caller controls that."""
+    order = {
+        "canisterType": "MainerAgent",
+        "selectedModel": "Qwen2_5_500M",
+        "associatedCanisterAddress": None,
+        "owner": SOMEBODY,
+        "mainerAgentCanisterType": "Own",
+    }
+    mainer_id = net.canister(CREATOR).createCanister(order)["newCanisterId"]
+    found = fleet.of(net).only([mainer_id])
+    mainer = fleet.canister(net, found.members[0])
+    mainer.setTimerIntervalAdmin(86_400)
+    mainer.startTimerExecutionAdmin()
+    return found
+
+
+def test_a_mainer_of_another_owner_is_upgraded_and_taken_back_by_the_creator(
+    net: Network, of_another_owner: Fleet, code: Callable[..., Path]
+) -> None:
+    (member,) = of_another_owner.members
+    path = code(CONTROLLER)
+    (row,) = upgrade.plan(net, of_another_owner, {"Own": path}).rows
+    assert "is not uploaded to the creator" in row.reason
+    upload.upload_controller(net, artifacts.given_wasm(path))
+    done = only(net, of_another_owner, path)
+    assert (done.outcome, done.notes) == ("upgraded", ()), done
+    broken = code(CONTROLLER, code_variants.renamed, "health")
+    upload.upload_controller(net, artifacts.given_wasm(broken))
+    returned = only(net, of_another_owner, broken)
+    assert (returned.outcome, returned.module) == ("returned", done.module), returned
+    found = work.of(net, member)
+    assert found is not None
+    assert (found.timers, found.maintenance) == (True, False)
+    assert authority.kept_snapshots(net, member.canister_id) == []
+    assert {"upgrade", "take a snapshot", "load a snapshot"} <= {each.operation for each in authority.operations(net)}
