@@ -125,13 +125,13 @@ def remove(
         creator = None if plan.rows[-1].state == "was gone" else authority.creator_for(net, member.canister_id)
         if creator is not None:
             return _by_creator(net, creator, plan, timeout)
-        if member.is_mainer:
-            _finish(net, fleet, member, agents, timeout)
+        notes = _finish(net, fleet, member, agents, timeout) if member.is_mainer else []
         done = []
         for row in plan.rows:
             task.note(row.member.name)
             done.append(_carry_out(net, fleet, row, timeout))
             task.advance(1)
+    done[-1] = replace(done[-1], notes=(*notes, *done[-1].notes))
     return replace(plan, rows=tuple(done))
 
 
@@ -181,26 +181,36 @@ def _left(net: Network, fleet: Fleet, member: Member) -> list[str]:
 # --- before a mAIner goes ---
 
 
-def _finish(net: Network, fleet: Fleet, member: Member, agents: tuple[Member, ...], timeout: float) -> None:
-    """Have a mAIner pull no more and end what others wait for. One that cannot work has nothing to end."""
+def _finish(net: Network, fleet: Fleet, member: Member, agents: tuple[Member, ...], timeout: float) -> list[str]:
+    """Have a mAIner pull no more and end what others wait for; what could not be done, in words. One that cannot work
+    has nothing to end.
+    """
     if conditions.of(net, [member.canister_id])[member.canister_id].problem:
-        _tell(net, agents)
-        return
+        return _tell(net, agents)
     for puller in (*agents, member):
-        operate.stop_timers(net, puller.canister_id)
+        with suppress(RejectError):  # who takes no calls pulls nothing
+            operate.stop_timers(net, puller.canister_id)
     service = member.canister_id if member.role == "ShareService" else member.parent
     if service is not None:
         with suppress(CallError):  # what it cannot answer is given up
             operate.work_off(net, service)
     pause.maintain(net, replace(fleet, members=(member,)), timeout=timeout)
-    _tell(net, agents)
+    return _tell(net, agents)
 
 
-def _tell(net: Network, agents: tuple[Member, ...]) -> None:
-    """Tell ShareAgents that they have no ShareService any more: they say so, and wait for no answer from it."""
+def _tell(net: Network, agents: tuple[Member, ...]) -> list[str]:
+    """Tell ShareAgents that they have no ShareService any more; who could not be told, in words.
+
+    One that was told says so, and waits for no answer. One of the original interface takes another ShareService, but
+    not none.
+    """
+    notes = []
     for agent in agents:
-        with suppress(CanisterError):  # one of the original interface takes another ShareService, but not none
+        try:
             canister(net, agent).setShareServiceCanisterId("")
+        except (ArgumentError, CallError) as error:
+            notes.append(f"{agent.name} could not be told: {error}")
+    return notes
 
 
 # --- by the creator ---

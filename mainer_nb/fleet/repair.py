@@ -29,8 +29,9 @@ from .members import AT_ONCE, Fleet, Member, canister, of_ids, offers
 
 Fault = Literal[
     "interrupted upgrade",
-    "LLM not registered",
+    "mAIner that cannot work",
     "LLM that cannot work",
+    "LLM not registered",
     "mAIner unknown to the Game State",
     "mAIner unknown to the creator",
     "submission stuck at a Judge",
@@ -96,7 +97,7 @@ def find(
     in_use = set(_ids(upgrade.interrupted(net)))
     looks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _interrupted(net),
-        lambda: _llms(net, fleet),
+        lambda: _broken(net, fleet, in_use),
         lambda: _unknown_to_game_state(net, fleet),
         lambda: _unknown_to_creator(net, fleet),
         lambda: _judging(net, judging),
@@ -180,30 +181,47 @@ def _carry_on(net: Network, _: Fleet, finding: Finding) -> None:
         raise PreconditionError(f"the upgrade of {finding.name} could not be carried on: see upgrade.resume(net)")
 
 
-# --- LLMs ---
+# --- what cannot work ---
 
 
-def _llms(net: Network, fleet: Fleet) -> Iterator[Finding]:
-    """LLMs that their mAIner does not ask, and LLMs that it asks in vain."""
-    problems = conditions.of(net, [*_ids(fleet.of_role("LLM")), *_ids(fleet.mainers)])
-    for mainer in fleet.of_role("Own", "ShareService"):
-        if problems[mainer.canister_id].problem:
+def _broken(net: Network, fleet: Fleet, in_use: set[str]) -> Iterator[Finding]:
+    """mAIners that cannot work; LLMs that a mAIner asks in vain, and LLMs that it does not ask. What an interrupted
+    upgrade has stopped is left to it.
+    """
+    for mainer in fleet.mainers:
+        if in_use & {mainer.canister_id, *_ids(fleet.llms(mainer.canister_id))}:
             continue
-        asked = _asked(net, mainer)
-        waiting = _waiting(net, mainer)
-        for llm in fleet.llms(mainer.canister_id):
-            problem = problems[llm.canister_id].problem
-            if problem:
-                remedy = _LLM_REMEDIES.get(problem, "have the creator renew it")
-                what = f"it {problem}; {mainer.name} has {amount(waiting, 'challenges')} in its queue"
-                yield Finding("LLM that cannot work", mainer.canister_id, llm.name, llm.canister_id, what, remedy)
-            elif asked is not None and llm.canister_id not in asked:
-                what = f"the creator made it for {mainer.name}, which does not ask it"
-                remedy = f"add it to {mainer.name}"
-                yield Finding("LLM not registered", mainer.canister_id, llm.name, llm.canister_id, what, remedy)
+        if problem := _problem(net, mainer.canister_id):
+            yield Finding(
+                "mAIner that cannot work", mainer.canister_id, mainer.name, mainer.canister_id, f"it {problem}",
+                _REVIVALS.get(problem, RENEWAL),
+            )  # fmt: skip
+        elif mainer.role != "ShareAgent":
+            yield from _llms(net, fleet, mainer)
 
 
-_LLM_REMEDIES = {DELETED: "take it from the lists", STOPPED: "start it"}
+def _llms(net: Network, fleet: Fleet, mainer: Member) -> Iterator[Finding]:
+    asked = _asked(net, mainer)
+    known = {llm.canister_id: llm.name for llm in fleet.llms(mainer.canister_id)}
+    others = {llm_id: f"an LLM of {mainer.name}" for llm_id in asked or () if llm_id not in known}
+    waiting = _waiting(net, mainer)
+    for llm_id, name in (known | others).items():
+        if problem := _problem(net, llm_id):
+            what = f"it {problem}; {mainer.name} has {amount(waiting, 'challenges')} in its queue"
+            remedy = _REVIVALS.get(problem, RENEWAL)
+            yield Finding("LLM that cannot work", mainer.canister_id, name, llm_id, what, remedy)
+        elif asked is not None and llm_id not in asked:
+            what = f"the creator made it for {mainer.name}, which does not ask it"
+            remedy = f"add it to {mainer.name}"
+            yield Finding("LLM not registered", mainer.canister_id, name, llm_id, what, remedy)
+
+
+_REVIVALS = {DELETED: "take it from the lists", STOPPED: "start it"}
+RENEWAL = "have the creator renew it"
+
+
+def _problem(net: Network, canister_id: str) -> str:
+    return conditions.of(net, [canister_id])[canister_id].problem
 
 
 def _asked(net: Network, mainer: Member) -> list[str] | None:
@@ -226,12 +244,14 @@ def _register_llm(net: Network, fleet: Fleet, finding: Finding) -> None:
     canister(net, fleet.member(finding.canister_id)).add_llm_canister({"canister_id": finding.subject})
 
 
-def _revive_llm(net: Network, fleet: Fleet, finding: Finding) -> None:
-    problem = conditions.of(net, [finding.subject])[finding.subject].problem
-    if problem == DELETED:
-        remove.remove(net, fleet, finding.subject, carry_out=True)
-    elif problem == STOPPED:
+def _revive(net: Network, fleet: Fleet, finding: Finding) -> None:
+    problem = _problem(net, finding.subject)
+    if problem == STOPPED:
         authority.start(net, finding.subject)
+    elif problem == DELETED and finding.subject in fleet.canister_ids:
+        remove.remove(net, fleet, finding.subject, with_agents=True, carry_out=True)
+    elif problem == DELETED:
+        canister(net, fleet.member(finding.canister_id)).remove_llm_canister({"canister_id": finding.subject})
     elif problem:
         create.renew(net, finding.subject)
 
@@ -451,8 +471,9 @@ def _remove(net: Network, _: Fleet, finding: Finding) -> None:
 
 _REMEDIES: dict[Fault, Callable[[Network, Fleet, Finding], Any]] = {
     "interrupted upgrade": _carry_on,
+    "mAIner that cannot work": _revive,
+    "LLM that cannot work": _revive,
     "LLM not registered": _register_llm,
-    "LLM that cannot work": _revive_llm,
     "mAIner unknown to the Game State": _register_mainer,
     "mAIner unknown to the creator": _renew,
     "submission stuck at a Judge": _submit_again,

@@ -107,7 +107,7 @@ def test_an_llm_that_generates_is_removed_and_no_challenge_is_lost(
     operate.open_challenge(net, "geography", "What is the capital of France?")
     known = operate.submission_ids(net)
     for llm_id in own.llm_ids:  # so few tokens a call that it takes a while
-        net.canister_at(llm_id, "llama_cpp").set_max_tokens({"max_tokens_update": 12, "max_tokens_query": 1})
+        net.canister_at(llm_id, "llama_cpp").set_max_tokens({"max_tokens_update": 8, "max_tokens_query": 1})
     with ThreadPoolExecutor() as pool:
         answering = pool.submit(operate.trigger, net, own.controller_id)
         mainer = operate.mainer_canister(net, own.controller_id)
@@ -155,6 +155,14 @@ def test_a_share_service_goes_only_when_told_and_its_agents_are_told(
     assert {mainer.kind for mainer in create.mainers(net)} == {"ShareAgent"}
     with pytest.raises(CanisterError, match="The ShareService is not known"):
         operate.trigger(net, agent.controller_id)
+
+
+def test_who_cannot_be_told_is_named(net: Network, made: Callable[..., list[Mainer]]) -> None:
+    service, agent = made(services=1, agents=1)
+    management.stop(net.agent, agent.controller_id)
+    done = remove.remove(net, fleet.of(net), service.name, with_agents=True, carry_out=True)
+    assert done.rows[-1].state == "removed"
+    assert done.rows[-1].notes[0].startswith("ShareAgent 1 could not be told")
 
 
 @pytest.mark.parametrize("damage", ["stopped", "empty", "frozen"])

@@ -57,6 +57,24 @@ def delete_llm(net: Network, own: Mainer) -> str:
     return own.llm_ids[0]
 
 
+def leave_deleted_llm(net: Network, own: Mainer) -> str:
+    gone = management.create_canister(net.agent, 10**12)
+    management.delete(net.agent, gone)
+    operate.mainer_canister(net, own.controller_id).add_llm_canister({"canister_id": gone})
+    return gone
+
+
+def stop_mainer(net: Network, own: Mainer) -> str:
+    management.stop(net.agent, own.controller_id)
+    return own.controller_id
+
+
+def delete_mainer(net: Network, own: Mainer) -> str:
+    made = create.create_mainer(net, "Own").controller_id
+    management.delete(net.agent, made)
+    return made
+
+
 def unregister_mainer(net: Network, own: Mainer) -> str:
     net.canister(GAME_STATE).removeMainerAgentCanister({"address": own.controller_id})
     return own.owner
@@ -116,6 +134,9 @@ DAMAGES: dict[str, tuple[Callable[[Network, Mainer], str], repair.Fault]] = {
     "stopped LLM": (stop_llm, "LLM that cannot work"),
     "empty LLM": (empty_llm, "LLM that cannot work"),
     "deleted LLM": (delete_llm, "LLM that cannot work"),
+    "LLM deleted long ago": (leave_deleted_llm, "LLM that cannot work"),
+    "stopped mAIner": (stop_mainer, "mAIner that cannot work"),
+    "deleted mAIner": (delete_mainer, "mAIner that cannot work"),
     "unregistered mAIner": (unregister_mainer, "mAIner unknown to the Game State"),
     "submission": (take_submission, "submission stuck at a Judge"),
     "snapshot": (take_snapshot, "snapshot left behind"),
