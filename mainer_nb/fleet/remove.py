@@ -26,7 +26,7 @@ from ..conditions import DELETED
 from ..errors import ArgumentError, CallError, CanisterError, PreconditionError, RejectError
 from ..management import TRILLION
 from ..network import CREATOR, Network
-from ..progress import Progress, Silent, amount
+from ..progress import Progress, ProgressTask, Silent, amount
 from . import authority, pause, work
 from .members import Fleet, Member, canister, offers
 
@@ -122,15 +122,20 @@ def remove(
     if not carry_out:
         return plan
     with (progress or Silent()).task(f"remove {member.name}", len(plan.rows), "canisters") as task:
-        creator = None if plan.rows[-1].state == "was gone" else authority.creator_for(net, member.canister_id)
-        if creator is not None:
-            return _by_creator(net, creator, plan, timeout)
-        notes = _finish(net, fleet, member, agents, timeout) if member.is_mainer else []
-        done = []
-        for row in plan.rows:
-            task.note(row.member.name)
-            done.append(_carry_out(net, fleet, row, timeout))
-            task.advance(1)
+        return _carried_out(net, fleet, plan, timeout, task)
+
+
+def _carried_out(net: Network, fleet: Fleet, plan: Removal, timeout: float, task: ProgressTask) -> Removal:
+    *_, last = plan.rows
+    creator = None if last.state == "was gone" else authority.creator_for(net, last.member.canister_id)
+    if creator is not None:
+        return _by_creator(net, creator, plan, timeout)
+    notes = _finish(net, fleet, last.member, plan.agents, timeout) if last.member.is_mainer else []
+    done = []
+    for row in plan.rows:
+        task.note(row.member.name)
+        done.append(_carry_out(net, fleet, row, timeout))
+        task.advance(1)
     done[-1] = replace(done[-1], notes=(*notes, *done[-1].notes))
     return replace(plan, rows=tuple(done))
 
