@@ -28,6 +28,7 @@ MEASURES = (
     "many_llms",
     "overhead",
     "thousand",
+    "upgrade",
     "notebooks",
     "restart",
 )

@@ -32,7 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         gguf = stage.model(folder, chosen.quick)
         own = stage.own_mainer(net, gguf, llms=2)
         llms = fleet.of(net).only(own.llm_ids)
-        uploading = measure.seconds_of(lambda: create.renew(net, own.llm_ids[0]))
         exchanged = _upgraded(net, llms, "LLM", _variant(folder, "LLM"))
         operate.top_up(net, net.canister_id(CREATOR), many * CYCLES_EACH)
         for _ in range(many - 1):
@@ -52,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             note=f"at most {max(away):.1f} s, when its code is compiled",
         ),
         Figure(
-            "an LLM is away, answers at the end", min(answered), "s", "made again by the creator", uploading,
-            lower_is_better=True,
+            "an LLM is away, answers at the end", min(answered), "s",
             note=f"{gguf.size / 1e6:.0f} MB of model stay; the first one took {max(answered):.1f} s with compiling",
         ),
     ]  # fmt: skip
