@@ -33,6 +33,7 @@ ChangeState = Literal["left alone", "has it", "to do", "not possible", "exchange
 
 MOST_FILES = 8 << 30  # bytes of all files of an LLM canister
 CHUNK = 1_900_000  # bytes of a model file in a call
+SECONDS_BETWEEN_ORDERS = 2.0  # to a creator that is waiting for an LLM; it keeps a list of them
 UPLOAD = "mainer_nb.upload.upload_all(net, model)"
 
 
@@ -220,4 +221,4 @@ def _ask_until_done(method: Callable[..., Any], order: dict[str, Any]) -> Any:
         except CanisterError as error:
             if (error.variant, error.value) != create.UNDER_WAY:
                 raise
-        stopping.pause(create.SECONDS_BETWEEN_LOOKS)
+        stopping.pause(SECONDS_BETWEEN_ORDERS)

@@ -48,7 +48,8 @@ STAGE_CYCLES = 10**18  # of the canister on the copy that uploads go through, so
 MESSAGE = 200  # bytes of a call of the management canister
 MESSAGES = 6  # to each canister: status twice, stop, take, start, delete
 CALL_SECONDS = {True: 2.0, False: 0.1}  # that an update call takes, on mainnet and elsewhere
-INSTRUCTIONS_PER_SECOND = 2e9  # of a canister
+#: What is taken in a second, by a canister on mainnet in instructions (a byte is one), on a disk in bytes.
+PER_SECOND = {True: 2e9, False: 3e8}
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,16 @@ def upgraded(
 
 def checked(rehearsal: Rehearsal) -> list[Check]:
     """What the helper endpoints of the mAIners on the copy answer; nothing if the rehearsal was only planned."""
-    return [] if rehearsal.copy is None else check.check_all(rehearsal.copy)
+    if (copy := rehearsal.copy) is None:
+        return []
+    fleet = _fleet(rehearsal)
+    return stopping.every(lambda member: check.check(copy, _mainer(fleet, member)), fleet.mainers, AT_ONCE)
+
+
+def _mainer(fleet: Fleet, member: Member) -> population.Mainer:
+    kind: Any = member.role
+    llm_ids = tuple(llm.canister_id for llm in fleet.llms(member.canister_id))
+    return population.Mainer(member.name, kind, member.canister_id, member.owner, llm_ids, member.parent)
 
 
 def proven(net: Network, folder: Path | None = None) -> frozenset[tuple[str, str]]:
@@ -292,9 +302,10 @@ def _note_proven(folder: Path, good: Collection[tuple[str, str]], bad: Collectio
 
 
 def _fleet(rehearsal: Rehearsal) -> Fleet:
-    """The fleet on the copy: who has code there."""
+    """The fleet on the copy: who has code there, and what its creator made, if it was copied."""
     there = [each.member for each in rehearsal.plan.canisters if each.how != "leave out"]
-    return Fleet(tuple(there))
+    has_creator = any(member.role == "Creator" for member in there)
+    return Fleet(tuple(replace(member, of_creator=member.of_creator and has_creator) for member in there))
 
 
 def _folder(net: Network) -> Path:
@@ -331,8 +342,9 @@ def planned(net: Network, fleet: Fleet, llms: Llms = "copy") -> CopyPlan:
     copied = [each for each in canisters if each.how == "copy"]
     waves = len({wave for wave in saving.WAVES for each in copied if each.member.role in wave})
     calls = (3 * waves) * -(-len(copied) // AT_ONCE)
-    work = sum(prices.SNAPSHOT_INSTRUCTIONS + each.bytes for each in copied) / INSTRUCTIONS_PER_SECOND
-    return CopyPlan(net.name, tuple(canisters), calls * CALL_SECONDS[net.mainnet] + (work if net.mainnet else 0.0))
+    work = sum(each.bytes + (prices.SNAPSHOT_INSTRUCTIONS if net.mainnet else 0) for each in copied)
+    seconds = calls * CALL_SECONDS[net.mainnet] + work / PER_SECOND[net.mainnet]
+    return CopyPlan(net.name, tuple(canisters), seconds)
 
 
 def _price(memory: int) -> int:

@@ -326,10 +326,15 @@ def test_what_cannot_be_copied_is_named_and_nothing_is_done(
     assert not rehearse.discard(folder)
 
 
-def test_a_rehearsal_is_discarded_with_its_network(uploaded: Network, own: Mainer, folder: Path) -> None:
-    whole = fleet.of(uploaded).only([own.controller_id])
-    copy = rehearse.rehearse(uploaded, whole, folder=folder, carry_out=True).copy
+def test_canisters_without_their_protocol_are_rehearsed_and_discarded(
+    uploaded: Network, own: Mainer, folder: Path
+) -> None:
+    whole = fleet.of_ids(uploaded, own.canister_ids)
+    done = rehearse.rehearse(uploaded, whole, folder=folder, carry_out=True)
+    copy = done.copy
     assert copy is not None
+    assert [result.problems for result in rehearse.checked(done)] == [{}]
+    assert rehearse.upgraded(done).rows == ()
     assert rehearse.discard(folder)
     assert not folder.exists()
     with pytest.raises(NetworkNotRunning):
