@@ -408,7 +408,6 @@ module {
 
   /// `argument` and the reply: Candid.
   public type CallInput = { address : CanisterAddress; method : Text; argument : Blob };
-  public type CallResult = { #Ok : Blob; #Err : ApiError };
 
   public type Snapshot = { id : Blob; taken_at_timestamp : Nat64; total_size : Nat64 };
   public type SnapshotResult = { #Ok : Snapshot; #Err : ApiError };

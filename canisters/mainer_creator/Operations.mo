@@ -178,7 +178,7 @@ mixin (
   // Their own methods
 
   /// Calls a method that a mAIner or an LLM has for its controllers; argument and reply are Candid.
-  public shared ({ caller }) func callCanisterAdmin(input : Types.CallInput) : async Types.CallResult {
+  public shared ({ caller }) func callCanisterAdmin(input : Types.CallInput) : async Types.BlobResult {
     let looks = looking.indexOf(input.method) != null;
     let operation = switch (begin(caller, Limits.clipped(input.method, Limits.idBytes), input.address, if looks #none else #itself)) {
       case (#Ok(begun)) begun;

@@ -240,6 +240,15 @@ def download_snapshot(net: Network, snapshot: CanisterSnapshot, folder: Path, pr
     return snapshots.download_by(ask, snapshot, folder, progress)
 
 
+def timer_is_set(net: Network, snapshot: CanisterSnapshot) -> bool:
+    """As `snapshots.timer_is_set`."""
+    if not (creator := creator_for(net, snapshot.canister_id)):
+        return snapshots.timer_is_set(net.agent, snapshot)
+    place = {"snapshotId": snapshots.id_of(snapshot.snapshot_id), "part": None}
+    answer = _ask(creator, "readSnapshotAdmin", snapshot.canister_id, **place)
+    return snapshots.has_timer(snapshots.decoded("read_canister_snapshot_metadata", answer))
+
+
 def load_snapshot(net: Network, canister_id: str, snapshot_id: str) -> None:
     """As `snapshots.load`."""
     if creator := creator_for(net, canister_id):

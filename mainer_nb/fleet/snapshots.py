@@ -154,7 +154,11 @@ def delete(agent: Agent, canister_id: PrincipalLike, snapshot_id: str) -> None:
 def timer_is_set(agent: Agent, snapshot: CanisterSnapshot) -> bool:
     """Whether the canister had a timer set when a snapshot was taken; errors as of `download`."""
     place = {"snapshot_id": id_of(snapshot.snapshot_id)}
-    metadata = _call(agent, "read_canister_snapshot_metadata", snapshot.canister_id, **place)
+    return has_timer(_call(agent, "read_canister_snapshot_metadata", snapshot.canister_id, **place))
+
+
+def has_timer(metadata: dict[str, Any]) -> bool:
+    """Whether this metadata of a snapshot tells of a timer that was set."""
     return "active" in (metadata["global_timer"] or {})
 
 

@@ -211,11 +211,8 @@ class Switch:
         known = was["snapshots"]  # any other was taken by a process that was killed before it could note it
         stray = [kept for kept in self._snapshots() if kept not in known]
         taken = authority.take_snapshot(self.net, self.canister_id, stray[0] if stray else None)
-        untold = was.get("timers") is None and authority.creator_for(self.net, self.canister_id) is None
-        return {
-            "snapshot_id": taken.snapshot_id,
-            "timer": untold and snapshots.timer_is_set(self.net.agent, taken),
-        }
+        untold = was.get("timers") is None
+        return {"snapshot_id": taken.snapshot_id, "timer": untold and authority.timer_is_set(self.net, taken)}
 
     def _install(self) -> dict[str, Any]:
         agent = self.net.agent
