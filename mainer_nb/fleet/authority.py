@@ -244,8 +244,8 @@ def timer_is_set(net: Network, snapshot: CanisterSnapshot) -> bool:
     """As `snapshots.timer_is_set`."""
     if not (creator := creator_for(net, snapshot.canister_id)):
         return snapshots.timer_is_set(net.agent, snapshot)
-    place = {"snapshotId": snapshots.id_of(snapshot.snapshot_id), "part": None}
-    answer = _ask(creator, "readSnapshotAdmin", snapshot.canister_id, **place)
+    snapshot_id = snapshots.id_of(snapshot.snapshot_id)
+    answer = _ask(creator, "readSnapshotAdmin", snapshot.canister_id, snapshotId=snapshot_id, part=None)
     return snapshots.has_timer(snapshots.decoded("read_canister_snapshot_metadata", answer))
 
 
