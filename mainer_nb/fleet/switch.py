@@ -36,7 +36,7 @@ from ..errors import (
 from ..network import Network
 from ..protocol import did
 from ..protocol.candid import ServiceChange, service_change
-from . import authority, snapshots, work
+from . import authority, work
 from .journal import Entry, Journal
 from .members import Member, canister, offers
 
