@@ -114,8 +114,10 @@ class Bounds:
         days: until it freezes, at least.
         cycles: a balance, at least; a mAIner that would pause for lack of cycles is marked in any case.
         memory: bytes, at most.
-        queue: entries, at most.
-        queue_hours: that the oldest entry waits, at most.
+        queue: challenges that wait in a mAIner, at most.
+        queue_hours: that the oldest of them waits, at most; not of a mAIner whose timers are stopped, where all wait.
+        unjudged: answers that wait for a Judge, at most.
+        unjudged_hours: that the oldest of them waits, at most.
         judging_hours: that a Judge may take for an answer.
         silent_hours: since the last submission of a mAIner, at most.
         current: whether code that is not current is marked.
@@ -132,6 +134,8 @@ class Bounds:
     memory: int | None = 16 * 2**30
     queue: int | None = 5
     queue_hours: float | None = 24
+    unjudged: int | None = None
+    unjudged_hours: float | None = None
     judging_hours: float | None = 1
     silent_hours: float | None = None
     current: bool = True
@@ -240,8 +244,9 @@ def marks(reading: Reading, bounds: Bounds | None = None) -> list[str]:
     found += _low(reading, bound)
     if _above(reading.memory, bound.memory):
         found.append(f"has {reading.memory:,} B of memory, more than {bound.memory:,}")
-    if _above(reading.queue, bound.queue):
-        found.append(f"{reading.queue} wait in its queue, more than {bound.queue}")
+    most = bound.queue if reading.member.is_mainer else bound.unjudged
+    if _above(reading.queue, most):
+        found.append(f"{reading.queue} wait in its queue, more than {most}")
     found += _late(reading, bound)
     if bound.current and reading.code not in ("current", "unknown"):
         found.append(f"its code is {reading.code}")
@@ -256,9 +261,11 @@ def marks(reading: Reading, bounds: Bounds | None = None) -> list[str]:
 
 def _late(reading: Reading, bound: Bounds) -> list[str]:
     """What takes too long."""
-    submitted = reading.last_submission if reading.member.is_mainer else None
+    mainer = reading.member.is_mainer
+    submitted = reading.last_submission if mainer else None
+    queued = None if mainer and reading.timers is False else reading.oldest_queued
     waits = (
-        ("the oldest of its queue waits", reading.oldest_queued, bound.queue_hours),
+        ("the oldest of its queue waits", queued, bound.queue_hours if mainer else bound.unjudged_hours),
         ("a Judge has an answer and gives no score", reading.oldest_judging, bound.judging_hours),
         ("has submitted nothing", submitted, bound.silent_hours),
     )

@@ -23,6 +23,7 @@ from tests.original_interface import original
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 STRANGER = "rno2w-sqaaa-aaaaa-aaacq-cai"
 OWN = fleet.Member("rrkah-fqaaa-aaaaa-aaaaq-cai", "Own", "Own 1")
+GAME_STATE_MEMBER = fleet.Member("rwlgt-iiaaa-aaaaa-aaaaa-cai", "Game State", "Game State")
 GOOD = Reading(
     OWN,
     NOW,
@@ -230,6 +231,13 @@ def test_readings_are_kept_as_samples_and_used_from_then_on(
             {"queue": 1, "oldest_queued": NOW - timedelta(hours=25)},
             Bounds(),
             ["the oldest of its queue waits since 2026-11-25 11:00 UTC"],
+        ),
+        ({"queue": 1, "oldest_queued": NOW - timedelta(hours=25), "timers": False}, Bounds(), []),
+        ({"member": GAME_STATE_MEMBER, "queue": 100, "oldest_queued": NOW - timedelta(days=9)}, Bounds(), []),
+        (
+            {"member": GAME_STATE_MEMBER, "queue": 100, "oldest_queued": NOW - timedelta(hours=3)},
+            Bounds(unjudged=99, unjudged_hours=2),
+            ["100 wait in its queue, more than 99", "the oldest of its queue waits since 2026-11-26 09:00 UTC"],
         ),
         (
             {"last_submission": NOW - timedelta(hours=2)},
