@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -21,11 +21,12 @@ def own_id(uploaded: Network) -> str:
 
 
 @pytest.fixture
-def foreign_id(uploaded: Network, own_id: str) -> str:
-    """A mAIner whose controllers are its owner, who is somebody else, and the creator."""
+def foreign_id(uploaded: Network, own_id: str) -> Iterator[str]:
+    """A mAIner whose controllers are its owner, who is somebody else, and the creator; ours again after the test."""
     creator = uploaded.canister_id(CREATOR)
     management.update_settings(uploaded.agent, own_id, controllers=[creator, "rrkah-fqaaa-aaaaa-aaaaq-cai"])
-    return own_id
+    yield own_id
+    authority.update_settings(uploaded, own_id, controllers=[creator, uploaded.caller])
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def test_logs_are_followed_until_ctrl_c(uploaded: Network, monkeypatch: pytest.M
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where tests run in the background
     )
     assert following.stdout is not None
     assert following.stdout.readline().endswith("[0] before\n")
