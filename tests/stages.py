@@ -71,23 +71,32 @@ def empty(new_network: Callable[[], Network]) -> Network:
     return new_network()
 
 
-@pytest.fixture(scope="session")
-def deployed(new_network: Callable[[], Network], project: Path) -> Network:
-    """A network with the creator and the Game State, which tests leave as they find it."""
-    net = new_network()
+def deploy_to(net: Network, project: Path) -> Network:
+    """The network, now with the creator and the Game State."""
     with pytest.MonkeyPatch.context() as patch:
         set_places(patch, project, project)
         deploy.deploy(net)
     return net
 
 
+def upload_to(net: Network, project: Path) -> Network:
+    """The network, now with everything uploaded, for the tiny model."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_places(patch, project, project)
+        upload.upload_all(net, MODEL)
+    return net
+
+
+@pytest.fixture(scope="session")
+def deployed(new_network: Callable[[], Network], project: Path) -> Network:
+    """A network with the creator and the Game State, which tests leave as they find it."""
+    return deploy_to(new_network(), project)
+
+
 @pytest.fixture(scope="session")
 def uploaded(deployed: Network, project: Path) -> Network:
     """The same network with everything uploaded, for the tiny model."""
-    with pytest.MonkeyPatch.context() as patch:
-        set_places(patch, project, project)
-        upload.upload_all(deployed, MODEL)
-    return deployed
+    return upload_to(deployed, project)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,13 @@ from mainer_nb.errors import ArgumentError, CanisterError, PreconditionError
 from mainer_nb.fleet import authority, members, snapshots
 from mainer_nb.network import CREATOR, Network
 from mainer_nb.upload import CONTROLLER
+from tests.stages import deploy_to, upload_to
+
+
+@pytest.fixture(scope="module")
+def uploaded(new_network: Callable[[], Network], project: Path) -> Network:
+    """A network of their own, on which these tests leave mAIners of others."""
+    return upload_to(deploy_to(new_network(), project), project)
 
 
 @pytest.fixture
@@ -21,12 +29,11 @@ def own_id(uploaded: Network) -> str:
 
 
 @pytest.fixture
-def foreign_id(uploaded: Network, own_id: str) -> Iterator[str]:
-    """A mAIner whose controllers are its owner, who is somebody else, and the creator; ours again after the test."""
+def foreign_id(uploaded: Network, own_id: str) -> str:
+    """A mAIner whose controllers are its owner, who is somebody else, and the creator."""
     creator = uploaded.canister_id(CREATOR)
     management.update_settings(uploaded.agent, own_id, controllers=[creator, "rrkah-fqaaa-aaaaa-aaaaq-cai"])
-    yield own_id
-    authority.update_settings(uploaded, own_id, controllers=[creator, uploaded.caller])
+    return own_id
 
 
 @pytest.fixture
