@@ -22,7 +22,7 @@ SYSTEM_API = {
     "msg_arg_data_size", "msg_arg_data_copy", "msg_caller_size", "msg_caller_copy", "msg_reply_data_append",
     "msg_reply", "is_controller", "stable64_size", "stable64_grow", "stable64_read", "stable64_write", "time",
     "performance_counter", "debug_print", "trap", "canister_self_size", "canister_self_copy", "call_new",
-    "call_on_cleanup", "call_data_append", "call_perform",
+    "call_on_cleanup", "call_data_append", "call_perform", "global_timer_set",
 }  # fmt: skip
 
 
@@ -37,7 +37,9 @@ def test_the_module_has_exactly_the_methods_of_its_interface(wasm: bytes) -> Non
     interface = did.parse((places.files() / "llama_cpp.did").read_text(), "llama_cpp.did")
     methods = {name for name in exports if name.startswith(("canister_query ", "canister_update "))}
     assert methods == {f"canister_{method.mode} {method.name}" for method in interface.methods.values()}
-    assert exports - methods == {"memory", "_initialize", "canister_init", "canister_post_upgrade"}
+    assert exports - methods == {
+        "memory", "_initialize", "canister_init", "canister_post_upgrade", "canister_global_timer",
+    }  # fmt: skip
 
 
 def test_the_module_fits_between_canisters_and_says_nothing_of_where_it_was_built(wasm: bytes) -> None:

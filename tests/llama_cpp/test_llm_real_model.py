@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from mainer_nb import artifacts
 from mainer_nb.canister import Canister
-from tests.llm_canister import load, upload
+from tests.llm_canister import load, run, upload
 
 pytestmark = pytest.mark.model
 
@@ -54,3 +55,27 @@ def test_calls_without_a_token_limit_end_before_the_instruction_limit(real: Cani
         calls += 1
     assert calls < 5
     assert "fox" in answer["output"] or "quick" in answer["output"]
+
+
+JSON = """
+root   ::= "{" space pair ("," space pair){2} "}"
+pair   ::= string ":" space (string | number) space
+string ::= "\\"" [^"\\\\\\n]{1,20} "\\"" space
+number ::= "-"? [0-9]{1,4} ("." [0-9]{1,2})?
+space  ::= " "?
+"""
+
+
+def test_a_grammar_makes_the_answer_what_it_allows_within_the_instruction_limits(real: Canister) -> None:
+    real.set_max_tokens({"max_tokens_update": 0, "max_tokens_query": 0})
+    score = real.run_query({"args": ["--temp", "0", "-p", "Grade from 1 to 5:", "--grammar", "root ::= [1-5]"]})
+    assert score["output"] in {"1", "2", "3", "4", "5"}
+    assert score["generated_eog"]
+    assert run(real, "--temp", "0", "-p", QUESTION, "--grammar", 'root ::= " Paris" | " Lyon"')["output"] == " Paris"
+    args = ["--prompt-cache", "json", "--prompt-cache-all", "--seed", "1", "--grammar", JSON, "-p"]
+    text, rest, ended = "", "Three facts on France as JSON:\n", False
+    while not ended:
+        answer = run(real, *args, rest)
+        text, ended = text + answer["output"], answer["generated_eog"]
+        rest = rest if answer["prompt_remaining"] else ""
+    assert len(json.loads(text)) <= 3

@@ -2,6 +2,8 @@
 //
 // The C library rounds what is large up to a power of two and uses it again for that size alone. A model beyond 2 GiB
 // would find no room, one of 1.1 GiB would take 2, and the next model could not use what the one before it had.
+#include "buffers.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -12,6 +14,7 @@ namespace {
 constexpr size_t page_size = 65536;
 
 std::map<size_t, size_t> unused; // first page and number of pages; no two are next to each other
+size_t taken; // pages
 
 size_t pages_of(size_t bytes) { return bytes / page_size + (bytes % page_size != 0); }
 
@@ -49,8 +52,10 @@ void * take_pages(size_t bytes) {
     }
     if (best == unused.end()) {
         size_t first = grow(count);
+        taken += first == SIZE_MAX ? 0 : count;
         return first == SIZE_MAX ? nullptr : address_of(first);
     }
+    taken += count;
     auto [first, available] = *best;
     unused.erase(best);
     if (available > count) {
@@ -64,6 +69,7 @@ void give_back_pages(void * address, size_t bytes) {
     if (count == 0) {
         return;
     }
+    taken -= count;
     auto after = unused.lower_bound(first);
     if (after != unused.end() && after->first == first + count) {
         count += after->second;
@@ -75,4 +81,12 @@ void give_back_pages(void * address, size_t bytes) {
     } else {
         unused.emplace_hint(after, first, count);
     }
+}
+
+BufferMemory buffer_memory() {
+    uint64_t pages = 0;
+    for (auto [first, count] : unused) {
+        pages += count;
+    }
+    return {uint64_t(taken) * page_size, pages * page_size};
 }

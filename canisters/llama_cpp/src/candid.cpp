@@ -139,7 +139,7 @@ public:
             }
         }
         for (size_t i = 0; i < fields.size(); i++) {
-            if (!seen[i]) {
+            if (!seen[i] && fields[i].type != Field::Type::opt_nat64) {
                 fail("the field '" + std::string(fields[i].label) + "' is missing");
             }
         }
@@ -262,6 +262,14 @@ private:
                 must_be(type == op_nat64, "nat64");
                 *static_cast<uint64_t *>(field.value) = reader_.fixed<uint64_t>();
                 break;
+            case Field::Type::opt_nat64: {
+                const Entry * e = entry(type);
+                must_be(type == op_null || (e && e->opcode == op_opt && e->fields[0].second == op_nat64), "opt nat64");
+                if (type != op_null && reader_.byte() != 0) {
+                    *static_cast<std::optional<uint64_t> *>(field.value) = reader_.fixed<uint64_t>();
+                }
+                break;
+            }
         }
     }
 

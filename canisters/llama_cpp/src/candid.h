@@ -2,6 +2,7 @@
 // are (), a text, or one record of text, vec text, blob and fixed-size naturals; results are built field by field.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,12 +23,13 @@ bool is_utf8(std::string_view text);
 
 // ---- arguments ----
 
-// One field of the record a method takes. `value` is where it goes; a missing field is an error.
+// One field of the record a method takes. `value` is where it goes; a missing field is an error, unless it is
+// optional.
 struct Field {
-    enum class Type { text, texts, blob, nat16, nat64 };
+    enum class Type { text, texts, blob, nat16, nat64, opt_nat64 };
     std::string_view label;
     Type type;
-    void * value; // std::string, std::vector<std::string>, std::string (bytes), uint16_t or uint64_t
+    void * value; // std::string, std::vector<std::string>, std::string (bytes), uint16_t, uint64_t or std::optional<uint64_t>
 };
 
 inline Field text(std::string_view label, std::string & value) { return {label, Field::Type::text, &value}; }
@@ -37,6 +39,9 @@ inline Field texts(std::string_view label, std::vector<std::string> & value) {
 inline Field blob(std::string_view label, std::string & value) { return {label, Field::Type::blob, &value}; }
 inline Field nat16(std::string_view label, uint16_t & value) { return {label, Field::Type::nat16, &value}; }
 inline Field nat64(std::string_view label, uint64_t & value) { return {label, Field::Type::nat64, &value}; }
+inline Field opt_nat64(std::string_view label, std::optional<uint64_t> & value) {
+    return {label, Field::Type::opt_nat64, &value};
+}
 
 // Decode a message whose first argument is a record with at least these fields; further fields and arguments are
 // skipped, as subtyping allows. Traps, naming what does not fit, if the bytes are not such a message.

@@ -1,9 +1,12 @@
-// The canister's methods: llama_cpp_canister v0.0.1's interface, what later versions of it do with files, measure_prompt
-// and measure_token_cost. See files/llama_cpp.did.
+// The canister's methods: llama_cpp_canister v0.0.1's interface, what later versions of it do with files and old prompt
+// caches, and what this one can tell of prompts, tokens and memory. See files/llama_cpp.did.
 #include "arguments.h"
+#include "buffers.h"
 #include "candid.h"
+#include "cleanup.h"
 #include "files.h"
 #include "ic0.h"
+#include "kept.h"
 #include "model.h"
 #include "principal.h"
 #include "run.h"
@@ -13,7 +16,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 
 namespace {
@@ -27,54 +29,9 @@ constexpr uint64_t max_download = 2'000'000; // bytes in one answer, which may h
 constexpr size_t max_chats = 3;              // kept for each caller
 constexpr uint64_t max_log = 1 << 20;        // bytes; a log that is longer begins anew
 
-// ---- what is set, kept over upgrades in a file ----
-
-struct Kept {
-    uint64_t max_tokens_update = 0, max_tokens_query = 0;
-    uint16_t access_level = 0;
-    bool log_paused = false;
-    model::Settings model; // of the loaded model; no file: none is loaded
-};
 Kept kept;
-constexpr std::string_view kept_file = ".canister_settings"; // lines of a name and a value
 
-void save_kept() {
-    std::string lines;
-    auto add = [&](std::string_view name, const std::string & value) {
-        lines += std::string(name) + " " + value + "\n";
-    };
-    add("max_tokens_update", std::to_string(kept.max_tokens_update));
-    add("max_tokens_query", std::to_string(kept.max_tokens_query));
-    add("access_level", std::to_string(kept.access_level));
-    add("log_paused", std::to_string(kept.log_paused));
-    add("n_ctx", std::to_string(kept.model.n_ctx));
-    add("type_k", std::to_string(kept.model.type_k));
-    add("model", kept.model.file); // the last line, to its end: a name may have any characters
-    files::write_all(kept_file, lines);
-}
-
-void restore_kept() {
-    std::optional<files::Id> file = files::find(kept_file);
-    std::string lines = file ? files::read_all(*file) : "";
-    for (size_t at = 0; at < lines.size();) {
-        size_t space = lines.find(' ', at);
-        std::string name = lines.substr(at, space - at);
-        size_t end = name == "model" ? lines.size() - 1 : lines.find('\n', space);
-        std::string value = lines.substr(space + 1, end - space - 1);
-        at = end + 1;
-        if (name == "model") {
-            kept.model.file = value;
-            continue;
-        }
-        uint64_t number = std::strtoull(value.c_str(), nullptr, 10);
-        kept.max_tokens_update = name == "max_tokens_update" ? number : kept.max_tokens_update;
-        kept.max_tokens_query = name == "max_tokens_query" ? number : kept.max_tokens_query;
-        kept.access_level = name == "access_level" ? static_cast<uint16_t>(number) : kept.access_level;
-        kept.log_paused = name == "log_paused" ? number != 0 : kept.log_paused;
-        kept.model.n_ctx = name == "n_ctx" ? static_cast<uint32_t>(number) : kept.model.n_ctx;
-        kept.model.type_k = name == "type_k" ? static_cast<ggml_type>(number) : kept.model.type_k;
-    }
-}
+void save_kept() { save(kept); }
 
 // ---- callers ----
 
@@ -328,7 +285,8 @@ EXPORT("", init) {
 EXPORT("", post_upgrade) {
     start_runtime();
     files::mount();
-    restore_kept();
+    kept = restored();
+    cleanup::set_timer(kept.cleanup);
     if (!kept.model.file.empty()) {
         if (std::optional<std::string> problem = begin_and_remember(kept.model)) {
             ic0_debug_print(problem->data(), problem->size());
@@ -411,6 +369,32 @@ EXPORT("query ", measure_prompt) {
     reply_ok(Value::record({{"tokens", Value::nat64(size.tokens)},
                             {"room", Value::nat64(size.room)},
                             {"max_tokens_update", Value::nat64(kept.max_tokens_update)}}));
+}
+
+EXPORT("query ", get_memory_status) {
+    if (!is_controller()) {
+        return deny();
+    }
+    constexpr uint64_t most_heap = uint64_t(1) << 32;
+    uint64_t heap = uint64_t(__builtin_wasm_memory_size(0)) * 65536, caches = 0, n_caches = 0;
+    BufferMemory buffers = buffer_memory();
+    for (files::Id file : files::with_prefix("")) {
+        bool is_cache = cleanup::is_prompt_cache(files::name(file));
+        caches += is_cache ? files::size(file) : 0;
+        n_caches += is_cache;
+    }
+    uint64_t free_for_files = files::free_space();
+    reply_ok(Value::record({
+        {"heap", Value::nat64(heap)},
+        {"free_for_a_model", Value::nat64(most_heap - heap + buffers.unused + buffers.taken)},
+        {"model", Value::nat64(model::weights_size())},
+        {"context", Value::nat64(buffers.taken - std::min(buffers.taken, model::weights_size()))},
+        {"context_tokens", Value::nat64(model::is_loaded() ? model::n_ctx() : 0)},
+        {"files", Value::nat64(files::max_size - free_for_files)},
+        {"free_for_files", Value::nat64(free_for_files)},
+        {"prompt_caches", Value::nat64(caches)},
+        {"prompt_cache_files", Value::nat64(n_caches)},
+    }));
 }
 
 EXPORT("update ", measure_token_cost) {
@@ -574,8 +558,91 @@ EXPORT("update ", copy_prompt_cache) {
     if (!file) {
         return reply_error("File " + from_path + " does not exist.");
     }
+    session::use(from_path);
     files::write_all(to_path, files::read_all(*file));
     reply_status_ok();
+}
+
+// ---- prompt caches removed by age ----
+
+static void clean_up() { cleanup::run(kept.cleanup, kept.model.file); }
+
+EXPORT("", global_timer) {
+    clean_up();
+    cleanup::put_off(kept.cleanup);
+    cleanup::set_timer(kept.cleanup);
+    save_kept();
+}
+
+static void run_cleanup_by_timer(bool is_running) {
+    if (!is_controller()) {
+        return deny();
+    }
+    if (is_running && !kept.cleanup.is_running) {
+        cleanup::put_off(kept.cleanup);
+    }
+    kept.cleanup.is_running = is_running;
+    cleanup::set_timer(kept.cleanup);
+    save_kept();
+    reply_ok(Value::record({{"ok", Value::boolean(true)}, {"is_running", Value::boolean(is_running)}}));
+}
+
+EXPORT("update ", cache_cleanup_start_timer) { run_cleanup_by_timer(true); }
+
+EXPORT("update ", cache_cleanup_stop_timer) { run_cleanup_by_timer(false); }
+
+EXPORT("update ", set_cache_cleanup_config) {
+    if (!is_controller()) {
+        return deny();
+    }
+    std::optional<uint64_t> period, ttl, max_files;
+    candid::decode_record(argument(), {candid::opt_nat64("period_seconds", period), candid::opt_nat64("ttl_seconds", ttl),
+                                       candid::opt_nat64("max_files_per_run", max_files)});
+    if (period == 0 || max_files == 0) {
+        return reply_error("period_seconds and max_files_per_run are at least 1; cache_cleanup_stop_timer ends the runs");
+    }
+    cleanup::Settings & c = kept.cleanup;
+    c.ttl_seconds = ttl.value_or(c.ttl_seconds);
+    c.max_files_per_run = max_files.value_or(c.max_files_per_run);
+    if (period) {
+        c.period_seconds = *period;
+        cleanup::put_off(c);
+        cleanup::set_timer(c);
+    }
+    save_kept();
+    reply_ok(Value::record({{"period_seconds", Value::nat64(c.period_seconds)},
+                            {"ttl_seconds", Value::nat64(c.ttl_seconds)},
+                            {"max_files_per_run", Value::nat64(c.max_files_per_run)},
+                            {"is_running", Value::boolean(c.is_running)}}));
+}
+
+static void reply_cleanup_stats() {
+    const cleanup::Settings & c = kept.cleanup;
+    const cleanup::Stats & done = cleanup::stats();
+    reply_ok(Value::record({{"runs", Value::nat64(done.runs)},
+                            {"files_examined", Value::nat64(done.files_examined)},
+                            {"files_deleted", Value::nat64(done.files_deleted)},
+                            {"files_failed", Value::nat64(0)}, // a file that is there can be removed
+                            {"last_run_ns", Value::nat64(done.last_run)},
+                            {"period_seconds", Value::nat64(c.period_seconds)},
+                            {"ttl_seconds", Value::nat64(c.ttl_seconds)},
+                            {"max_files_per_run", Value::nat64(c.max_files_per_run)},
+                            {"is_running", Value::boolean(c.is_running)}}));
+}
+
+EXPORT("update ", cache_cleanup_now) {
+    if (!is_controller()) {
+        return deny();
+    }
+    clean_up();
+    reply_cleanup_stats();
+}
+
+EXPORT("query ", get_cache_cleanup_stats) {
+    if (!is_controller()) {
+        return deny();
+    }
+    reply_cleanup_stats();
 }
 
 EXPORT("update ", remove_log_file) {

@@ -243,6 +243,13 @@ uint64_t size(Id file) { return entries[file].size; }
 
 uint64_t modified(Id file) { return entries[file].modified; }
 
+void touch(Id file) {
+    entries[file].modified = static_cast<uint64_t>(ic0_time());
+    save(file);
+}
+
+uint64_t free_space() { return (max_blocks - super.used_blocks + free_blocks.size()) * block_size; }
+
 std::string name(Id file) { return std::string(entries[file].name, entries[file].name_size); }
 
 std::vector<Id> with_prefix(std::string_view prefix) {

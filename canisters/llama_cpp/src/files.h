@@ -37,9 +37,12 @@ Id create(std::string_view name);
 void remove(Id file);
 
 uint64_t size(Id file);
-uint64_t modified(Id file); // nanoseconds since 1970, of the last write
+uint64_t modified(Id file); // nanoseconds since 1970, of the last write or touch
+void touch(Id file);        // it is in use now
 std::string name(Id file);
 std::vector<Id> with_prefix(std::string_view prefix); // in order of their names
+
+uint64_t free_space(); // bytes, in whole blocks
 
 // Up to `count` bytes from `offset`; the number there are.
 uint64_t read(Id file, uint64_t offset, void * target, uint64_t count);

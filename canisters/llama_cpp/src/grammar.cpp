@@ -26,6 +26,13 @@ constexpr size_t max_leftmost = 500;   // rules that begin with each other
 constexpr size_t max_stacks = 4096;    // ways to go on
 constexpr size_t max_held = 1 << 20;   // elements in them
 
+template <class Good>
+void keep(llama_token_data_array & candidates, Good good) {
+    auto * end = std::remove_if(candidates.data, candidates.data + candidates.size,
+                                [&](const llama_token_data & one) { return !good(one); });
+    candidates.size = static_cast<size_t>(end - candidates.data);
+}
+
 // ---- how far a step may go ----
 
 uint64_t step_ends; // at this count of instructions
@@ -50,7 +57,8 @@ public:
 
     std::optional<std::string> read() {
         if (text_.size() > max_text) {
-            return "the grammar has " + std::to_string(text_.size()) + " bytes; it may have " + std::to_string(max_text);
+            return "the grammar has " + std::to_string(text_.size()) + " bytes; it may have " +
+                   std::to_string(max_text);
         }
         skip_space(true);
         while (more()) {
@@ -525,13 +533,38 @@ bool Grammar::allows(llama_token token) const {
 
 void Grammar::constrain(llama_token_data_array & candidates) const {
     constexpr int hidden = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN; // they do not show in the text
-    llama_grammar_apply_impl(*automaton_, &candidates);
-    auto * end = std::remove_if(candidates.data, candidates.data + candidates.size, [&](const llama_token_data & one) {
-        bool shows = names_tokens_ || llama_vocab_is_eog(model::vocab(), one.id) ||
-                     !(llama_vocab_get_attr(model::vocab(), one.id) & hidden);
-        return one.logit == -INFINITY || !shows;
+    const llama_vocab * vocab = model::vocab();
+    std::array<bool, 256> possible = possible_beginnings(); // llama.cpp takes the characters of all tokens apart
+    keep(candidates, [&](const llama_token_data & one) {
+        const std::string & piece = vocab->token_to_piece(one.id);
+        bool shows = names_tokens_ || !(llama_vocab_get_attr(vocab, one.id) & hidden);
+        bool fits = shows && !piece.empty() && possible[static_cast<unsigned char>(piece[0])];
+        return one.logit != -INFINITY && (fits || llama_vocab_is_eog(vocab, one.id));
     });
-    candidates.size = static_cast<size_t>(end - candidates.data);
+    llama_grammar_apply_impl(*automaton_, &candidates);
+    keep(candidates, [](const llama_token_data & one) { return one.logit != -INFINITY; });
+}
+
+std::array<bool, 256> Grammar::possible_beginnings() const {
+    constexpr uint32_t ascii = 128;
+    std::array<bool, 256> possible;
+    possible.fill(true);
+    if (names_tokens_ || automaton_->partial_utf8.n_remain != 0) {
+        return possible;
+    }
+    std::array<std::array<uint32_t, 2>, ascii> texts; // of one character, with the 0 that ends it
+    llama_grammar_candidates impossible;
+    for (uint32_t c = 1; c < ascii; c++) {
+        texts[c] = {c, 0};
+        impossible.push_back({c, texts[c].data(), {}, 0});
+    }
+    for (const llama_grammar_stack & stack : automaton_->stacks) {
+        impossible = llama_grammar_reject_candidates_for_stack(automaton_->rules, stack, impossible);
+    }
+    for (const llama_grammar_candidate & one : impossible) {
+        possible[one.index] = false;
+    }
+    return possible;
 }
 
 bool Grammar::may_end() const {

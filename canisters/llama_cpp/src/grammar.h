@@ -3,6 +3,7 @@
 #pragma once
 #include "llama.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -33,6 +34,9 @@ public:
     bool too_much() const; // the step took more than it may, so that its result is of no use
 
 private:
+    // By the first byte of a token, whether it may be allowed here: known of ASCII, true of others.
+    std::array<bool, 256> possible_beginnings() const;
+
     std::unique_ptr<llama_grammar> automaton_;
     uint64_t step_instructions_;
     bool names_tokens_ = false; // <token> stands in it

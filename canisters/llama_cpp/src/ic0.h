@@ -27,6 +27,7 @@ IC0_IMPORT(stable64_grow) int64_t ic0_stable64_grow(int64_t additional_pages);
 IC0_IMPORT(stable64_read) void ic0_stable64_read(int64_t target, int64_t offset, int64_t size);
 IC0_IMPORT(stable64_write) void ic0_stable64_write(int64_t offset, int64_t source, int64_t size);
 IC0_IMPORT(time) int64_t ic0_time();
+IC0_IMPORT(global_timer_set) int64_t ic0_global_timer_set(int64_t nanoseconds_since_1970);
 IC0_IMPORT(performance_counter) int64_t ic0_performance_counter(int32_t type);
 IC0_IMPORT(debug_print) void ic0_debug_print(const void * text, size_t size);
 IC0_IMPORT(trap) [[noreturn]] void ic0_trap(const void * text, size_t size);

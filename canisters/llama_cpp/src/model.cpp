@@ -205,6 +205,8 @@ const Settings & settings() { return current; }
 
 const Settings & context_settings() { return in_use; }
 
+uint64_t weights_size() { return loaded ? llama_model_size(loaded.get()) : 0; }
+
 uint32_t n_ctx() { return llama_n_ctx(state.get()); }
 
 uint32_t n_batch() { return llama_n_batch(state.get()); }

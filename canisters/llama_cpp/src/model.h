@@ -33,6 +33,7 @@ bool is_loading(); // begun, and weights are left to read
 bool is_loaded();  // ready for use
 const Settings & settings(); // of the model that is loaded or being loaded
 const Settings & context_settings(); // of the context there is: as the model's, unless `change_context` was called
+uint64_t weights_size(); // bytes in memory; 0 without a model
 uint32_t n_ctx();   // tokens the context has room for: what was wanted, rounded up by llama.cpp
 uint32_t n_batch(); // tokens that the context evaluates at once, at most
 

@@ -17,7 +17,7 @@ namespace {
 constexpr size_t context_reserve = 4; // tokens of the context that a prompt leaves free, as in llama.cpp
 constexpr size_t first_batch = 8;     // evaluated before the cost of a token is known
 constexpr uint64_t instructions_per_output_weight = 2; // quantized ones take fewer
-constexpr uint64_t grammar_share = 20; // a step of a grammar may take this part of a call's instructions
+constexpr uint64_t grammar_share = 10; // a step of a grammar may take this part of a call's instructions
 
 // ---- text ----
 
@@ -323,7 +323,7 @@ public:
         // a matrix of this size.
         uint64_t output_layer = static_cast<uint64_t>(llama_vocab_n_tokens(model::vocab())) * model::n_embd();
         reserve_ = limits.instructions / 20 + output_layer * instructions_per_output_weight;
-        reserve_ += has_grammar ? 2 * (limits.instructions / grammar_share) : 0; // following the text, and a token
+        reserve_ += has_grammar ? limits.instructions / grammar_share : 0; // following the text, and the next token
     }
 
     // How many of `wanted` tokens may be evaluated at once now; 0: the call must end.
@@ -489,8 +489,7 @@ private:
                                                  "grammar in each call of an answer");
         }
         ended_ = grammar_->is_over();
-        grammar_->begin_step();
-        return true;
+        return true; // the next token belongs to the same step
     }
 
     // False if the text cannot go on by this token: it has ended, or the call fails.

@@ -70,8 +70,18 @@ Session read(files::Id file, std::optional<std::string> & problem) {
 
 } // namespace
 
+void use(const std::string & name) {
+    files::Id file = *files::find(name);
+    bool is_there = is_in_context(name, file);
+    files::touch(file);
+    in_context.modified = is_there ? files::modified(file) : in_context.modified;
+}
+
 Session open(const std::string & name, std::optional<std::string> & problem) {
     std::optional<files::Id> file = files::find(name);
+    if (file) {
+        use(name);
+    }
     if (file && is_in_context(name, *file)) {
         return in_context.session;
     }

@@ -20,6 +20,9 @@ namespace session {
 // meant: ""). `problem` if the file is of no use with the loaded model.
 Session open(const std::string & file, std::optional<std::string> & problem);
 
+// This prompt cache, a file that is there, is in use: it is young when old ones are removed.
+void use(const std::string & file);
+
 // Forget the state of all tokens from `n_keep` on, or of more if the model cannot forget just these.
 void rewind(Session & session, size_t n_keep);
 
