@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +16,7 @@ from mainer_nb.fleet import exchange, work
 from mainer_nb.fleet.exchange import ModelExchange
 from mainer_nb.network import CREATOR, Network
 from tests import mainer_canisters, tiny_gguf
+from tests.fleet import answering
 from tests.stages import MODEL, set_places
 
 SECOND = "second"
@@ -163,22 +162,13 @@ def test_an_llm_that_is_answering_ends_its_answer_first(net: Network) -> None:
     few = {"max_tokens_update": 8, "max_tokens_query": 8}  # so that its answer takes many calls
     llm_of(net, service.llm_ids[0]).set_max_tokens(few)
     operate.fund(net, [service, agent])
-    operate.make_room(net, challenges=1, submissions=1)
-    operate.open_challenge(net, "arithmetic", "What is one and one?", seed=7)
-    operate.trigger(net, agent.controller_id)
-    known = operate.submission_ids(net)
-    said: list[Any] = []
-    answering = threading.Thread(target=lambda: said.append(operate.answer(net, service.controller_id)))
-    answering.start()
-    member = whole(net).member(service.controller_id)
-    while (found := work.of(net, member)) is not None and found.llm is None:
-        assert answering.is_alive()
+    given_up = answering.dropped(net, service.controller_id, agent.controller_id)
+    thread, known = answering.begun(net, service.controller_id, agent.controller_id)
     done = exchange.exchange(net, whole(net).only(service.llm_ids), model, carry_out=True)
-    answering.join()
+    thread.join()
     assert states(done) == {"ShareService 1, LLM 1": "exchanged"}
-    assert len(said) == 1
     assert len(operate.new_submissions(net, known)) == 1
-    assert not [failure for failure in operate.failures(net, service.controller_id) or [] if failure.dropped]
+    assert answering.dropped(net, service.controller_id, agent.controller_id) == given_up
     assert rotation(net, service) == set(service.llm_ids)
 
 

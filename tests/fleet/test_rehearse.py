@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,21 @@ from ic.identity import Identity
 from mainer_nb import artifacts, check, create, fleet, management, operate
 from mainer_nb.agent import Agent
 from mainer_nb.create import Mainer
-from mainer_nb.errors import ArgumentError, ArtifactMissing, NetworkNotRunning, PreconditionError, TransportError
+from mainer_nb.errors import (
+    ArgumentError,
+    ArtifactMissing,
+    CanisterError,
+    NetworkNotRunning,
+    PreconditionError,
+    TransportError,
+)
 from mainer_nb.fleet import Role, authority, rehearse, remove, saving, snapshots, upgrade
 from mainer_nb.fleet.rehearse import Rehearsal
 from mainer_nb.localnet import server
 from mainer_nb.network import CREATOR, Network
 from mainer_nb.operate import Challenge
 from tests.code_variants import marked, trapping
+from tests.fleet import answering
 
 
 @pytest.fixture
@@ -134,6 +143,25 @@ def test_timers_of_the_copy_run_when_asked_for_only(uploaded: Network, own: Main
         copy = rehearse.load(uploaded, folder, timers=True)
         quiet = last(copy)
         _wait_for(lambda: last(copy) != quiet)
+
+
+def test_an_answer_that_is_under_way_is_not_lost(
+    uploaded: Network, service: Mainer, agents: list[Mainer], close: Callable[[], None], folder: Path
+) -> None:
+    agent = agents[0].controller_id
+    operate.fund(uploaded, agents)
+    few = {"max_tokens_update": 8, "max_tokens_query": 8}  # so that its answer takes many calls
+    fleet.canister(uploaded, fleet.of(uploaded).member(service.llm_ids[0])).set_max_tokens(few)
+    given_up = answering.dropped(uploaded, service.controller_id, agent)
+    thread, known = answering.begun(uploaded, service.controller_id, agent)
+    copied(uploaded, folder, llms="leave out")
+    thread.join()
+    if not operate.new_submissions(uploaded, known):
+        with suppress(CanisterError):  # its queue is empty, the answer is delivered
+            operate.trigger(uploaded, service.controller_id)
+    assert len(operate.new_submissions(uploaded, known)) == 1
+    assert answering.dropped(uploaded, service.controller_id, agent) == given_up
+    close()
 
 
 def test_a_download_that_was_interrupted_goes_on(
