@@ -13,8 +13,8 @@ TRIES = 20
 
 
 def begun(net: Network, service_id: str, agent_id: str) -> tuple[threading.Thread, set[str]]:
-    """A thread in which a ShareService is at the answer to a challenge of its ShareAgent's, and the ids of the submissions
-    that there were before.
+    """A thread in which a ShareService is at the answer to a challenge of its ShareAgent's, and the ids of the
+    submissions that there were before.
 
     An answer that was given before anybody could look is followed by another.
     """
