@@ -1,6 +1,6 @@
 """Which network a notebook uses: that of its parameter, else the last choice in 01_deploy, else "local".
 
-    net = choice.connect(network, identity)     # of 02 to 04; the parameters, each may be None
+    net = choice.connect(network, identity)     # of 02 to 04 and 06; the parameters, each may be None
     net.why                                     # "chosen in 01_deploy"
 
 Each notebook is a program of its own, so the choice is kept in the folder of the embedded network's state, for each
