@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,44 @@ def test_a_hostile_grammar_is_refused_and_the_canister_goes_on(llm: Canister, gr
     else:
         assert run(llm, "-p", PROMPT, "-n", "50", "--grammar", grammar)["status_code"] == 200
     assert score(llm, "--seed", "3") in "12345"
+
+
+def test_whatever_is_given_as_a_grammar_gets_an_answer(llm: Canister) -> None:
+    """Grammars with pieces put in, left out and repeated at random places: none of them ends in a trap."""
+    dice = random.Random(13)
+    pieces = [
+        "|",
+        "(",
+        ")",
+        "*",
+        "{2,}",
+        "{0,3}",
+        "[",
+        "]",
+        '"',
+        "\\",
+        "\n",
+        "::=",
+        "root",
+        "word",
+        "<[3]>",
+        "!",
+        "\u2603",
+        "\0",
+    ]
+    statuses = {200: 0, 400: 0}
+    for _ in range(150):
+        grammar = dice.choice([SCORE, SENTENCE, 'root ::= ("a" | word)*\nword ::= "b" root "c"'])
+        for _ in range(dice.randint(1, 4)):
+            first, last = sorted(dice.choices(range(len(grammar)), k=2))
+            middle = dice.choice([dice.choice(pieces), grammar[first : first + 5], grammar[first:last] * 2])
+            grammar = grammar[:first] + middle + grammar[dice.choice([first, last]) :]
+        try:
+            status = llm.run_query({"args": ["-p", PROMPT, "-n", "5", "--grammar", grammar]})["status_code"]
+        except CanisterError as error:
+            status = error.value["status_code"]
+        statuses[status] += 1
+    assert min(statuses.values()) > 10
 
 
 def test_what_the_vocabulary_cannot_write_is_said(llm: Canister) -> None:

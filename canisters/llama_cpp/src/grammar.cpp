@@ -521,6 +521,7 @@ bool Grammar::accept(llama_token token) {
         return false;
     }
     llama_grammar_accept_token(*automaton_, token, model::vocab()->token_to_piece(token));
+    step_is_too_much = step_is_too_much || automaton_->stacks.size() > max_stacks;
     return !step_is_too_much;
 }
 
