@@ -251,7 +251,7 @@ def test_an_answer_under_way_is_neither_lost_nor_begun_anew(
     said: list[str] = []
     answering = threading.Thread(target=lambda: said.append(operate.trigger(net, own.controller_id)))
     answering.start()
-    while (asked := work.of(net, own.controller_id)) is None or asked.llm is None:
+    while mainer.getWorkStatusAdmin()["answering"] is None:
         assert answering.is_alive()
     queued = [entry.challenge_id for entry in operate.queue(net, own.controller_id)]
     report = upgrade.run(net, planned, carry_out=True)
