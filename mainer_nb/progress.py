@@ -126,6 +126,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
+def elapsed(seconds: float) -> str:
+    """Seconds that passed, so that two lines a few seconds apart differ: 95 is "1 min 35 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if 0 < minutes < 60 else duration(seconds)
+
+
 def amount(value: float, unit: str) -> str:
     """A number with its unit, a plural, for people: 1_900_000 "B" is "1.9 MB", 1 "steps" is "1 step"."""
     if unit != "B":
@@ -201,7 +207,7 @@ class _Shown(_Counted):
     def state(self) -> str:
         """How far, how fast, how long it takes yet."""
         if self.total is None:
-            return duration(self.seconds)
+            return elapsed(self.seconds)
         if self.unit == "B":
             part = f"{amount(self.done, 'B')} of {amount(self.total, 'B')}"
             if self.done > self.before and self.advanced > self.begun:
@@ -318,7 +324,7 @@ class LinesTask(_Shown):
     def refresh(self) -> None:
         if time.monotonic() - max(self.begun, _Quiet.since) >= self.quiet:
             untold = self.total is not None and self.left is None
-            self.say(f"{self.state()} after {duration(self.seconds)}" if untold else self.state())
+            self.say(f"{self.state()} after {elapsed(self.seconds)}" if untold else self.state())
 
     def finish(self) -> None:
         self.say(self.end())

@@ -200,6 +200,11 @@ def test_durations_for_people(seconds: float, text: str) -> None:
     assert progress.duration(seconds) == text
 
 
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.7, "1 min 0 s"), (95, "1 min 35 s"), (5400, "1.5 h")])
+def test_time_that_passed_is_told_to_the_second(seconds: float, text: str) -> None:
+    assert progress.elapsed(seconds) == text
+
+
 def outputs_of(code: str, folder: Path) -> list[nbformat.NotebookNode]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
