@@ -18,7 +18,7 @@ const require = createRequire(import.meta.url);
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..");
 const canisters = {
-  files: ["mainer_creator", "mainer_ctrlb", "game_state"],
+  files: ["mainer_creator", "mainer_ctrlb", "game_state", "challenger", "judge"],
   "mainer_nb/localnet/system_canisters": ["cycles_ledger", "cycles_minting", "icp_ledger", "registry"],
 };
 const command = "cd canisters && npm ci && npm run build";

@@ -1,6 +1,7 @@
 """Deploy the Game State and the mAIner Creator, and make them known to each other.
 
     for canister in deploy.deploy(net): ...  # what is missing is made, what has changed is upgraded
+    deploy.deploy_officials(net)             # a Challenger and a Judge, for rounds without a person
     deploy.deploy(net, mode="reinstall")     # forget everything in them
 
 The canister ids are kept for the network; the other verbs find the canisters by them.
@@ -8,6 +9,7 @@ The canister ids are kept for the network; the other verbs find the canisters by
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +19,7 @@ from . import artifacts, management, network
 from .artifacts import Artifact
 from .errors import ArgumentError, PreconditionError
 from .management import TRILLION, CanisterStatusResult, InstallMode
-from .network import CREATOR, GAME_STATE, Network
+from .network import CHALLENGER, CREATOR, GAME_STATE, JUDGE, Network
 from .progress import Progress, Silent
 from .protocol import principal
 
@@ -26,7 +28,10 @@ MODES: tuple[Mode, ...] = ("auto", "install", "reinstall", "upgrade")
 Action = Literal["created", "installed", "reinstalled", "upgraded", "started", "unchanged"]
 
 # Balances given on development networks, where cycles cost nothing. The creator pays for every mAIner and LLM.
-CYCLES = {GAME_STATE: 100 * TRILLION, CREATOR: 2_000 * TRILLION}
+CYCLES = {GAME_STATE: 100 * TRILLION, CREATOR: 2_000 * TRILLION, CHALLENGER: 20 * TRILLION, JUDGE: 20 * TRILLION}
+PROTOCOL = (GAME_STATE, CREATOR)
+#: What they are at the Game State.
+OFFICIALS = {CHALLENGER: "Challenger", JUDGE: "Judge"}
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,27 @@ def deploy(net: Network, mode: Mode = "auto", progress: Progress | None = None) 
         ArtifactError: a file is missing or damaged. Up to here nothing is changed.
         RejectError: a canister's code refuses.
     """
+    return _deploy(net, PROTOCOL, mode, progress, register)
+
+
+def deploy_officials(net: Network, mode: Mode = "auto", progress: Progress | None = None) -> list[Deployed]:
+    """Deploy a Challenger and a Judge, make them official at the Game State, and the creator a controller of both, so
+    that it can make LLMs for them. Modes and errors as of `deploy`, which comes before.
+    """
+    return _deploy(net, tuple(OFFICIALS), mode, progress, register_officials)
+
+
+def _deploy(
+    net: Network, roles: Sequence[str], mode: Mode, progress: Progress | None, register: Callable[[Network], None]
+) -> list[Deployed]:
     if mode not in MODES:
         raise ArgumentError(f"unknown mode '{mode}': choose one of {', '.join(MODES)}")
-    wasm = {role: artifacts.canister_wasm(role) for role in CYCLES}
+    wasm = {role: artifacts.canister_wasm(role) for role in roles}
     with (
-        (progress or Silent()).task("deploy", total=len(CYCLES) + 1, unit="steps") as task,
+        (progress or Silent()).task("deploy", total=len(roles) + 1, unit="steps") as task,
         network.alone(net.name, "deploy", lambda: task.note("waits for another process that deploys")),
     ):
-        plan = {role: _action(net, role, wasm[role], mode) for role in CYCLES}
+        plan = {role: _action(net, role, wasm[role], mode) for role in roles}
         for role, action in plan.items():
             task.note(f"{role}: {action}")
             _carry_out(net, role, wasm[role], action)
@@ -91,7 +109,7 @@ def deployed(net: Network) -> list[Deployed]:
         PreconditionError: they are not deployed.
         NetworkReset: they are gone.
     """
-    return [_deployed(net, role, "unchanged") for role in CYCLES]
+    return [_deployed(net, role, "unchanged") for role in PROTOCOL]
 
 
 def register(net: Network) -> None:
@@ -105,6 +123,21 @@ def register(net: Network) -> None:
         for role in ("Challenger", "Judge"):
             game_state.addOfficialCanister({"address": net.caller, "canisterType": role})
     creator.registerMainers()
+
+
+def register_officials(net: Network) -> None:
+    """Make Challenger and Judge known to the Game State and it to them, and the creator a controller of both; the Game
+    State gets its first topics.
+    """
+    game_state, creator_id = net.canister(GAME_STATE), net.canister_id(CREATOR)
+    game_state.setInitialChallengeTopics()
+    for role, canister_type in OFFICIALS.items():
+        canister = net.canister(role)
+        game_state.addOfficialCanister({"address": canister.canister_id, "canisterType": canister_type})
+        canister.setGameStateCanisterId(game_state.canister_id)
+        controllers = management.controllers(net.agent, canister.canister_id)
+        if creator_id not in controllers:
+            management.update_settings(net.agent, canister.canister_id, controllers=[*controllers, creator_id])
 
 
 def _action(net: Network, role: str, wasm: Artifact, mode: Mode) -> Action:

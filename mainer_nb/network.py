@@ -46,6 +46,8 @@ IdsForm = Literal["icp-cli", "dfx"]
 
 GAME_STATE = "game_state_canister"
 CREATOR = "mainer_creator_canister"
+CHALLENGER = "challenger_canister"
+JUDGE = "judge_canister"
 DEPLOY_STEP = "notebooks/01_deploy.ipynb (in Python: mainer_nb.deploy.deploy(net))"
 
 

@@ -150,11 +150,13 @@ def mainers(net: Network) -> list[Mainer]:
 
 
 def made_by(creator: Canister) -> list[Mainer]:
-    """The mAIners that this creator made, in the order of their making."""
+    """The mAIners that this creator made, in the order of their making; a Challenger or a Judge is none of them."""
     numbers: Counter[str] = Counter()
     found = []
     for record in creator.getMainers():
         kind: Any = case(record["mainerAgentCanisterType"])
+        if kind not in KINDS:
+            continue
         numbers[kind] += 1
         llms = tuple(map(_llm, record["llms"] or ()))
         content = record["content"]

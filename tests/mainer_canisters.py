@@ -129,6 +129,16 @@ class Protocol:
         self.game_state.addOfficialCanister({"address": text_of(agent), "canisterType": role})
         return self.seen_by(agent, self.game_state)
 
+    def official_canister(self, name: str, *llm_ids: str) -> Canister:
+        """A new challenger_canister or judge_canister, official at the Game State, with these LLMs."""
+        canister = deploy(self.owner, name, 10 * TRILLION)
+        role = {"challenger_canister": "Challenger", "judge_canister": "Judge"}[name]
+        self.game_state.addOfficialCanister({"address": canister.canister_id, "canisterType": role})
+        canister.setGameStateCanisterId(self.game_state.canister_id)
+        for llm_id in llm_ids:
+            canister.add_llm_canister({"canister_id": llm_id})
+        return canister
+
     def open_challenge(self, question: str = "Why?") -> dict[str, Any]:
         """Opens a challenge as a Challenger does."""
         challenger = self.as_official("Challenger")
@@ -143,6 +153,13 @@ class Protocol:
         forwarder = Forwarder(self.owner, 100 * TRILLION)
         self.game_state.addMainerAgentCanisterAdmin(self.registration(forwarder.canister_id, "Own"))
         return forwarder
+
+    def submit(self, mainer: Forwarder, challenge: dict[str, Any], answer: str = "Because.") -> str:
+        """Submits an answer to a challenge as a mAIner of the owner's; the id of the submission."""
+        entry = queued(challenge, mainer.canister_id, mainer.canister_id)
+        told = answered(entry, mainer.canister_id, answer)
+        result, _ = mainer.call(self.game_state, "submitChallengeResponse", told, cycles=SUBMISSION_CYCLES)
+        return str(result["Ok"]["submissionId"])
 
     def registration(self, address: str, kind: str) -> dict[str, Any]:
         """What registers a mAIner of the owner's."""
@@ -208,6 +225,8 @@ def answered(entry: dict[str, Any], by: str, answer: str = "Because.") -> dict[s
 INTERFACES = {
     "game_state_canister": "game_state_canister",
     "mainer_creator_canister": "mainer_creator_canister",
+    "challenger_canister": "challenger_canister",
+    "judge_canister": "judge_canister",
     "mAIner": "mainer_ctrlb_canister",
     "LLM": "llama_cpp",
 }

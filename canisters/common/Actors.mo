@@ -9,6 +9,12 @@ module {
     addMainerAgentCanister : shared Types.MainerAgentCanisterInput -> async Types.MainerAgentCanisterResult;
     removeMainerAgentCanister : shared Types.CanisterRetrieveInput -> async Types.StatusCodeRecordResult;
     getRandomOpenChallenge : shared () -> async Types.ChallengeResult;
+    getRandomOpenChallengeTopic : shared () -> async Types.ChallengeTopicResult;
+    getCurrentChallenges : shared query () -> async Types.ChallengesResult;
+    addChallenge : shared Types.NewChallengeInput -> async Types.ChallengeAdditionResult;
+    getNextSubmissionToJudge : shared () -> async Types.ChallengeResponseSubmissionResult;
+    addScoredResponse : shared Types.ScoredResponseInput -> async Types.ScoredResponseResult;
+    giveBackSubmission : shared Types.SubmissionGivenBackInput -> async Types.ChallengeResponseSubmissionResult; // not of the original's
     submitChallengeResponse : shared Types.ChallengeResponseSubmissionInput -> async Types.ChallengeResponseSubmissionMetadataResult;
     reportChallengeGivenUp : shared Types.ChallengeGivenUpInput -> async Types.StatusCodeRecordResult; // not of the original's
   };
@@ -54,6 +60,7 @@ module {
     measure_token_cost : shared () -> async Types.TokenCostResult;
     new_chat : shared Types.InputRecord -> async Types.OutputRecordResult;
     run_update : shared Types.InputRecord -> async Types.OutputRecordResult;
+    copy_prompt_cache : shared { from : Text; to : Text } -> async Types.StatusCodeRecordResult;
     remove_prompt_cache : shared Types.InputRecord -> async Types.OutputRecordResult;
   };
 

@@ -12,10 +12,10 @@ module {
   public let topicBytes = 1_000;
   public let questionBytes = 20_000;
   public let answerBytes = 20_000;
+  public let promptBytes = 20_000; // of a part of a prompt
   public let mostBytes = 1_000_000; // of one text, so that the reply that shows it fits into a message
   public let number = 1_000_000_000_000_000_000_000_000; // 10^24; more than any amount of cycles
   public let count = 1_000_000_000;
-  let promptBytes = 20_000;
   let stops = 200;
 
   /// A value that is to be kept: what it is, the value, its limit (a text's in bytes of UTF-8).

@@ -7,6 +7,7 @@ import Nat32 "mo:core/Nat32";
 import Nat8 "mo:core/Nat8";
 import Principal "mo:core/Principal";
 import Text "mo:core/Text";
+import Limits "Limits";
 
 module {
   let checksumBytes = 4;
@@ -27,6 +28,9 @@ module {
     let ?principal = parse(text) else return null;
     if (Principal.isCanister(principal)) ?principal else null;
   };
+
+  /// The error in words.
+  public func notACanister(text : Text) : Text = "\"" # Limits.clipped(text, Limits.idBytes) # "\" is not a canister id";
 
   func decodeBase32(text : Text) : ?[Nat8] {
     var bytes : [Nat8] = [];

@@ -7,6 +7,9 @@ import List "mo:core/pure/List";
 module {
   public type Result<T> = { #Ok : T; #Err : ApiError };
 
+  /// What a run of a recurring action came to.
+  public type Outcome = { #done : Text; #nothing : Text; #failed : ApiError };
+
   // General
 
   public type StatusCode = Nat16;
@@ -26,7 +29,9 @@ module {
   };
 
   public type StatusCodeRecordResult = { #Ok : StatusCodeRecord; #Err : ApiError };
+  public let ok : StatusCodeRecordResult = #Ok({ status_code = 200 });
   public type AuthRecordResult = { #Ok : AuthRecord; #Err : ApiError };
+  public type TextResult = { #Ok : Text; #Err : ApiError };
   public type NatResult = { #Ok : Nat; #Err : ApiError };
   public type CanisterIDRecordResult = { #Ok : CanisterIDRecord; #Err : ApiError };
 
@@ -98,6 +103,18 @@ module {
   public type ChallengeAdditionResult = { #Ok : Challenge; #Err : ApiError };
   public type ChallengesResult = { #Ok : [Challenge]; #Err : ApiError };
 
+  /// A question as the Challenger got it of an LLM.
+  public type GeneratedChallenge = {
+    generationId : Text;
+    generationSeed : Nat32;
+    generatedTimestamp : Nat64;
+    generatedByLlmId : Text;
+    generationPrompt : Text;
+    generatedChallengeText : Text;
+  };
+  public type GeneratedChallengeResult = { #Ok : GeneratedChallenge; #Err : ApiError };
+  public type GeneratedChallengesResult = { #Ok : [GeneratedChallenge]; #Err : ApiError };
+
   public type ChallengeQueueInput = Challenge and {
     challengeQueuedId : Text;
     challengeQueuedBy : Principal;
@@ -159,6 +176,22 @@ module {
   public type ScoredResponseRetrievalResult = { #Ok : ScoredResponse; #Err : ApiError };
   public type ScoredChallengesResult = { #Ok : [(Text, List.List<ScoredResponse>)]; #Err : ApiError };
   public type SubmissionRetrievalInput = { challengeId : Text; submissionId : Text };
+
+  /// A grade as the Judge got it of an LLM; kept in the Judge only.
+  public type JudgeScore = {
+    generationId : Text;
+    generationSeed : Nat32;
+    generatedTimestamp : Nat64;
+    generatedByLlmId : Text;
+    generationPrompt : Text;
+    generatedScoreText : Text;
+    generatedScore : Nat;
+  };
+  public type ScoredResponseByJudge = ScoredResponse and { judgeScoreRecord : JudgeScore };
+  public type ScoredResponsesByJudgeResult = { #Ok : [ScoredResponseByJudge]; #Err : ApiError };
+
+  /// `unjudgeable`: it was not for want of a working LLM.
+  public type SubmissionGivenBackInput = { challengeId : Text; submissionId : Text; reason : Text; unjudgeable : Bool };
 
   public type RewardType = { #ICP; #Coupon : Text; #MainerToken; #Cycles; #Other : Text };
   public type ChallengeParticipationResult = { #Winner; #SecondPlace; #ThirdPlace; #Participated; #Other : Text };
@@ -227,14 +260,9 @@ module {
   /// `since`: nanoseconds since 1970; `canister_id`: the LLM that is asked.
   public type AnswerUnderWay = { challengeId : Text; challengeQueuedId : Text; canister_id : Text; since : Nat64 };
 
-  /// What a mAIner does and what waits there. Timestamps: nanoseconds since 1970. `timestamp`: now; `unsent`: entries of the
-  /// queue that the ShareService has yet to take; `undelivered`: answers; `openCalls`: what waits for other canisters.
-  public type WorkStatus = {
-    timestamp : Nat64;
-    inMaintenance : Bool;
-    timersStarted : Bool;
-    timerIntervalSeconds : Nat;
-    lastTimerRun : ?Nat64;
+  /// What a canister does and what waits there. Timestamps: nanoseconds since 1970. `unsent`: entries of the queue that
+  /// the ShareService has yet to take; `undelivered`: answers.
+  public type WorkUnderWay = {
     queueSize : Nat;
     oldestQueuedTimestamp : ?Nat64;
     unsent : Nat;
@@ -243,6 +271,15 @@ module {
     answering : ?AnswerUnderWay;
     pulling : Bool;
     delivering : Nat;
+  };
+
+  /// `timestamp`: now; `openCalls`: what waits for other canisters.
+  public type WorkStatus = WorkUnderWay and {
+    timestamp : Nat64;
+    inMaintenance : Bool;
+    timersStarted : Bool;
+    timerIntervalSeconds : Nat;
+    lastTimerRun : ?Nat64;
     openCalls : Nat;
     idle : Bool;
     lowCycleBalance : Bool;

@@ -1,8 +1,8 @@
 /// The Game State: who takes part in the protocol, the challenges, the answers submitted to them, their scores and
 /// the winners.
 ///
-/// A challenge is Open until enough of its submissions are scored, then Closed and ranked; the oldest Closed ones become
-/// Archived. One that its mAIners gave up too often, and nobody answered, ends as Other with the reason. A submission goes Submitted -> Judging -> Judged -> Processed.
+/// A challenge is Open until enough of its submissions are scored, then Closed and ranked; the older half of the Closed ones become
+/// Archived when they are too many. One that its mAIners gave up too often, and nobody answered, ends as Other with the reason. A submission goes Submitted -> Judging -> Judged -> Processed.
 
 import Array "mo:core/Array";
 import Char "mo:core/Char";
@@ -34,6 +34,7 @@ persistent actor GameState {
   let submissions : Map.Map<Text, Types.ChallengeResponseSubmission> = Map.empty(); // of Open and Closed challenges
   let archivedSubmissions : Map.Map<Text, Types.ChallengeResponseSubmission> = Map.empty();
   let openSubmissions : Set.Set<Text> = Set.empty(); // ids of those that are Submitted, oldest first
+  let timesGivenBack : Map.Map<Text, { var inAll : Nat; var asUnjudgeable : Nat }> = Map.empty(); // by id of those that no Judge has graded yet
   let judging : Map.Map<Text, { judge : Principal; since : Nat64 }> = Map.empty(); // by id of those that are Judging
   let scores : Map.Map<Text, PureList.List<Types.ScoredResponse>> = Map.empty(); // by challenge
   let winners : Map.Map<Text, Types.ChallengeWinnerDeclaration> = Map.empty(); // by challenge
@@ -65,6 +66,8 @@ persistent actor GameState {
   transient let submissionCyclesRequired = 100_000_000_000;
   transient let failedSubmissionCycles = submissionCyclesRequired / 5;
   transient let placesDeclared = 3; // winner, second, third
+  transient let maxTimesUnjudgeable = 3;
+  transient let maxNanosecondsJudging : Nat64 = 3_600_000_000_000; // an hour; then the next Judge gets it
   transient let reward = { winner = 35; secondPlace = 15; thirdPlace = 5; allParticipants = 45 }; // mAIner tokens
   transient let initialTopics = ["crypto", "nature", "space", "history", "science", "technology", "engineering", "math", "art", "music"];
   transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
@@ -253,9 +256,19 @@ persistent actor GameState {
 
   public shared ({ caller }) func getRandomOpenChallengeTopic() : async Types.ChallengeTopicResult {
     if (not isOfficial(caller, #Challenger)) return #Err(#Unauthorized);
+    switch (enoughOpen()) {
+      case (?error) return #Err(error);
+      case null {};
+    };
     let open = topics.values().filter(func(topic) { topic.challengeTopicStatus == #Open }).toArray();
     if (open.size() == 0) return #Err(#Other("There is no open challenge topic: add one with setInitialChallengeTopics or addChallengeTopic"));
     #Ok(oneOf(open));
+  };
+
+  /// The error when no more challenges may be open, or null.
+  func enoughOpen() : ?Types.ApiError {
+    if (openChallenges().size() < thresholds.thresholdMaxOpenChallenges) return null;
+    ?#Other("There are already " # thresholds.thresholdMaxOpenChallenges.toText() # " open challenges, the most allowed: wait until one is closed, or raise thresholdMaxOpenChallenges");
   };
 
   public shared ({ caller }) func addChallenge(input : Types.NewChallengeInput) : async Types.ChallengeAdditionResult {
@@ -264,12 +277,9 @@ persistent actor GameState {
       case (?error) return #Err(error);
       case null {};
     };
-    if (openChallenges().size() >= thresholds.thresholdMaxOpenChallenges) {
-      return #Err(
-        #Other(
-          "There are already " # thresholds.thresholdMaxOpenChallenges.toText() # " open challenges, the most allowed: wait until one is closed, or raise thresholdMaxOpenChallenges"
-        )
-      );
+    switch (enoughOpen()) {
+      case (?error) return #Err(error);
+      case null {};
     };
     let challenge : Types.Challenge = {
       input with
@@ -312,10 +322,10 @@ persistent actor GameState {
 
   public shared ({ caller }) func getRandomOpenChallenge() : async Types.ChallengeResult {
     if (not isMainer(caller)) return #Err(#Unauthorized);
-    if (openSubmissions.size() > thresholds.thresholdMaxOpenSubmissions) {
+    if (openSubmissions.size() >= thresholds.thresholdMaxOpenSubmissions) {
       return #Err(
         #Other(
-          openSubmissions.size().toText() # " submissions wait to be judged, more than thresholdMaxOpenSubmissions: no challenge is given out until they are fewer"
+          openSubmissions.size().toText() # " submissions wait to be judged, as many as thresholdMaxOpenSubmissions: no challenge is given out until they are fewer"
         )
       );
     };
@@ -426,15 +436,59 @@ persistent actor GameState {
     submissions.add(submission.submissionId, changed);
     if (submissionStatus == #Submitted) openSubmissions.add(submission.submissionId) else openSubmissions.remove(submission.submissionId);
     if (submissionStatus != #Judging) judging.remove(submission.submissionId);
+    if (submissionStatus != #Judging and submissionStatus != #Submitted) timesGivenBack.remove(submission.submissionId);
     changed;
   };
 
   public shared ({ caller }) func getNextSubmissionToJudge() : async Types.ChallengeResponseSubmissionResult {
     if (not isOfficial(caller, #Judge)) return #Err(#Unauthorized);
-    let ?id = openSubmissions.min() else return #Err(#Other("There are no submissions to judge"));
+    resetOverdue();
+    let ?id = nextToJudge() else return #Err(#Other("There are no submissions to judge"));
     let ?submission = submissions.get(id) else return #Err(#InvalidId);
     judging.add(id, { judge = caller; since = Clock.now() });
     #Ok(setStatus(submission, #Judging));
+  };
+
+  /// The oldest of the submissions that were given back least often, so that one that no Judge can grade is in nobody's way.
+  func nextToJudge() : ?Text {
+    func times(id : Text) : Nat = switch (timesGivenBack.get(id)) { case (?times) times.inAll; case null 0 };
+    var next : ?Text = null;
+    for (id in openSubmissions.values()) switch next {
+      case (?before) if (times(id) < times(before)) next := ?id;
+      case null next := ?id;
+    };
+    next;
+  };
+
+  /// Gives what a Judge has had for too long to the next one.
+  func resetOverdue() {
+    for ((id, { since }) in judging.toArray().values()) {
+      if (Clock.now() > since + maxNanosecondsJudging) switch (submissions.get(id)) {
+        case (?submission) ignore setStatus(submission, #Submitted);
+        case null judging.remove(id);
+      };
+    };
+  };
+
+  /// A Judge cannot score a submission that it took: it is judged again, after the others that wait. One that was unjudgeable
+  /// `maxTimesUnjudgeable` times is given up, with the reason as its status.
+  public shared ({ caller }) func giveBackSubmission(input : Types.SubmissionGivenBackInput) : async Types.ChallengeResponseSubmissionResult {
+    if (not isOfficial(caller, #Judge)) return #Err(#Unauthorized);
+    let ?submission = submissions.get(input.submissionId) else return #Err(#InvalidId);
+    if (submission.challengeId != input.challengeId) return #Err(#InvalidId);
+    switch (judging.get(input.submissionId)) {
+      case (?{ judge }) if (judge != caller) return #Err(#Other("Another Judge has this submission"));
+      case null return #Err(#Other("The submission is not being judged: its status is " # debug_show submission.submissionStatus));
+    };
+    let times = switch (timesGivenBack.get(input.submissionId)) {
+      case (?known) known;
+      case null ({ var inAll = 0; var asUnjudgeable = 0 });
+    };
+    times.inAll += 1;
+    if (input.unjudgeable) times.asUnjudgeable += 1;
+    timesGivenBack.add(input.submissionId, times);
+    let status = if (times.asUnjudgeable < maxTimesUnjudgeable) #Submitted else #Other("not graded by " # times.asUnjudgeable.toText() # " attempts, at last because: " # Limits.clipped(input.reason, Limits.reasonBytes));
+    #Ok(setStatus(submission, status));
   };
 
   /// The submissions that a Judge has taken and not scored, oldest first. Of one that was taken before this was kept, the
@@ -519,16 +573,9 @@ persistent actor GameState {
 
   func submissionsOf(challengeId : Text) : [Types.ChallengeResponseSubmission] = submissions.values().filter(func(submission) { submission.challengeId == challengeId }).toArray();
 
-  /// Best score first, the earlier submission before the later one of the same score.
+  /// Best score first; of equal scores the one that was judged last, which is first in `scored`.
   func rank(challengeId : Text, scored : [Types.ScoredResponse]) : Types.ChallengeWinnerDeclaration {
-    let ranked = scored.sort(
-      func(a : Types.ScoredResponse, b : Types.ScoredResponse) : Order.Order {
-        switch (Nat.compare(b.score, a.score)) {
-          case (#equal) Text.compare(a.submissionId, b.submissionId);
-          case (order) order;
-        };
-      }
-    );
+    let ranked = scored.sort(func(a : Types.ScoredResponse, b : Types.ScoredResponse) : Order.Order = Nat.compare(b.score, a.score));
     let entries = Array.tabulate<Types.ChallengeParticipantEntry>(ranked.size(), func place = participant(ranked[place], place, ranked.size()));
     {
       challengeId;
@@ -578,10 +625,11 @@ persistent actor GameState {
     };
   };
 
+  /// The older half of what is closed, as soon as that is as much as the threshold.
   func archiveOldest() {
     let closed = closedChallenges();
-    let surplus = Nat.max(closed.size(), thresholds.thresholdArchiveClosedChallenges) - thresholds.thresholdArchiveClosedChallenges : Nat;
-    for (challenge in closed.values().take(surplus)) {
+    if (closed.size() < thresholds.thresholdArchiveClosedChallenges) return;
+    for (challenge in closed.values().take(closed.size() / 2)) {
       challenges.remove(challenge.challengeId);
       let challengeStatus : Types.ChallengeStatus = if (challenge.challengeStatus == #Closed) #Archived else challenge.challengeStatus;
       archivedChallenges.add(challenge.challengeId, { challenge with challengeStatus });

@@ -10,7 +10,7 @@ import Types "../common/Types";
 
 module {
   public type State = {
-    mainers : List.List<Types.MainerRecord>;
+    mainers : List.List<Types.MainerRecord>; // of type NA: a Challenger or a Judge, for which the creator made only LLMs
     contents : Map.Map<Text, Types.CanisterContent>; // by canister
     makings : Map.Map<Text, Types.Making>; // of LLMs, by canister
     ordersDone : Map.Map<Text, { order : Text; canisterId : Text }>; // by key
@@ -53,7 +53,7 @@ module {
 
   public func placeOf(state : State, address : Text) : ?Place {
     switch (recordOf(state, address)) {
-      case (?mainer) return ?#mainer(mainer);
+      case (?mainer) return if (mainer.mainerAgentCanisterType == #NA) null else ?#mainer(mainer);
       case null {};
     };
     let controllers = mainersWith(state, address);

@@ -250,20 +250,26 @@ persistent actor MainerCreator {
 
   func missing(target : Types.UploadTarget) : Types.CanisterCreationResult = #Err(#Other("There is no " # Artefacts.targetName(target) # ": upload it first"));
 
-  /// Throws unless `id` is a mAIner of which this canister is a controller; gives its type.
-  func askMainer(id : Text) : async* Types.MainerAgentCanisterType {
-    if (Principals.parseCanister(id) == null) throw Error.reject("\"" # Limits.clipped(id, Limits.idBytes) # "\" is not a canister id");
-    let mainer : Actors.MainerController = actor (id);
+  /// The type of a mAIner, null of another canister that has LLMs as one: a Challenger or a Judge. Throws unless `id` is one
+  /// of these and this canister a controller of it.
+  func askUserOfLlms(id : Text) : async* ?Types.MainerAgentCanisterType {
+    if (Principals.parseCanister(id) == null) throw Error.reject(Principals.notACanister(id));
+    let canister : Actors.MainerController = actor (id);
     try {
-      let (health, access, type_) = (mainer.health(), mainer.amiController(), mainer.getMainerCanisterType());
+      let (health, access, type_) = (canister.health(), canister.amiController(), canister.getMainerCanisterType());
       await* Errors.check("health", await health);
       await* Errors.check("amiController, asked by the mAIner Creator,", await access);
       switch (await type_) {
-        case (#Ok(mainerType)) mainerType;
+        case (#Ok(mainerType)) ?mainerType;
         case (#Err(error)) throw Error.reject("getMainerCanisterType answered: " # Errors.describe(error));
       };
-    } catch error throw Error.reject("canister " # id # " is no mAIner that the creator controls: " # error.message());
+    } catch error {
+      if (Errors.isMissingMethod(error) and (await* hasLlms(canister))) return null;
+      throw Error.reject("canister " # id # " is no mAIner that the creator controls: " # error.message());
+    };
   };
+
+  func hasLlms(canister : Actors.MainerController) : async* Bool = async* try { ignore await canister.getLlmCanisters(); true } catch _ false;
 
   func createController(owner : Principal, mainerType : Types.MainerAgentCanisterType, serviceId : ?Text) : async* Types.CanisterCreationResult {
     if (mainerType == #NA) return #Err(#Other("A mAIner is of type Own, ShareAgent or ShareService, not NA"));
@@ -278,7 +284,7 @@ persistent actor MainerCreator {
     };
     switch shareService {
       case (?id) try {
-        if ((await* askMainer(id)) != #ShareService) return #Err(#Other("Canister " # id # " is not a mAIner of type ShareService"));
+        if ((await* askUserOfLlms(id)) != ?#ShareService) return #Err(#Other("Canister " # id # " is not a mAIner of type ShareService"));
       } catch error return #Err(#Other("step check the ShareService: " # error.message()));
       case null {};
     };
@@ -353,13 +359,11 @@ persistent actor MainerCreator {
     let ordered = Clock.now();
     let progress = Progress.new();
     Progress.next(progress, "check the mAIner controller");
-    let mainerType = try { await* askMainer(controllerId) } catch error {
-      return #Err(#Other("step " # progress.step # ": " # error.message()));
-    };
-    switch mainerType {
-      case (#Own or #ShareService) {};
-      case (#ShareAgent) return #Err(#Other("ShareAgent type canister is not allowed to control an LLM canister"));
-      case (#NA) return #Err(#Other("The type of mAIner " # controllerId # " is not set: give it with setMainerCanisterType"));
+    let mainerType = switch (try { await* askUserOfLlms(controllerId) } catch error return #Err(#Other("step " # progress.step # ": " # error.message()))) {
+      case (?#ShareAgent) return #Err(#Other("ShareAgent type canister is not allowed to control an LLM canister"));
+      case (?#NA) return #Err(#Other("The type of mAIner " # controllerId # " is not set: give it with setMainerCanisterType"));
+      case (?mainerType) mainerType;
+      case null #NA;
     };
     let ?wasm = Artefacts.get(artefacts, #LlmWasm(model)) else return missing(#LlmWasm(model));
     let ?modelFile = Artefacts.get(artefacts, #LlmModel(model)) else return missing(#LlmModel(model));
@@ -817,7 +821,7 @@ persistent actor MainerCreator {
     let gameState : Actors.GameState = actor (masterId);
     let registered : List.List<Text> = List.empty();
     try {
-      for ({ controllerId = address; owner; mainerAgentCanisterType } in mainers.toArray().values()) {
+      for ({ controllerId = address; owner; mainerAgentCanisterType } in mainers.filter(func mainer = mainer.mainerAgentCanisterType != #NA).toArray().values()) {
         switch (await gameState.getMainerAgentCanisterInfo({ address })) {
           case (#Ok(_)) {};
           case (#Err(_)) {

@@ -17,7 +17,6 @@ import Cycles "mo:core/Cycles";
 import Error "mo:core/Error";
 import Int "mo:core/Int";
 import Iter "mo:core/Iter";
-import List "mo:core/List";
 import Map "mo:core/Map";
 import Nat "mo:core/Nat";
 import Nat32 "mo:core/Nat32";
@@ -27,48 +26,38 @@ import Queue "mo:core/Queue";
 import Random "mo:core/Random";
 import Set "mo:core/Set";
 import Text "mo:core/Text";
-import Timer "mo:core/Timer";
 import Actors "../common/Actors";
 import Clock "../common/Clock";
+import Conversation "../common/Conversation";
 import Errors "../common/Errors";
 import Limits "../common/Limits";
+import Llms "../common/Llms";
+import Operated "../common/Operated";
 import Principals "../common/Principals";
+import Prompt "../common/Prompt";
 import Types "../common/Types";
-import Conversation "Conversation";
 
 persistent actor MainerController {
 
   // State
 
   var mainerType : Types.MainerAgentCanisterType = #NA;
-  var gameStateId = "";
   var shareServiceId = ""; // of a ShareAgent
   let shareAgents : Map.Map<Text, Types.OfficialProtocolCanister> = Map.empty(); // of a ShareService
-  let llms : List.List<Text> = List.empty();
-  var roundRobinLLMs = 0; // how many of the LLMs take turns; 0 for all
-  var nextLlm = 0;
-  var promptFormat = Types.plainPromptFormat;
   let queue : Queue.Queue<Types.ChallengeQueueInput> = Queue.empty(); // oldest first
   let answers : Queue.Queue<Types.ChallengeResponseSubmissionInput> = Queue.empty(); // not yet delivered, oldest first
   let attempts : Map.Map<Text, Nat> = Map.empty(); // failed ones of the current step, by challengeQueuedId
   let submitted : Queue.Queue<Types.ChallengeResponseSubmission> = Queue.empty(); // oldest first
-  let failures : Queue.Queue<Types.FailureRecord> = Queue.empty(); // oldest first
   var cyclesBurnRate : Types.CyclesBurnRate = { cycles = 1_000_000_000_000; timeInterval = #Daily };
   var totalCyclesBurnt = 0;
-  var lowCycleBalance = false;
-  var timersStarted = false;
-  var timerIntervalSeconds = 60;
-  var lastTimerRun : ?Nat64 = null; // when a recurring action began last
-  var inMaintenance = false;
   let unsent : Set.Set<Text> = Set.empty(); // challengeQueuedId of a ShareAgent's entries that its ShareService has yet to take
   let random = Random.seedState(Clock.now());
   var serial = 0;
 
-  transient var timers : [Timer.TimerId] = [];
   transient var pulling = false;
   transient var processing = false;
   transient var answering : ?Types.AnswerUnderWay = null;
-  transient var openCalls = 0; // runs and calls here that wait for other canisters
+  transient let calls = { var open = 0 }; // runs and calls here that wait for other canisters
   transient let delivering : Set.Set<Text> = Set.empty(); // by challengeQueuedId
 
   // Rules
@@ -76,79 +65,13 @@ persistent actor MainerController {
   transient let maxQueued = 5;
   transient let maxAttempts = 3;
   transient let maxSubmittedKept = 1000;
-  transient let maxLlms = 100;
   transient let maxTextBytes = 100_000; // of a topic, a question, an answer
   transient let maxShareAgents = 1_000;
-  transient let maxTimerInterval = 31_536_000; // seconds, a year
-  transient let maxFailuresKept = 50;
-  transient let secondsPerDay = 86_400;
-  transient let callReserve = 100_000_000_000; // cycles that the network sets aside for the response of a call
   transient let maxNanosecondsAtService : Nat64 = 86_400_000_000_000; // a day, at a ShareService that does not say what it has
-  transient let minimumBalance = 250_000_000_000;
   transient let submissionCycles = 100_000_000_000;
   transient let shareServiceCycles = 100_000_000_000;
-  transient let maxSecondsToFirstRun = 5;
-  transient let ok : Types.StatusCodeRecordResult = #Ok({ status_code = 200 });
-
-  /// What a run of a recurring action came to.
-  type Outcome = { #done : Text; #nothing : Text; #failed : Types.ApiError };
 
   func self() : Principal = Principal.fromActor(MainerController);
-
-  func gameState() : Actors.GameState = actor (gameStateId);
-
-  func llm(id : Text) : Actors.Llm = actor (id);
-
-  // General
-
-  public query func health() : async Types.StatusCodeRecordResult { if (inMaintenance) #Err(Errors.maintenance) else ok };
-
-  public shared query ({ caller }) func whoami() : async Principal { caller };
-
-  public shared query ({ caller }) func amiController() : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    ok;
-  };
-
-  // Maintenance
-
-  public shared ({ caller }) func setMaintenanceFlagAdmin(flag : Bool) : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    inMaintenance := flag;
-    ok;
-  };
-
-  public query func getMaintenanceFlagAdmin() : async Types.FlagResult { #Ok({ flag = inMaintenance }) };
-
-  /// What is under way and what waits; `idle`: the canister can be stopped at once, and nothing is lost by it.
-  public shared query ({ caller }) func getWorkStatusAdmin() : async Types.WorkStatusResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    #Ok({
-      timestamp = Clock.now();
-      inMaintenance;
-      timersStarted;
-      timerIntervalSeconds;
-      lastTimerRun;
-      queueSize = queue.size();
-      oldestQueuedTimestamp = oldest(queue);
-      unsent = unsent.size();
-      undelivered = answers.size();
-      oldestUndeliveredTimestamp = oldest(answers);
-      answering;
-      pulling;
-      delivering = delivering.size();
-      openCalls;
-      idle = openCalls == 0;
-      lowCycleBalance;
-      cycleBalance = Cycles.balance();
-    });
-  };
-
-  /// When the first of `items` was queued.
-  func oldest<T <: Types.ChallengeQueueInput>(items : Queue.Queue<T>) : ?Nat64 {
-    let ?item = items.peekFront() else return null;
-    ?item.challengeQueuedTimestamp;
-  };
 
   // Settings
 
@@ -156,46 +79,20 @@ persistent actor MainerController {
     if (not caller.isController()) return #Err(#StatusCode(401));
     stopTimers();
     mainerType := newType;
-    ok;
+    Types.ok;
   };
 
   public query func getMainerCanisterType() : async Types.MainerAgentCanisterTypeResult { #Ok(mainerType) };
 
-  public shared ({ caller }) func setGameStateCanisterId(id : Text) : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    if (Principals.parseCanister(id) == null) return #Err(#Other(notACanister(id)));
-    gameStateId := id;
-    ok;
-  };
-
-  public query func getGameStateCanisterId() : async Text { gameStateId };
-
   /// The empty text: it has none any more, and what its ShareService has is waited for no longer.
   public shared ({ caller }) func setShareServiceCanisterId(id : Text) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
-    if (id != "" and Principals.parseCanister(id) == null) return #Err(#Other(notACanister(id)));
+    if (id != "" and Principals.parseCanister(id) == null) return #Err(#Other(Principals.notACanister(id)));
     shareServiceId := id;
-    ok;
+    Types.ok;
   };
 
   public query func getShareServiceCanisterId() : async Text { shareServiceId };
-
-  func notACanister(text : Text) : Text = "\"" # Limits.clipped(text, Limits.idBytes) # "\" is not a canister id";
-
-  public shared ({ caller }) func setPromptFormat(format : Types.PromptFormat) : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    switch (Limits.promptFormat(format)) {
-      case (?error) return #Err(error);
-      case null {};
-    };
-    promptFormat := format;
-    ok;
-  };
-
-  public shared query ({ caller }) func getPromptFormat() : async Types.PromptFormatResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    #Ok(promptFormat);
-  };
 
   public shared ({ caller }) func updateAgentSettings(settings : Types.MainerAgentSettingsInput) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#StatusCode(401));
@@ -204,83 +101,7 @@ persistent actor MainerController {
       case null {};
     };
     cyclesBurnRate := settings.cyclesBurnRate;
-    ok;
-  };
-
-  // LLM canisters
-
-  public shared ({ caller }) func add_llm_canister(input : Types.CanisterIDRecord) : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    if (mainerType == #ShareAgent) return #Err(#Other("A ShareAgent has no LLM canisters: its ShareService has them"));
-    if (Principals.parseCanister(input.canister_id) == null) return #Err(#Other(notACanister(input.canister_id)));
-    if (llms.contains(input.canister_id)) return ok;
-    switch (Limits.full("LLM canisters", llms.size(), maxLlms)) {
-      case (?error) return #Err(error);
-      case null {};
-    };
-    llms.add(input.canister_id);
-    ok;
-  };
-
-  public shared ({ caller }) func remove_llm_canister(input : Types.CanisterIDRecord) : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    if (not llms.contains(input.canister_id)) return #Err(#InvalidId);
-    llms.retain(func id = id != input.canister_id);
-    ok;
-  };
-
-  public shared ({ caller }) func reset_llm_canisters() : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    llms.clear();
-    nextLlm := 0;
-    ok;
-  };
-
-  public query func getLlmCanisters() : async [Text] { llms.toArray() };
-
-  public shared ({ caller }) func setRoundRobinLLMs(count : Nat) : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    switch (Limits.refusal([#number("The count", count, Limits.count)])) {
-      case (?error) return #Err(error);
-      case null {};
-    };
-    roundRobinLLMs := count;
-    ok;
-  };
-
-  /// The LLM whose turn is next, if there is one.
-  func roundRobinLlm() : ?Text {
-    let turns = if (roundRobinLLMs == 0) llms.size() else Nat.min(roundRobinLLMs, llms.size());
-    if (turns == 0) null else llms.get(nextLlm % turns);
-  };
-
-  public query func getRoundRobinCanister() : async Types.CanisterIDRecordResult {
-    switch (roundRobinLlm()) {
-      case (?canister_id) #Ok({ canister_id });
-      case null #Err(#Other(noLlm));
-    };
-  };
-
-  transient let noLlm = "There is no LLM canister: create one with the mAIner Creator, or give one with add_llm_canister";
-
-  public shared ({ caller }) func ready() : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    await* askEveryLlm(func id = llm(id).ready, "ready");
-  };
-
-  public shared ({ caller }) func checkAccessToLLMs() : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#StatusCode(401));
-    await* askEveryLlm(func id = llm(id).check_access, "check_access");
-  };
-
-  func askEveryLlm(method : Text -> (shared query () -> async Types.StatusCodeRecordResult), name : Text) : async* Types.StatusCodeRecordResult {
-    if (mainerType == #ShareAgent) return ok;
-    if (llms.isEmpty()) return #Err(#Other(noLlm));
-    openCalls += 1;
-    try {
-      for (id in llms.toArray().values()) await* Errors.check(name # " of LLM " # id, await method(id)());
-      ok;
-    } catch error #Err(#Other(error.message())) finally openCalls -= 1;
+    Types.ok;
   };
 
   // ShareAgents of a ShareService
@@ -299,7 +120,7 @@ persistent actor MainerController {
     if (input.canisterType != #MainerAgent or input.mainerAgentCanisterType != #ShareAgent) {
       return #Err(#Other("Unsupported: only a MainerAgent of type ShareAgent can use a ShareService"));
     };
-    if (Principals.parseCanister(input.address) == null) return #Err(#Other(notACanister(input.address)));
+    if (Principals.parseCanister(input.address) == null) return #Err(#Other(Principals.notACanister(input.address)));
     switch (if (shareAgents.containsKey(input.address)) null else Limits.full("ShareAgents", shareAgents.size(), maxShareAgents)) {
       case (?error) return #Err(error);
       case null {};
@@ -318,7 +139,7 @@ persistent actor MainerController {
   public shared ({ caller }) func removeMainerShareAgentCanister(input : Types.CanisterRetrieveInput) : async Types.StatusCodeRecordResult {
     if (not caller.isController()) return #Err(#Unauthorized);
     if (not shareAgents.delete(input.address)) return #Err(#InvalidId);
-    ok;
+    Types.ok;
   };
 
   // What a controller may see
@@ -326,11 +147,6 @@ persistent actor MainerController {
   public shared query ({ caller }) func getMainerStatisticsAdmin() : async Types.StatisticsRetrievalResult {
     if (not caller.isController()) return #Err(#Unauthorized);
     #Ok({ totalCyclesBurnt; cycleBalance = Cycles.balance(); cyclesBurnRate });
-  };
-
-  public shared query ({ caller }) func getIssueFlagsAdmin() : async Types.IssueFlagsRetrievalResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    #Ok({ lowCycleBalance });
   };
 
   public shared query ({ caller }) func getChallengeQueueAdmin() : async Types.ChallengeQueueInputsResult {
@@ -348,30 +164,7 @@ persistent actor MainerController {
     #Ok(Array.sliceToArray(submitted.toArray(), Int.max(0, submitted.size() - 5), submitted.size()));
   };
 
-  public shared query ({ caller }) func getRecentFailuresAdmin() : async Types.FailuresResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    #Ok(failures.toArray());
-  };
-
   // Failures
-
-  func report(action : Text, challengeId : Text, challengeQueuedId : Text, reason : Text, dropped : Bool) {
-    let failure : Types.FailureRecord = {
-      timestamp = Clock.now();
-      action;
-      challengeId;
-      challengeQueuedId;
-      reason = Limits.clipped(reason, Limits.reasonBytes);
-      dropped;
-    };
-    switch (failures.peekBack()) {
-      // The same again, as when each run finds no open challenge: only the time is news.
-      case (?last) if ({ failure with timestamp = last.timestamp } == last) ignore failures.popBack();
-      case null {};
-    };
-    failures.pushBack(failure);
-    if (failures.size() > maxFailuresKept) ignore failures.popFront();
-  };
 
   func failedAttempts(challengeQueuedId : Text) : Nat {
     let count = 1 + (switch (attempts.get(challengeQueuedId)) { case (?n) n; case null 0 });
@@ -399,41 +192,17 @@ persistent actor MainerController {
     };
   };
 
-  /// Whether the balance allows to spend `cycles` and still keep the minimum; says so in lowCycleBalance.
-  func canSpend(cycles : Nat) : Types.Result<()> {
-    let needed = minimumBalance + cycles;
-    lowCycleBalance := Cycles.balance() < needed;
-    if (lowCycleBalance) #Err(#InsuffientCycles(needed)) else #Ok;
-  };
-
-  /// Gives cycles to another canister, at most `amount`, as far as it can spare them: the minimum and what is frozen stay.
-  public shared ({ caller }) func withdrawCyclesAdmin(input : Types.WithdrawalInput) : async Types.WithdrawalResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    let ?canister_id = Principals.parseCanister(input.to) else return #Err(#Other(notACanister(input.to)));
-    openCalls += 1;
-    try {
-      let status = await Actors.management.canister_status({ canister_id = self() });
-      let frozen = status.idle_cycles_burned_per_day * status.settings.freezing_threshold / secondsPerDay;
-      let kept = Nat.max(minimumBalance, frozen + callReserve);
-      if (Cycles.balance() <= kept) return #Err(#InsuffientCycles(kept));
-      let surplus = Cycles.balance() - kept : Nat;
-      let cycles = switch (input.amount) { case (?most) Nat.min(most, surplus); case null surplus };
-      await (with cycles) Actors.management.deposit_cycles({ canister_id });
-      #Ok({ cycles });
-    } catch error #Err(#Other("could not withdraw: " # error.message())) finally openCalls -= 1;
-  };
-
   // First recurring action: a challenge from the Game State into the queue
 
-  func pull() : async* Outcome {
+  func pull() : async* Types.Outcome {
     if (inMaintenance) return #failed(Errors.maintenance);
     if (pulling) return #nothing("A challenge is already being pulled");
     pulling := true;
-    openCalls += 1;
-    try { await* pullChallenge() } finally { pulling := false; openCalls -= 1 };
+    calls.open += 1;
+    try { await* pullChallenge() } finally { pulling := false; calls.open -= 1 };
   };
 
-  func pullChallenge() : async* Outcome {
+  func pullChallenge() : async* Types.Outcome {
     let spending = switch mainerType {
       case (#Own) submissionCycles;
       case (#ShareAgent) shareServiceCycles + submissionCycles;
@@ -608,15 +377,15 @@ persistent actor MainerController {
 
   // Second recurring action: the oldest challenge of the queue is answered, the answer delivered
 
-  func process() : async* Outcome {
+  func process() : async* Types.Outcome {
     if (inMaintenance) return #failed(Errors.maintenance);
     if (processing) return #nothing("A challenge is already being answered");
     processing := true;
-    openCalls += 1;
-    try { await* processOldest() } finally { processing := false; openCalls -= 1 };
+    calls.open += 1;
+    try { await* processOldest() } finally { processing := false; calls.open -= 1 };
   };
 
-  func processOldest() : async* Outcome {
+  func processOldest() : async* Types.Outcome {
     let spending = switch mainerType {
       case (#Own) submissionCycles;
       case (#ShareService) 0;
@@ -678,9 +447,9 @@ persistent actor MainerController {
     let reason = "a controller took it out of the queue";
     let stuck = queue.values().filter(func entry = not isAnswered(entry.challengeQueuedId)).toArray();
     dropFromQueue("reset", func(entry : Types.ChallengeQueueInput) : ?Text = if (isAnswered(entry.challengeQueuedId)) null else ?reason);
-    openCalls += 1;
-    try { if (mainerType == #ShareService) for (entry in stuck.values()) await* handBack(entry, reason, false) } finally openCalls -= 1;
-    ok;
+    calls.open += 1;
+    try { if (mainerType == #ShareService) for (entry in stuck.values()) await* handBack(entry, reason, false) } finally calls.open -= 1;
+    Types.ok;
   };
 
   func isAnswered(challengeQueuedId : Text) : Bool = switch answering {
@@ -695,8 +464,7 @@ persistent actor MainerController {
 
   /// The answer of the LLM whose turn it is, or why it has none to this challenge. Throws when it cannot be asked.
   func ask(entry : Types.ChallengeQueueInput) : async* { #answer : Types.ChallengeResponseSubmissionInput; #failed : Text; #unanswerable : Text } {
-    let ?id = roundRobinLlm() else throw Error.reject(noLlm);
-    nextLlm += 1;
+    let id = await* takeTurn();
     answering := ?{ challengeId = entry.challengeId; challengeQueuedId = entry.challengeQueuedId; canister_id = id; since = Clock.now() };
     try { await* askLlm(id, entry) } finally { answering := null };
   };
@@ -704,18 +472,26 @@ persistent actor MainerController {
   func askLlm(id : Text, entry : Types.ChallengeQueueInput) : async* { #answer : Types.ChallengeResponseSubmissionInput; #failed : Text; #unanswerable : Text } {
     let seed = Nat32.fromNat(Nat64.toNat(Random.seedFromState(random).nat64Range(0, 0x1_0000_0000)));
     let cache = entry.challengeQueuedId # ".cache";
-    let said = try { await* Conversation.answer(llm(id), cache, seed, promptFormat, entry) } catch error #failed(error.message());
-    try {
-      ignore await* Errors.checkOutput("remove_prompt_cache", await llm(id).remove_prompt_cache({ args = ["--prompt-cache", cache] }));
-    } catch error {
-      switch said {
-        case (#answer(_)) report("clean up", entry.challengeId, entry.challengeQueuedId, "LLM " # id # ": " # error.message(), false);
-        case (_) {};
-      };
+    let request : Conversation.Request = {
+      cache;
+      prompt = promptFormat.prefix # Prompt.filled(promptTemplate(), [("{topic}", entry.challengeTopic), ("{question}", entry.challengeQuestion)]) # promptFormat.suffix;
+      cue = promptFormat.suffix;
+      stop = promptFormat.stop;
+      seed;
+      temperature = "0.3";
+      generatingCalls = 6;
+      generatedTokens = 1024;
+      grammar = null;
+      isComplete = func _ = false;
+    };
+    let said : Conversation.Reply = try { await* Conversation.ask(llm(id), request) } catch error #failed(error.message());
+    switch (said, await* Conversation.forget(llm(id), cache)) {
+      case (#text(_), ?reason) report("clean up", entry.challengeId, entry.challengeQueuedId, "LLM " # id # ": " # reason, false);
+      case (_) {};
     };
     switch said {
-      case (#answer("")) #unanswerable("LLM " # id # " generated no text for this challenge, or nothing but thoughts");
-      case (#answer(text)) #answer({ entry with challengeAnswer = text; challengeAnswerSeed = seed; submittedBy = entry.challengeQueuedBy });
+      case (#text("")) #unanswerable("LLM " # id # " generated no text for this challenge, or nothing but thoughts");
+      case (#text(text)) #answer({ entry with challengeAnswer = text; challengeAnswerSeed = seed; submittedBy = entry.challengeQueuedBy });
       case (#failed(reason)) #failed("LLM " # id # ": " # reason);
       case (#unanswerable(reason)) #unanswerable("LLM " # id # ": " # reason);
     };
@@ -822,9 +598,9 @@ persistent actor MainerController {
       submittedBy = self();
     };
     answers.pushBack(answer);
-    openCalls += 1;
-    switch (try { await* deliver(answer) } finally openCalls -= 1) {
-      case (#Ok(_)) ok;
+    calls.open += 1;
+    switch (try { await* deliver(answer) } finally calls.open -= 1) {
+      case (#Ok(_)) Types.ok;
       case (#Err(error)) {
         let waiting = answers.any(func(kept) { kept.challengeQueuedId == answer.challengeQueuedId });
         if (waiting) #Ok({ status_code = 202 }) else #Err(error);
@@ -839,9 +615,9 @@ persistent actor MainerController {
       case (#Ok(entry)) {
         removeFromQueue(entry.challengeQueuedId);
         report("share", entry.challengeId, entry.challengeQueuedId, "the ShareService gave up: " # reason, true);
-        openCalls += 1;
-        try { if (unanswerable == ?true) await* tellGivenUp(entry.challengeId, reason) } finally openCalls -= 1;
-        ok;
+        calls.open += 1;
+        try { if (unanswerable == ?true) await* tellGivenUp(entry.challengeId, reason) } finally calls.open -= 1;
+        Types.ok;
       };
     };
   };
@@ -850,8 +626,8 @@ persistent actor MainerController {
 
   public shared ({ caller }) func triggerChallengeResponseAdmin() : async Types.AuthRecordResult {
     if (not caller.isController()) return #Err(#Unauthorized);
-    let pulled : Outcome = if (mainerType == #ShareService) #nothing("") else await* pull();
-    let processed : Outcome = if (mainerType == #ShareAgent) #nothing("") else await* process();
+    let pulled : Types.Outcome = if (mainerType == #ShareService) #nothing("") else await* pull();
+    let processed : Types.Outcome = if (mainerType == #ShareAgent) #nothing("") else await* process();
     switch (pulled, processed) {
       case (_, #failed(error)) #Err(error);
       case (#failed(_), #done(text)) #Ok({ auth = text });
@@ -861,59 +637,41 @@ persistent actor MainerController {
     };
   };
 
-  public shared ({ caller }) func startTimerExecutionAdmin() : async Types.AuthRecordResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    if (mainerType == #NA) return #Err(#Other("The type of this mAIner is not set: give it with setMainerCanisterType"));
-    startTimers<system>();
-    #Ok({ auth = "You started the timers." });
+  // What timers run, and what is under way
+
+  func unready() : ?Types.ApiError = if (mainerType == #NA) ?#Other("The type of this mAIner is not set: give it with setMainerCanisterType") else null;
+
+  func actions() : [() -> async* Types.Outcome] = switch mainerType {
+    case (#ShareService) [process];
+    case (#ShareAgent) [pull];
+    case (_) [pull, process];
   };
 
-  public shared ({ caller }) func stopTimerExecutionAdmin() : async Types.AuthRecordResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    stopTimers();
-    #Ok({ auth = "You stopped the timers." });
+  func work() : Types.WorkUnderWay = {
+    queueSize = queue.size();
+    oldestQueuedTimestamp = oldest(queue);
+    unsent = unsent.size();
+    undelivered = answers.size();
+    oldestUndeliveredTimestamp = oldest(answers);
+    answering;
+    pulling;
+    delivering = delivering.size();
   };
 
-  public shared ({ caller }) func setTimerIntervalAdmin(seconds : Nat) : async Types.StatusCodeRecordResult {
-    if (not caller.isController()) return #Err(#Unauthorized);
-    if (seconds == 0) return #Err(#Other("The interval must be at least one second"));
-    switch (Limits.refusal([#number("The interval in seconds", seconds, maxTimerInterval)])) {
-      case (?error) return #Err(error);
-      case null {};
-    };
-    timerIntervalSeconds := seconds;
-    if (timersStarted) startTimers<system>();
-    ok;
+  /// When the first of `items` was queued.
+  func oldest<T <: Types.ChallengeQueueInput>(items : Queue.Queue<T>) : ?Nat64 {
+    let ?item = items.peekFront() else return null;
+    ?item.challengeQueuedTimestamp;
   };
 
-  func stopTimers() {
-    for (id in timers.values()) Timer.cancelTimer(id);
-    timers := [];
-    timersStarted := false;
-  };
+  include Llms(
+    calls,
+    func() : ?Text = if (mainerType == #ShareAgent) ?"A ShareAgent has no LLM canisters: its ShareService has them" else null,
+    "Give as brief an answer as possible to this question about {topic}: {question}",
+    ["{question}"],
+  );
 
-  func startTimers<system>() {
-    stopTimers();
-    timersStarted := true;
-    if (mainerType != #ShareService) startAction<system>(pull);
-    if (mainerType != #ShareAgent) startAction<system>(process);
-  };
+  include Operated(self, calls, work, unready, actions);
 
-  func startAction<system>(run : () -> async* Outcome) {
-    func action() : async () {
-      lastTimerRun := ?Clock.now();
-      ignore await* run();
-    };
-    let first = Timer.setTimer<system>(
-      #seconds(Nat.min(maxSecondsToFirstRun, timerIntervalSeconds)),
-      func() : async () {
-        timers := timers.concat([Timer.recurringTimer<system>(#seconds timerIntervalSeconds, action)]);
-        await action();
-      },
-    );
-    timers := timers.concat([first]);
-  };
-
-  // Timers end with an upgrade; those that were running are started again.
   if (timersStarted) startTimers<system>();
 };

@@ -20,7 +20,7 @@ from .. import calls, management, overview, places, population, stopping
 from ..agent import to_principal
 from ..canister import Canister, case
 from ..errors import ArgumentError, CallError, MainerError, PreconditionError
-from ..network import CREATOR, DEPLOY_STEP, GAME_STATE, Network
+from ..network import CHALLENGER, CREATOR, DEPLOY_STEP, GAME_STATE, JUDGE, Network
 from ..upload import CONTROLLER
 from . import authority
 
@@ -32,8 +32,8 @@ MAINER_ROLES: tuple[Role, ...] = ("Own", "ShareService", "ShareAgent")
 NAMED: dict[str, Role] = {
     GAME_STATE: "Game State",
     CREATOR: "Creator",
-    "challenger_ctrlb_canister": "Challenger",
-    "judge_ctrlb_canister": "Judge",
+    CHALLENGER: "Challenger",
+    JUDGE: "Judge",
 }
 #: Methods that only a canister of this role offers; of a mAIner canister, see `_TYPE_OF_MAINER`.
 MARKS: dict[str, Role] = {
@@ -44,7 +44,14 @@ MARKS: dict[str, Role] = {
     "load_model": "LLM",
 }
 _TYPE_OF_MAINER = "getMainerCanisterType"
-_INTERFACES = {"LLM": calls.LLM, "Game State": GAME_STATE, "Creator": CREATOR} | dict.fromkeys(MAINER_ROLES, CONTROLLER)
+_LLMS = "getLlmCanisters"  # of a mAIner beyond the original interface
+_INTERFACES = {
+    "LLM": calls.LLM,
+    "Game State": GAME_STATE,
+    "Creator": CREATOR,
+    "Challenger": CHALLENGER,
+    "Judge": JUDGE,
+} | dict.fromkeys(MAINER_ROLES, CONTROLLER)
 AT_ONCE = 8
 
 
@@ -134,8 +141,8 @@ def of(net: Network) -> Fleet:
     known = {name: canister_id for name in NAMED if (canister_id := net.ids.get(name))}
     if not {GAME_STATE, CREATOR} & known.keys():
         raise PreconditionError(f"no fleet on network {net.name}: run {DEPLOY_STEP} first, or give ids: fleet.of_ids")
-    protocol = tuple(Member(canister_id, NAMED[name], NAMED[name]) for name, canister_id in known.items())
-    fleet = Fleet(protocol)
+    protocol = [Member(canister_id, NAMED[name], NAMED[name]) for name, canister_id in known.items()]
+    fleet = Fleet(tuple(member for each in protocol for member in (each, *_llms_of(net, each))))
     if CREATOR in known:
         fleet = _joined(fleet, of_creator(net, known[CREATOR]))
     if GAME_STATE in known:
@@ -244,6 +251,21 @@ def _of_mainer(mainer: population.Mainer) -> list[Member]:
     return [own, *llms]
 
 
+def _llms_of(net: Network, member: Member) -> list[Member]:
+    """The LLMs of a Challenger or a Judge, by what it tells; of one that does not name them, none."""
+    if member.role not in ("Challenger", "Judge"):
+        return []
+    try:
+        asking = canister(net, member)
+        llm_ids = asking.getLlmCanisters() if offers(asking, _LLMS) else []
+    except MainerError:  # it does not answer, which is seen when it is looked at
+        return []
+    return [
+        Member(llm_id, "LLM", f"{member.name}, LLM {number}", parent=member.canister_id)
+        for number, llm_id in enumerate(llm_ids, 1)
+    ]
+
+
 def _known_to(net: Network, game_state_id: str, known: Fleet) -> Fleet:
     """The mAIners that a Game State knows and that are not known yet."""
     game_state = net.canister_at(game_state_id, GAME_STATE)
@@ -296,12 +318,13 @@ def _identify(net: Network, canister_id: str) -> tuple[list[Member], str]:
         offered = canister(net, canister_id)
         if not offers(offered, _TYPE_OF_MAINER):
             role: Role = next((role for mark, role in MARKS.items() if offers(offered, mark)), "other")
-            return [replace(unknown, role=role, name=f"{role} {canister_id}")], ""
+            named = replace(unknown, role=role, name=f"{role} {canister_id}")
+            return [named, *_llms_of(net, named)], ""
         kind: Any = case(offered.getMainerCanisterType())
         if kind not in MAINER_ROLES:
             return [unknown], f"{canister_id} is a mAIner canister whose type is not set"
         service = offered.getShareServiceCanisterId() if kind == "ShareAgent" else None
-        llm_ids = offered.getLlmCanisters() if offers(offered, "getLlmCanisters") else []
+        llm_ids = offered.getLlmCanisters() if offers(offered, _LLMS) else []
     except MainerError as error:
         return [unknown], f"what {canister_id} is, is not known: {error}"
     mainer = population.Mainer(f"{kind} {canister_id}", kind, canister_id, "", tuple(llm_ids), service or None)

@@ -361,6 +361,8 @@ def _caches(net: Network, llm: Member) -> list[Finding]:
     if not offers(offered, "recursive_dir_content_query"):
         return []
     there = _cache_files(offered)
+    if llm.parent and not offers(canister(net, llm.parent), "getChallengeQueueAdmin"):
+        return []  # a Challenger's, or a Judge's, which looks after its caches itself
     needed = {f"{entry.queued_id}.cache" for entry in operate.queue(net, llm.parent)} if llm.parent and there else set()
     still = _cache_files(offered)  # what was removed meanwhile belonged to somebody
     found = []

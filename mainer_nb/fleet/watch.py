@@ -22,7 +22,7 @@ from .. import artifacts, conditions, management, stopping, upload
 from ..canister import Canister
 from ..conditions import Condition
 from ..errors import ArgumentError, ArtifactError, CallError, CanisterError, MainerError, PreconditionError, RejectError
-from ..network import CREATOR, GAME_STATE, Network
+from ..network import CHALLENGER, CREATOR, GAME_STATE, JUDGE, Network
 from ..operate import NEEDED
 from ..progress import Progress, Silent
 from . import authority, samples, work
@@ -39,6 +39,8 @@ _TARGETS: dict[Role, str] = {"Own": _MADE, "ShareService": _MADE, "ShareAgent": 
 _FILES: dict[Role, str] = {
     "Game State": GAME_STATE,
     "Creator": CREATOR,
+    "Challenger": CHALLENGER,
+    "Judge": JUDGE,
     "Own": upload.CONTROLLER,
     "ShareService": upload.CONTROLLER,
     "ShareAgent": upload.CONTROLLER,
@@ -57,7 +59,7 @@ class Reading:
         frozen_below: the balance below which it is frozen.
         burn: what it uses up, measured by samples if there are enough, else idle.
         unexpected: controllers that are neither the caller nor owner, creator or mAIner of it, nor said to be expected.
-        llms: how many a mAIner has.
+        llms: how many a mAIner, a Challenger or a Judge has.
         queue: challenges that wait in a mAIner; answers that wait for a Judge in a Game State.
         oldest_queued: when the oldest of them was queued.
         judging, oldest_judging: at a Game State, answers that a Judge has taken and not scored yet, and since when.
@@ -392,7 +394,9 @@ def _of_itself(net: Network, member: Member, untold: dict[str, str]) -> dict[str
     else:
         untold["health"] = NOT_OFFERED
     if member.is_mainer:
-        told |= _of_mainer(asked, member, untold)
+        told |= _of_mainer(asked, untold)
+    if member.is_mainer or member.role in ("Challenger", "Judge"):
+        told |= _of_worker(asked, member, untold)
     if member.role == "Game State":
         told |= _of_game_state(asked, untold)
     return told
@@ -405,20 +409,26 @@ def _health(asked: Canister) -> str:
         return str(error)
 
 
-def _of_mainer(asked: Canister, member: Member, untold: dict[str, str]) -> dict[str, Any]:
+def _of_worker(asked: Canister, member: Member, untold: dict[str, str]) -> dict[str, Any]:
+    """Of a canister that has LLMs and works by itself."""
     told: dict[str, Any] = {}
     if member.role != "ShareAgent":
         llms = _answer(asked, "getLlmCanisters", untold, "llms")
         told["llms"] = None if llms is None else len(llms)
+    status = _answer(asked, work.STATUS, untold, "timers", "maintenance")
+    if status is not None:
+        doing = work.told(status)
+        told |= {"timers": doing.timers, "maintenance": doing.maintenance}
+    return told
+
+
+def _of_mainer(asked: Canister, untold: dict[str, str]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
     waiting = _answer(asked, "getChallengeQueueAdmin", untold, "queue", "oldest_queued")
     if waiting is not None:
         told |= _queue([entry["challengeQueuedTimestamp"] for entry in waiting])
     submitted = _answer(asked, "getRecentSubmittedResponsesAdmin", untold, "last_submission")
     told["last_submission"] = _latest(record["submittedTimestamp"] for record in submitted or ())
-    status = _answer(asked, work.STATUS, untold, "timers", "maintenance")
-    if status is not None:
-        doing = work.told(status)
-        told |= {"timers": doing.timers, "maintenance": doing.maintenance}
     return told
 
 

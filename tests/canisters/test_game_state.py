@@ -140,8 +140,12 @@ def test_initial_topics_are_set_once(protocol: Protocol) -> None:
 
 def test_no_more_challenges_than_allowed_are_open(protocol: Protocol) -> None:
     first, second = protocol.open_challenge(), protocol.open_challenge()
+    challenger = protocol.as_official("Challenger")
     with pytest.raises(CanisterError, match="already 2 open challenges"):
-        protocol.open_challenge()
+        challenger.getRandomOpenChallengeTopic()
+    topic = {key: first[key] for key in first if key.startswith("challengeTopic")}
+    with pytest.raises(CanisterError, match="already 2 open challenges"):
+        challenger.addChallenge({**topic, "challengeQuestion": "Why?", "challengeQuestionSeed": 1})
     thresholds(protocol, thresholdMaxOpenChallenges=3)
     third = protocol.open_challenge()
     assert protocol.game_state.getCurrentChallengesAdmin() == [first, second, third]
@@ -173,12 +177,12 @@ def test_what_the_fewest_mainers_have_had_is_handed_out_first(protocol: Protocol
 
 def test_no_challenge_is_given_out_while_too_many_submissions_wait(protocol: Protocol) -> None:
     mainer, challenge = protocol.registered_forwarder(), protocol.open_challenge()
-    for _ in range(6):
+    for _ in range(5):
         assert "Ok" in mainer.call(protocol.game_state, "getRandomOpenChallenge")[0]
         assert "Ok" in submit(protocol, mainer, challenge)[0]
     refused, _ = mainer.call(protocol.game_state, "getRandomOpenChallenge")
-    assert "6 submissions wait to be judged" in refused["Err"]["Other"]
-    assert protocol.game_state.getNumOpenSubmissionsAdmin() == 6
+    assert "5 submissions wait to be judged" in refused["Err"]["Other"]
+    assert protocol.game_state.getNumOpenSubmissionsAdmin() == 5
 
 
 # Submissions
@@ -271,6 +275,39 @@ def test_a_submission_that_its_judge_leaves_goes_to_the_next(protocol: Protocol)
             protocol.game_state.resetJudgingSubmissionAdmin(wrong)
 
 
+def given_back(judge: Canister, submission: dict[str, Any], unjudgeable: bool) -> dict[str, Any]:
+    place = {key: submission[key] for key in ("challengeId", "submissionId")}
+    back: dict[str, Any] = judge.giveBackSubmission({**place, "reason": "no grade", "unjudgeable": unjudgeable})
+    return back
+
+
+def test_what_a_judge_gives_back_is_judged_after_the_others(protocol: Protocol) -> None:
+    mainer, challenge = protocol.registered_forwarder(), protocol.open_challenge()
+    first, second = (submit(protocol, mainer, challenge)[0]["Ok"]["submissionId"] for _ in range(2))
+    judge, other = protocol.as_official("Judge"), protocol.as_official("Judge")
+    taken = judge.getNextSubmissionToJudge()
+    with pytest.raises(CanisterError, match="Another Judge has this submission"):
+        given_back(other, taken, unjudgeable=False)
+    assert given_back(judge, taken, unjudgeable=False)["submissionStatus"] == {"Submitted": None}
+    with pytest.raises(CanisterError, match="its status is #Submitted"):
+        given_back(judge, taken, unjudgeable=False)
+    with pytest.raises(CanisterError, match="Unauthorized"):
+        given_back(protocol.stranger(protocol.game_state), taken, unjudgeable=False)
+    protocol.upgrade(protocol.game_state)
+    assert [other.getNextSubmissionToJudge()["submissionId"] for _ in range(2)] == [second, first]
+
+
+def test_what_no_judge_can_grade_is_given_up(protocol: Protocol) -> None:
+    mainer, challenge = protocol.registered_forwarder(), protocol.open_challenge()
+    submit(protocol, mainer, challenge)
+    judge = protocol.as_official("Judge")
+    for unjudgeable in (True, False, True, True):
+        assert list(statuses(protocol).values()) == ["Submitted"]
+        back = given_back(judge, judge.getNextSubmissionToJudge(), unjudgeable)
+    assert back["submissionStatus"] == {"Other": "not graded by 3 attempts, at last because: no grade"}
+    assert protocol.game_state.getNumOpenSubmissionsAdmin() == 0
+
+
 def test_scores_are_for_submissions_being_judged_by_the_caller(protocol: Protocol) -> None:
     mainer, challenge = protocol.registered_forwarder(), protocol.open_challenge()
     submit(protocol, mainer, challenge)
@@ -309,8 +346,8 @@ def test_the_third_score_closes_the_challenge_and_declares_the_winners(protocol:
     assert game_state.getNumOpenSubmissionsAdmin() == 0
     (declaration,) = game_state.getRecentChallengeWinners()
     places = [declaration[place] for place in ("winner", "secondPlace", "thirdPlace")]
-    # the best score first, of equal ones the earlier
-    assert [place["submissionId"] for place in places] == [ids[1], ids[0], ids[2]]
+    # the best score first, of equal ones the one that was judged last
+    assert [place["submissionId"] for place in places] == [ids[1], ids[2], ids[0]]
     assert [case(place["result"]) for place in places] == ["Winner", "SecondPlace", "ThirdPlace"]
     assert [place["reward"]["amount"] for place in places] == [35 + 15, 15 + 15, 5 + 15]
     assert {place["ownedBy"] for place in places} == {text_of(protocol.owner)}
@@ -324,19 +361,20 @@ def test_the_third_score_closes_the_challenge_and_declares_the_winners(protocol:
 
 
 def test_the_oldest_closed_challenges_are_archived(protocol: Protocol) -> None:
-    thresholds(protocol, thresholdArchiveClosedChallenges=1)
+    thresholds(protocol, thresholdArchiveClosedChallenges=4)
     mainer, judge = protocol.registered_forwarder(), protocol.as_official("Judge")
-    ids = []
-    for _ in range(2):
+    ids: list[str] = []
+    for _ in range(4):
+        assert len(protocol.game_state.getRecentChallengeWinners()) == len(ids)
         challenge = protocol.open_challenge()
         ids.append(challenge["challengeId"])
         for points in (1, 2, 3):
             submit(protocol, mainer, challenge)
             score(judge, points)
     game_state = protocol.game_state
-    assert [declaration["challengeId"] for declaration in game_state.getRecentChallengeWinners()] == ids[1:]
-    assert {submission["challengeId"] for submission in game_state.getSubmissionsAdmin()} == {ids[1]}
-    assert [challenge_id for challenge_id, _ in game_state.getScoredChallengesAdmin()] == ids[1:]
+    assert [declaration["challengeId"] for declaration in game_state.getRecentChallengeWinners()] == ids[:1:-1]
+    assert {submission["challengeId"] for submission in game_state.getSubmissionsAdmin()} == set(ids[2:])
+    assert [challenge_id for challenge_id, _ in game_state.getScoredChallengesAdmin()] == ids[2:]
 
 
 def test_a_ranking_needs_three(protocol: Protocol) -> None:

@@ -77,6 +77,16 @@ type ChallengeResult = variant { Ok : Challenge; Err : ApiError };
 type ChallengesResult = variant { Ok : vec Challenge; Err : ApiError };
 type SubmissionResult = variant { Ok : ChallengeResponseSubmission; Err : ApiError };
 type SubmissionsResult = variant { Ok : vec ChallengeResponseSubmission; Err : ApiError };
+type ScoredResponse = record { challengeTopic : text; challengeTopicId : text;
+    challengeTopicCreationTimestamp : nat64; challengeTopicStatus : Status;
+    challengeQuestion : text; challengeQuestionSeed : nat32;
+    challengeId : text; challengeCreationTimestamp : nat64; challengeCreatedBy : text; challengeStatus : Status;
+    challengeClosedTimestamp : opt nat64; submissionCyclesRequired : nat;
+    challengeQueuedId : text; challengeQueuedBy : principal; challengeQueuedTo : principal;
+    challengeQueuedTimestamp : nat64;
+    challengeAnswer : text; challengeAnswerSeed : nat32; submittedBy : principal;
+    submissionId : text; submittedTimestamp : nat64; submissionStatus : SubmissionStatus;
+    judgedBy : principal; score : nat; scoreSeed : nat32; judgedTimestamp : nat64 };
 type CyclesBurnRate = record { cycles : nat; timeInterval : variant { Daily } };
 """
 
@@ -181,6 +191,14 @@ service : {
 GAME_STATE = """
 type MainerAgentCanistersResult = variant { Ok : vec OfficialProtocolCanister; Err : ApiError };
 type ChallengeTopicResult = variant { Ok : ChallengeTopic; Err : ApiError };
+type Reward = record { rewardType : variant { ICP; Coupon : text; MainerToken; Cycles; Other : text }; amount : nat;
+    rewardDetails : text; distributed : bool; distributedTimestamp : opt nat64 };
+type Participant = record { submissionId : text; submittedBy : principal; ownedBy : principal;
+    result : variant { Winner; SecondPlace; ThirdPlace; Participated; Other : text }; reward : Reward };
+type Participants = opt record { Participant; Participants };
+type Declaration = record { challengeId : text; finalizedTimestamp : nat64; winner : Participant;
+    secondPlace : Participant; thirdPlace : Participant; participants : Participants };
+type Scores = opt record { ScoredResponse; Scores };
 type Thresholds = record { thresholdArchiveClosedChallenges : nat; thresholdMaxOpenChallenges : nat;
     thresholdMaxOpenSubmissions : nat; thresholdScoredResponsesPerChallenge : nat };
 service : {
@@ -209,6 +227,12 @@ service : {
   getNextSubmissionToJudge : () -> (SubmissionResult);
   addScoredResponse : (ScoredResponseInput) -> (variant { Ok : record { success : bool }; Err : ApiError });
   getNumScoredChallengesAdmin : () -> (NatResult) query;
+  getScoredChallengesAdmin : () -> (variant { Ok : vec record { text; Scores }; Err : ApiError }) query;
+  getRecentChallengeWinners : () -> (variant { Ok : vec Declaration; Err : ApiError }) query;
+  getRecentProtocolActivity : () -> (variant {
+      Ok : record { winners : vec Declaration; challenges : vec Challenge }; Err : ApiError }) query;
+  getScoreForSubmission : (record { challengeId : text; submissionId : text }) ->
+      (variant { Ok : ScoredResponse; Err : ApiError }) query;
   getProtocolTotalCyclesBurnt : () -> (NatResult) query;
   setGameStateThresholdsAdmin : (Thresholds) -> (StatusCodeRecordResult);
   getGameStateThresholdsAdmin : () -> (variant { Ok : Thresholds; Err : ApiError }) query;
@@ -216,26 +240,61 @@ service : {
 }
 """
 
-# Their types are not part of the contract, their names are.
-GAME_STATE_NAMES = {
-    "getScoredChallengesAdmin",
-    "getRecentChallengeWinners",
-    "getRecentProtocolActivity",
-    "getScoreForSubmission",
+ASKS_LLMS = """
+  setGameStateCanisterId : (text) -> (StatusCodeRecordResult);
+  getGameStateCanisterId : () -> (text) query;
+  add_llm_canister : (CanisterIDRecord) -> (StatusCodeRecordResult);
+  reset_llm_canisters : () -> (StatusCodeRecordResult);
+  setRoundRobinLLMs : (nat) -> (StatusCodeRecordResult);
+  getRoundRobinCanister : () -> (CanisterIDRecordResult) query;
+  ready : () -> (StatusCodeRecordResult);
+  checkAccessToLLMs : () -> (StatusCodeRecordResult);
+  health : () -> (StatusCodeRecordResult) query;
+  whoami : () -> (principal) query;
+  amiController : () -> (StatusCodeRecordResult) query;
+  startTimerExecutionAdmin : () -> (AuthRecordResult);
+  stopTimerExecutionAdmin : () -> (AuthRecordResult);
+"""
+
+CHALLENGER = f"""
+type GeneratedChallenge = record {{ generationId : text; generationSeed : nat32; generatedTimestamp : nat64;
+    generatedByLlmId : text; generationPrompt : text; generatedChallengeText : text }};
+service : {{
+  {ASKS_LLMS}
+  generateNewChallenge : () -> (variant {{ Ok : GeneratedChallenge; Err : ApiError }});
+  getChallengesAdmin : () -> (variant {{ Ok : vec GeneratedChallenge; Err : ApiError }}) query;
+  getChallengesListAdmin : () -> (variant {{ Ok : vec GeneratedChallenge; Err : ApiError }}) query;
+}}
+"""
+
+JUDGE = f"""
+service : {{
+  {ASKS_LLMS}
+  triggerScoreSubmissionAdmin : () -> (AuthRecordResult);
+}}
+"""
+
+CONTRACTS = {
+    "mainer_creator_canister": CREATOR,
+    "mainer_ctrlb_canister": MAINER,
+    "game_state_canister": GAME_STATE,
+    "challenger_canister": CHALLENGER,
+    "judge_canister": JUDGE,
 }
-CONTRACTS = {"mainer_creator_canister": CREATOR, "mainer_ctrlb_canister": MAINER, "game_state_canister": GAME_STATE}
 
 
 def methods(name: str) -> dict[str, did.Method]:
     return did.parse((places.files() / f"{name}.did").read_text(), name).methods
 
 
-def in_order(type_: candid.Type) -> object:
-    """The type with the fields of records and variants in the order of their names."""
+def in_order(type_: candid.Type, within: tuple[str, ...] = ()) -> object:
+    """The type with fields in the order of their names; `within`: the names of recursive types that it is in."""
+    if isinstance(type_, candid.Rec):
+        return "itself" if type_.name in within else in_order(type_.resolve(), (*within, type_.name))
     if isinstance(type_, candid.Record | candid.Variant):
-        return type(type_).__name__, sorted((str(field.label), in_order(field.type)) for field in type_.fields)
+        return type(type_).__name__, sorted((str(field.label), in_order(field.type, within)) for field in type_.fields)
     if isinstance(type_, candid.Opt | candid.Vec):
-        return type(type_).__name__, in_order(type_.of)
+        return type(type_).__name__, in_order(type_.of, within)
     return str(type_)
 
 
@@ -250,10 +309,6 @@ def test_every_method_of_the_contract_is_there_with_its_types(name: str) -> None
     assert not set(expected) - set(offered)
     for method in expected.values():
         assert signature(offered[method.name]) == signature(method), method.name
-
-
-def test_the_game_state_has_the_further_methods() -> None:
-    assert set(methods("game_state_canister")) >= GAME_STATE_NAMES
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

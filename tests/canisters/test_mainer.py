@@ -133,6 +133,8 @@ def test_llms_take_turns(supplied: Protocol) -> None:
 
 def test_recent_submissions_are_the_last_five(supplied: Protocol, own: Canister) -> None:
     supplied.open_challenge()
+    limits = supplied.game_state.getGameStateThresholdsAdmin()
+    supplied.game_state.setGameStateThresholdsAdmin({**limits, "thresholdMaxOpenSubmissions": 6})
     for _ in range(6):
         own.triggerChallengeResponseAdmin()
     everything = own.getSubmittedResponsesAdmin()

@@ -16,7 +16,7 @@ def answer(protocol: Protocol, text: str, suffix: str = SUFFIX, finished: bool =
     """What is submitted when a model says `text`."""
     own = protocol.mainer("Own")
     own.setPromptFormat({**CHAT, "suffix": suffix})
-    own.add_llm_canister({"canister_id": scripted_llm.install(protocol.owner, TRILLION, text, finished)})
+    own.add_llm_canister({"canister_id": scripted_llm.install(protocol.owner, TRILLION, text, finished=finished)})
     protocol.open_challenge()
     own.triggerChallengeResponseAdmin()
     (one,) = own.getSubmittedResponsesAdmin()

@@ -18,7 +18,7 @@ LAYERS = (
     {"artifacts", "chat_templates", "llm_build", "loadable", "models"},  # files
     {"agent", "canister", "choice", "identity", "management", "network"},  # a client of the Internet Computer
     {"deploy", "upload", "templates", "population", "conditions", "differences", "create"}  # verbs that make
-    | {"check", "answerable", "operate", "costs", "calls", "overview", "downloads"}  # and verbs that use
+    | {"check", "answerable", "operate", "game", "costs", "calls", "overview", "downloads"}  # and verbs that use
     | {"fleet"},  # and verbs for many at once
     {"expect", "table", "tables", "plots", "widgets", "panel"},  # what shows and asserts results
     {"init", "parameters", "report", "run", "junit", "commands", "cli"},  # what makes projects and runs notebooks

@@ -21,9 +21,14 @@ module {
   /// `text` without thoughts, also those that were cut off. `cue` is what the prompt ended with, as it may begin them.
   public func without(text : Text, cue : Text) : Text {
     var rest = text;
-    for ((begin, end) in markers.values()) rest := withoutPair(rest, begin, end, cue.trimEnd(#predicate(func c = c == '\n' or c == ' ')).endsWith(#text begin));
+    for ((begin, end) in markers.values()) rest := withoutPair(rest, begin, end, isBegun(begin, cue));
     rest;
   };
+
+  /// Whether what a model writes after `cue` are thoughts.
+  public func areBegun(cue : Text) : Bool = markers.values().any(func((begin, _)) = isBegun(begin, cue));
+
+  func isBegun(begin : Text, cue : Text) : Bool = cue.trimEnd(#predicate(func c = c == '\n' or c == ' ')).endsWith(#text begin);
 
   func withoutPair(text : Text, begin : Text, end : Text, begun : Bool) : Text {
     if (not begun and not text.contains(#text begin) and not text.contains(#text end)) return text;
