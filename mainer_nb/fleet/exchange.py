@@ -20,7 +20,7 @@ from typing import Any, Literal
 from .. import conditions, create, population, stopping
 from ..canister import Canister, case
 from ..conditions import Condition
-from ..errors import ArgumentError, CanisterError, MainerError, PreconditionError
+from ..errors import ArgumentError, CanisterError, MainerError, PreconditionError, RejectError
 from ..localnet import cycles as prices
 from ..models import ModelVariant, variant_text
 from ..network import CREATOR, Network
@@ -131,10 +131,10 @@ def _held(creator: Canister, model: str) -> _ModelFile:
 
 
 def _made(net: Network) -> dict[str, Llm]:
-    """The LLMs that the project's creator made, if it has one here, by id."""
+    """The LLMs that the project's creator made, if it has one here that answers, by id."""
     try:
         return {llm.canister_id: llm for mainer in population.mainers(net) for llm in mainer.llms}
-    except PreconditionError:
+    except (PreconditionError, RejectError):
         return {}
 
 

@@ -20,15 +20,16 @@ from .. import conditions, create, management, operate, population, stopping, up
 from ..agent import PrincipalLike, to_principal
 from ..canister import Canister
 from ..conditions import DELETED, STOPPED
-from ..errors import CallError, CanisterError, MainerError, PreconditionError
+from ..errors import CallError, CanisterError, MainerError, PreconditionError, RejectError
 from ..network import CREATOR, GAME_STATE, Network
 from ..progress import Progress, Silent, amount
 from ..protocol import principal
 from . import authority, remove, upgrade
-from .members import AT_ONCE, Fleet, Member, canister, of_ids, offers
+from .members import AT_ONCE, Fleet, Member, canister, of, of_ids, offers
 
 Fault = Literal[
     "interrupted upgrade",
+    "protocol canister that is stopped",
     "mAIner that cannot work",
     "LLM that cannot work",
     "LLM not registered",
@@ -85,7 +86,8 @@ def find(
     snapshots_kept: float = 24 * HOUR,
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """Look for what is wrong; nothing is changed.
+    """Look for what is wrong; nothing is changed. What only a canister could tell that does not answer, is found once
+    it does: look again after mending that.
 
     Args:
         judging: seconds after which a submission that a Judge has taken counts as stuck.
@@ -97,6 +99,7 @@ def find(
     in_use = set(_ids(upgrade.interrupted(net)))
     looks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _interrupted(net),
+        lambda: _stopped_protocol(net, fleet, in_use),
         lambda: _broken(net, fleet, in_use),
         lambda: _unknown_to_game_state(net, fleet),
         lambda: _unknown_to_creator(net, fleet),
@@ -109,7 +112,8 @@ def find(
     found: list[Finding] = []
     with (progress or Silent()).task("look for what is wrong", len(looks), "kinds") as task:
         for look in looks:
-            found += look()
+            with suppress(RejectError, CanisterError, PreconditionError):  # the creator or the Game State do not answer
+                found.extend(look())
             task.advance(1)
     return sorted(found, key=lambda finding: FAULTS.index(finding.fault))
 
@@ -182,6 +186,17 @@ def _carry_on(net: Network, _: Fleet, finding: Finding) -> None:
 
 
 # --- what cannot work ---
+
+
+def _stopped_protocol(net: Network, fleet: Fleet, in_use: set[str]) -> Iterator[Finding]:
+    """Canisters of the protocol that answer nobody; without code or cycles they are for 01_deploy and refilling."""
+    for member in fleet.of_role("Game State", "Creator", "Challenger", "Judge"):
+        if member.canister_id not in in_use and _problem(net, member.canister_id) == STOPPED:
+            what = "it is stopped, so it answers nobody, and what it knows cannot be looked at"
+            yield Finding(
+                "protocol canister that is stopped", member.canister_id, member.name, member.canister_id, what,
+                _REVIVALS[STOPPED],
+            )  # fmt: skip
 
 
 def _broken(net: Network, fleet: Fleet, in_use: set[str]) -> Iterator[Finding]:
@@ -435,7 +450,7 @@ def _of_nobody(net: Network, fleet: Fleet) -> Iterator[Finding]:
     creator = net.ids.get(CREATOR)
     if net.mainnet or creator is None:
         return
-    listed = {*fleet.canister_ids, *_listed_by_creator(net)}
+    listed = {*fleet.canister_ids, *_listed(net)}
     numbers = sorted(map(_number, listed))
     ids = [_with_number(creator, number) for number in range(numbers[0], numbers[-1] + IDS_BEYOND)][-MOST_IDS:]
     strangers = [canister_id for canister_id in ids if canister_id not in listed]
@@ -445,17 +460,22 @@ def _of_nobody(net: Network, fleet: Fleet) -> Iterator[Finding]:
             return management.controllers(net.agent, canister_id)
         return ()
 
-    for canister_id, found in zip(strangers, stopping.every(controllers, strangers, AT_ONCE), strict=True):
-        if creator in found:
+    found = dict(zip(strangers, stopping.every(controllers, strangers, AT_ONCE), strict=True))
+    if net.canister(CREATOR).getOrdersUnderWay():
+        return  # what is being made is listed when it is made
+    still = _listed(net)
+    for canister_id in strangers:
+        if creator in found[canister_id] and canister_id not in still:
             what = "the creator controls it, and no mAIner, LLM or template is in it"
             remedy = "remove it, its cycles go to the creator"
             yield Finding("canister of nobody", canister_id, canister_id, canister_id, what, remedy)
 
 
-def _listed_by_creator(net: Network) -> set[str]:
+def _listed(net: Network) -> set[str]:
+    """What belongs to the project, whether it is in the fleet that is looked at or not."""
     mainers = {canister_id for mainer in population.mainers(net) for canister_id in mainer.canister_ids}
     templates = {file.template.canister_id for file in upload.stored(net) if file.template is not None}
-    return {net.canister_id(CREATOR), *mainers, *templates}
+    return {net.canister_id(CREATOR), *mainers, *templates, *of(net).canister_ids}
 
 
 def _number(canister_id: str) -> int:
@@ -473,6 +493,7 @@ def _remove(net: Network, _: Fleet, finding: Finding) -> None:
 
 _REMEDIES: dict[Fault, Callable[[Network, Fleet, Finding], Any]] = {
     "interrupted upgrade": _carry_on,
+    "protocol canister that is stopped": _revive,
     "mAIner that cannot work": _revive,
     "LLM that cannot work": _revive,
     "LLM not registered": _register_llm,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from mainer_nb import artifacts, create, deploy, fleet, management, operate, tables, upload
 from mainer_nb.canister import Canister
 from mainer_nb.create import Mainer, Plan
-from mainer_nb.fleet import Fleet, repair, snapshots, upgrade
+from mainer_nb.fleet import Fleet, remove, repair, snapshots, upgrade
 from mainer_nb.fleet.repair import Finding
 from mainer_nb.network import CREATOR, GAME_STATE, Network
 from tests import code_variants
@@ -62,6 +63,16 @@ def leave_deleted_llm(net: Network, own: Mainer) -> str:
     management.delete(net.agent, gone)
     operate.mainer_canister(net, own.controller_id).add_llm_canister({"canister_id": gone})
     return gone
+
+
+def stop_game_state(net: Network, own: Mainer) -> str:
+    management.stop(net.agent, net.canister_id(GAME_STATE))
+    return net.canister_id(GAME_STATE)
+
+
+def stop_creator(net: Network, own: Mainer) -> str:
+    management.stop(net.agent, net.canister_id(CREATOR))
+    return net.canister_id(CREATOR)
 
 
 def stop_mainer(net: Network, own: Mainer) -> str:
@@ -135,6 +146,8 @@ DAMAGES: dict[str, tuple[Callable[[Network, Mainer], str], repair.Fault]] = {
     "empty LLM": (empty_llm, "LLM that cannot work"),
     "deleted LLM": (delete_llm, "LLM that cannot work"),
     "LLM deleted long ago": (leave_deleted_llm, "LLM that cannot work"),
+    "stopped Game State": (stop_game_state, "protocol canister that is stopped"),
+    "stopped creator": (stop_creator, "protocol canister that is stopped"),
     "stopped mAIner": (stop_mainer, "mAIner that cannot work"),
     "deleted mAIner": (delete_mainer, "mAIner that cannot work"),
     "unregistered mAIner": (unregister_mainer, "mAIner unknown to the Game State"),
@@ -215,6 +228,18 @@ def test_a_stranger_finds_nothing_where_he_may_not_look(
     assert found(net, whole) == []
 
 
+def test_what_the_creator_is_making_is_not_of_nobody(net: Network) -> None:
+    create.ensure(net, PLAN)
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(create.create_mainer, net, "Own")
+        faults: set[str] = set()
+        while not making.done():
+            faults |= {finding.fault for finding in found(net, fleet.of(net))}
+        made = making.result().controller_id
+    assert "canister of nobody" not in faults
+    remove.remove(net, fleet.of(net), made, carry_out=True)
+
+
 def test_mainers_that_the_creator_forgot_are_made_known_to_it(net: Network) -> None:
     create.ensure(net, PLAN)
     before = {mainer.controller_id: mainer.llm_ids for mainer in create.mainers(net)}
@@ -222,6 +247,10 @@ def test_mainers_that_the_creator_forgot_are_made_known_to_it(net: Network) -> N
     management.install_code(net.agent, net.canister_id(CREATOR), wasm, "reinstall")
     deploy.register(net)
     upload.upload_all(net, "tiny")
+    some = fleet.of_ids(net, list(before)[:1])
+    assert not {finding.canister_id for finding in found(net, some) if finding.fault == "canister of nobody"} & {
+        *before, *sum(before.values(), ())
+    }  # fmt: skip
     whole = fleet.of(net)
     findings = [finding for finding in found(net, whole) if finding.fault == "mAIner unknown to the creator"]
     assert {finding.canister_id for finding in findings} == set(before)
