@@ -61,6 +61,7 @@ def bare_call(inside: Inside, canister_id: str, export: str, arg: bytes, entry: 
     """
     canister, subnet = inside.canister(canister_id), inside.engine.subnet
     given = Input(inside.net.agent.get_principal().bytes, export.split()[-1], arg)
+    inside.engine.scheduler.wait_until_idle()  # an answer is there before its thread has left the canister's instance
 
     def call() -> None:
         instance = canister.instance()
