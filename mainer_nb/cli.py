@@ -31,7 +31,7 @@ from .localnet import server
 EXAMPLES = """\
   mainer-nb run                                            # notebooks 01 to 04, into one report
   mainer-nb status                                         # what is on the network
-  mainer-nb ask "What is the capital of Italy?"
+  mainer-nb ask "What is the capital of Italy?" --topic geography
   mainer-nb call game_state_canister getSubmissionsAdmin --output json
 
 `mainer-nb COMMAND --help` says more of each.
@@ -39,7 +39,7 @@ EXAMPLES = """\
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line; the exit status: 0 done, 1 an error or (for `net status`) not running, 2 misuse."""
+    """Run a command line; the exit code: 0 done, 1 an error or (for `net status`) not running, 2 misuse."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this, as some services do
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open

@@ -31,6 +31,7 @@ from .fleet.upgrade import UpgradeReport
 from .fleet.watch import Bounds, Reading
 from .network import CREATOR, GAME_STATE, Network
 from .operate import Challenge, Queued, Submission
+from .population import of_kind
 from .table import how_many
 from .upload import StoredFile, Uploaded
 
@@ -221,7 +222,7 @@ def _population(mainers: Sequence[Mainer]) -> str:
         found = [mainer for mainer in mainers if mainer.kind == kind]
         llms = sum(len(mainer.llm_ids) for mainer in found)
         if found:
-            parts.append(f"{len(found)} {kind}" + (f" with {how_many(llms, 'LLM')}" if kind != "ShareAgent" else ""))
+            parts.append(of_kind(len(found), kind) + (f" with {how_many(llms, 'LLM')}" if kind != "ShareAgent" else ""))
     return f"{how_many(len(mainers), 'mAIner')}: {', '.join(parts)}" if parts else "No mAIner"
 
 

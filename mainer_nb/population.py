@@ -19,6 +19,7 @@ from .canister import Canister, case
 from .errors import ArgumentError, PreconditionError
 from .models import ModelVariant
 from .network import CREATOR, Network
+from .progress import amount
 
 Kind = Literal["Own", "ShareService", "ShareAgent"]
 KINDS: tuple[Kind, ...] = ("Own", "ShareService", "ShareAgent")
@@ -110,6 +111,11 @@ class Plan:
     services: int = 1
     llms_per_service: int = 1
     agents: int = 2
+
+
+def of_kind(number: int, kind: str) -> str:
+    """Canisters of a type or role for people: "2 Own", "1 ShareAgent", "2 ShareAgents"."""
+    return amount(number, kind if kind == "Own" else f"{kind}s")
 
 
 def problem_of_llms(kind: Kind, llms: int) -> str:

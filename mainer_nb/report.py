@@ -11,6 +11,7 @@ from typing import Any
 
 import nbformat
 
+from . import population
 from .costs import usd
 from .progress import amount
 from .table import dollars, how_many, trillions
@@ -82,8 +83,9 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     kind = "ok" if summary["status"] == "ok" else "failed"
     yield "Run", f"<strong>{escape(summary['status'])}</strong>, {took}<br>{started}", kind
     net = summary["network"]
-    address = escape(net["url"] or "which could not be reached")
-    yield "Network", f"<strong>{escape(net['name'])}</strong><br>{address}", ""
+    if net:
+        address = escape(net["url"] or "which could not be reached")
+        yield "Network", f"<strong>{escape(net['name'])}</strong><br>{address}", ""
     model, mainers, answers = summary["model"], summary["mainers"] or (), summary["submissions"]
     if model:
         name = escape(model["file"] or f"sha256 {model['sha256'][:16]}…")
@@ -91,7 +93,7 @@ def _cards(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if mainers:
         kinds = Counter(mainer["type"] for mainer in mainers)
         llms = sum(len(mainer["llm_ids"]) for mainer in mainers)
-        of_kinds = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+        of_kinds = ", ".join(population.of_kind(number, kind) for kind, number in kinds.items())
         yield "mAIners", f"<strong>{len(mainers)}</strong> with {how_many(llms, 'LLM')}<br>{of_kinds}", ""
     if answers is not None:
         new = sum(submission["submitted"] >= summary["started"] for submission in answers)

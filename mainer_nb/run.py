@@ -560,7 +560,7 @@ def _summary(
         "seconds": round((datetime.now(UTC) - begun).total_seconds(), 1),
         "parameters": {key: value if _is_plain(value) else str(value) for key, value in parameters.items()},
         "notebooks": [_notebook_entry(notebook) for notebook in done],
-        "network": {"name": name, "url": net and net.url},
+        "network": {"name": name, "url": net and net.url} if uses_network else None,
         "canisters": net and canister_ids(),
         "model": net and ask(lambda: _model(net, parameters.get("model"))),
         "mainers": mainers and [_mainer_entry(net, mainer, ask) for mainer in mainers],

@@ -105,7 +105,7 @@ def span(days: float) -> str:
 
 def dollars(amount: float) -> str:
     """US dollars for people, small amounts with more digits."""
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.6f}"
+    return f"${amount:,.2f}" if amount >= 0.1 else f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.6f}"
 
 
 def _cell(tag: str, style: str, value: object) -> str:

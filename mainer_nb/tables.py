@@ -322,7 +322,7 @@ def _told(reading: Reading, figure: str, shown: Callable[[Any], str]) -> str:
 def _freezes(burn: Burn, days: float | None) -> Markup:
     if days is None or math.isinf(days):
         return Markup("never")
-    return together((span(days), f"({'measured' if burn.measured else 'idle'} burn)"))
+    return together((span(days), f"by {'measured' if burn.measured else 'idle'} burn"))
 
 
 def _waiting(number: int, reading: Reading) -> Markup:
@@ -463,7 +463,7 @@ def budget(items: Iterable[Budget], usd_per_xdr: float) -> Table:
         {
             "what": item.what,
             "cycles spent": trillions(item.spent),
-            "stays a balance": trillions(item.kept) if item.kept else "",
+            "stays its balance": trillions(item.kept) if item.kept else "",
             "both on mainnet": dollars(usd(item.spent + item.kept, usd_per_xdr)),
         }
         for item in items
@@ -515,7 +515,7 @@ def upgrade_plan(planned: UpgradePlan) -> Table:
             "what": row.reason or row.action,
             "module now": digest(row.module or ""),
             "module then": digest(row.code.sha256) if row.code else "",
-            "clients of the old interface": _clients(row.change),
+            "clients of the old interface": _clients(row.change) if row.action == "upgrade" else "",
             "way back": row.way_back if row.action == "upgrade" else "",
             "about": trillions(row.cycles) if row.cycles else "",
             "rehearsed": "yes" if row.rehearsed else "no" if row.action == "upgrade" else "",

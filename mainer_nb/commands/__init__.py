@@ -10,7 +10,7 @@
     models       model get
 
 Each module has a function `add`, which adds its commands to a parser; each command is a function of the arguments that
-returns the exit status.
+returns the exit code.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import argparse
 from . import Subparsers, command, connect, connection, out, shown
 
 EXAMPLES = """\
-  mainer-nb ask "What is the capital of Italy?"
+  mainer-nb ask "What is the capital of Italy?" --topic geography
   mainer-nb ask "What do bees make?" --mainer "ShareAgent 2" --topic nature
 """
 

@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if notebook.status == "not run":  # of the others the progress says how they ended
             say(arguments, f"{notebook.name}: not run")
     where = result.summary["network"]
-    if where["name"] == network.LOCAL and where["url"]:
+    if where and where["name"] == network.LOCAL and where["url"]:
         say(
             arguments,
             f"network local still runs at {where['url']}; its state is kept. Stop it with `{sys.argv[0]} net stop`",

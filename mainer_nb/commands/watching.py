@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..fleet.watch import Bounds, Reading
 
 WATCH_EXAMPLES = """\
-  mainer-nb watch                        # a table; the exit status is 1 if something is out of bounds
+  mainer-nb watch                        # a table; the exit code is 1 if something is out of bounds
   mainer-nb watch -b days 60 -b timers true
   mainer-nb watch -q                     # for cron: prints what is out of bounds only
   mainer-nb watch --network ic --identity alice bkyz2-fmaaa-aaaaa-qaaaq-cai

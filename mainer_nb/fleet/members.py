@@ -97,7 +97,7 @@ class Fleet:
     def text(self) -> str:
         """Of whom it consists, in a sentence, and what could not be learnt."""
         counted = Counter(member.role for member in self.members)
-        parts = ", ".join(f"{counted[role]} {role}" for role in ROLES if counted[role])
+        parts = ", ".join(population.of_kind(counted[role], role) for role in ROLES if counted[role])
         return " ".join([f"{len(self.members)} canisters: {parts or 'nobody'}.", *(f"{gap}." for gap in self.gaps)])
 
     @property

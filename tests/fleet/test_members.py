@@ -22,7 +22,7 @@ def test_the_fleet_of_a_project_is_its_protocol_its_mainers_and_their_llms(
     uploaded: Network, mainers: list[Mainer], whole: Fleet
 ) -> None:
     assert whole.gaps == ()
-    assert whole.text == "9 canisters: 1 Game State, 1 Creator, 1 Own, 1 ShareService, 2 ShareAgent, 3 LLM."
+    assert whole.text == "9 canisters: 1 Game State, 1 Creator, 1 Own, 1 ShareService, 2 ShareAgents, 3 LLMs."
     assert [member.name for member in whole.members] == [
         *("Game State", "Creator", "Own 1", "Own 1, LLM 1", "Own 1, LLM 2", "ShareService 1", "ShareService 1, LLM 1"),
         *("ShareAgent 1", "ShareAgent 2"),

@@ -197,7 +197,7 @@ def test_burn_is_measured_when_there_are_samples(uploaded: Network, own: Mainer)
     (measured,) = watch.look(uploaded, some, history=[before, watch.sample(reading)])
     assert measured.burn is not None
     assert measured.burn.cycles_per_day == pytest.approx(2 * 10**12)
-    assert "(measured burn)" in tables.watched([measured]).data.iloc[0]["freezes in"]
+    assert "by measured burn" in tables.watched([measured]).data.iloc[0]["freezes in"]
 
 
 def test_readings_are_kept_as_samples_and_used_from_then_on(

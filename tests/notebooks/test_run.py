@@ -210,6 +210,8 @@ def test_the_first_steps_run_on_nothing_and_leave_nothing(tmp_path: Path) -> Non
     result = run.run(["00"], output=tmp_path)
     assert result.ok, result.failure
     assert result.summary["problems"] == []
+    assert result.summary["network"] is None
+    assert "could not be reached" not in (result.folder / run.REPORT).read_text(encoding="utf-8")
     state = tmp_path / "state" / "canisters.ids.json"
     assert not state.exists()
     shown = nbformat.read(result.folder / "00_start.ipynb", as_version=4)

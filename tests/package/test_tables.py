@@ -66,3 +66,7 @@ def test_text_is_no_markup() -> None:
     assert "<b>" not in table._repr_html_()
     assert list(table.data["answer"]) == ["<b>4</b>"]
     assert list(table.data["question"]) == ["What is 2 & 2?"]
+
+
+def test_dollars_have_cents_and_small_amounts_more_digits() -> None:
+    assert [table.dollars(amount) for amount in (2.5, 0.4, 0.0253)] == ["$2.50", "$0.40", "$0.025"]
