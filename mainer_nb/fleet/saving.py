@@ -86,6 +86,7 @@ class Saved:
         memory: bytes.
         cycles: its balance once its snapshot was taken.
         snapshot: while the network keeps it.
+        others: the ids of its snapshots before one was to be taken; None: none was to be.
         folder: the name of the folder with its code and memory; None: they were not wanted, or there are none.
         seconds: that it was stopped for.
     """
@@ -97,6 +98,7 @@ class Saved:
     memory: int
     cycles: int
     snapshot: snapshots.CanisterSnapshot | None = None
+    others: tuple[str, ...] | None = None
     folder: str | None = None
     seconds: float = 0.0
 
@@ -210,8 +212,7 @@ def _interrupted(net: Network, members: Sequence[Member], whole: Collection[str]
         )
     if found.phase == "taking":
         _start(net, found.canisters)
-        for each in found.canisters:
-            _delete(net, each)
+        _delete_taken(net, found.canisters)
         return None
     same = {each.member.canister_id for each in found.canisters} == {member.canister_id for member in members}
     wanted = {each.member.canister_id for each in found.canisters if each.module_hash} & set(whole)
@@ -225,7 +226,7 @@ def _interrupted(net: Network, members: Sequence[Member], whole: Collection[str]
 def _take(
     net: Network, members: Sequence[Member], whole: Collection[str], folder: Path, progress: Progress | None
 ) -> SavedFleet:
-    seen = stopping.every(lambda member: look(net, member), members, AT_ONCE)
+    seen = stopping.every(lambda member: _look_before(net, member, whole), members, AT_ONCE)
     notes = _Notes(folder, SavedFleet(net.name, net.root_key.hex(), "taking", tuple(seen)))
     stood: dict[str, float] = {}
 
@@ -238,7 +239,7 @@ def _take(
         now = look(net, canister.member)
         notes.put(replace(canister, snapshot=taken, cycles=now.cycles, folder=canister.member.canister_id))
 
-    wanted = [each for each in seen if each.member.canister_id in whole and each.module_hash]
+    wanted = [each for each in seen if each.others is not None]
     with (progress or Silent()).task(f"take snapshots of {amount(len(wanted), 'canisters')}") as task:
         try:
             for wave in waves(wanted):
@@ -248,8 +249,7 @@ def _take(
                 _all(take, wave)
         except BaseException:
             _start(net, wanted)
-            for each in notes.fleet.canisters:
-                _delete(net, each)
+            _delete_taken(net, wanted)
             notes.remove()
             raise
         task.note("starting")
@@ -258,6 +258,25 @@ def _take(
         if (since := stood.get(each.member.canister_id)) is not None and each.running:
             notes.put(replace(each, seconds=time.monotonic() - since))
     return notes.reach("taken")
+
+
+def _look_before(net: Network, member: Member, whole: Collection[str]) -> Saved:
+    """A canister before anything is done, with the snapshots that it has if one more is to be taken."""
+    seen = look(net, member)
+    if member.canister_id not in whole or seen.module_hash is None:
+        return seen
+    return replace(seen, others=_kept(net, seen))
+
+
+def _kept(net: Network, canister: Saved) -> tuple[str, ...]:
+    return tuple(kept.snapshot_id for kept in authority.kept_snapshots(net, canister.member.canister_id))
+
+
+def _delete_taken(net: Network, canisters: Sequence[Saved]) -> None:
+    """Delete the snapshots that were taken, also those that a killed process could not note."""
+    for each in canisters:
+        for snapshot_id in () if each.others is None else set(_kept(net, each)) - set(each.others):
+            authority.delete_snapshot(net, each.member.canister_id, snapshot_id)
 
 
 def waves(canisters: Sequence[Saved], called_first: bool = False) -> Iterator[list[Saved]]:
@@ -391,4 +410,11 @@ def _from_json(table: dict[str, Any]) -> Saved:
     if snapshot:
         snapshot = snapshots.CanisterSnapshot(**{**snapshot, "taken": datetime.fromisoformat(snapshot["taken"])})
     settings = json_form.from_json(_settings_type(), table.pop("settings"))
-    return Saved(member=Member(**table.pop("member")), settings=settings, snapshot=snapshot, **table)
+    others = table.pop("others")
+    return Saved(
+        member=Member(**table.pop("member")),
+        settings=settings,
+        snapshot=snapshot,
+        others=None if others is None else tuple(others),
+        **table,
+    )

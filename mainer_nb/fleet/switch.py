@@ -25,6 +25,7 @@ from typing import Any, Literal
 from .. import calls, create, management
 from ..agent import RequestMark
 from ..canister import Canister
+from ..conditions import DELETED
 from ..errors import (
     ArgumentError,
     CallTimeout,
@@ -129,7 +130,10 @@ class Switch:
         Raises:
             MainerError: it is not known what happened, as when the network does not answer; run it again.
         """
-        if self.find("done") is None:
+        if self.find("done") is None and not management.exists(self.net.agent, self.canister_id):
+            gone = f"it {DELETED}"
+            self.note("done", outcome="failed", reason=gone, module="", cycles=None, snapshot_id="")
+        elif self.find("done") is None:
             was = self.once("begun", self._begin)
             if not was["problem"]:
                 self._switch(was)

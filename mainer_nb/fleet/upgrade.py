@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from .. import artifacts, calls, management, network, places, population, stopping, upload
+from .. import artifacts, calls, conditions, management, network, places, population, stopping, upload
+from ..conditions import FROZEN
 from ..errors import ArgumentError, ArtifactMissing, CallError, MainerError, PreconditionError
 from ..localnet import cycles as prices
 from ..localnet import wasm
@@ -279,6 +280,8 @@ def _planned(
         authority.check_upgrade(net, member.canister_id, code.sha256)
     except (CallError, PreconditionError) as error:
         return replace(alone, reason=f"it cannot be upgraded by {net.caller}: {error}")
+    if conditions.of_status(status).problem == FROZEN:
+        return replace(alone, reason=f"it {FROZEN}: give it some first (fleet.funds.refill)")
     way_back: WayBack = "made again" if made_of == module else "snapshot"
     return PlannedUpgrade(
         member,
@@ -346,7 +349,7 @@ def _carry_out(
         with Journal(folder / JOURNAL) as journal:
             left = _left(journal)
             there = {task.member.canister_id for task in left}
-            new = [task for task in tasks if task.member.canister_id not in there]
+            new = [task for task in tasks if task.member.canister_id not in there and not _has_it(net, task)]
             _keep_codes(folder, codes, new)
             for task in new:
                 journal.begin(task.member.canister_id, task=task.record())
@@ -354,6 +357,11 @@ def _carry_out(
             shown.reach(0, len(due))
             rows = _in_order(net, journal, due, folder, manner, shown)
         return _put_away(folder, rows)
+
+
+def _has_it(net: Network, task: UpgradeTask) -> bool:
+    """Whether another process has upgraded a canister since this was planned."""
+    return management.module_hash(net.agent, task.member.canister_id) == task.after
 
 
 def _left(journal: Journal) -> list[UpgradeTask]:

@@ -195,20 +195,22 @@ def test_a_download_that_was_interrupted_goes_on(
     assert not any(snapshots.kept(uploaded.agent, canister_id) for canister_id in fleet.of(uploaded).canister_ids)
 
 
-def test_canisters_that_a_killed_process_left_standing_are_started(
-    uploaded: Network, mainers: list[Mainer], folder: Path
+@pytest.mark.parametrize("before", ["_start", "_Notes.put"])
+def test_what_a_killed_process_left_is_started_and_its_snapshots_are_deleted(
+    uploaded: Network, mainers: list[Mainer], folder: Path, before: str
 ) -> None:
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
         "from mainer_nb import fleet, network\n"
         "from mainer_nb.fleet import rehearse, saving\n"
-        "saving._start = lambda *_: os._exit(9)\n"
+        f"saving.{before} = lambda *_: os._exit(9)\n"
         "net = network.connect(sys.argv[1])\n"
         "whole = fleet.of_ids(net, sys.argv[3:])\n"
         "rehearse.rehearse(net, whole, folder=Path(sys.argv[2]), carry_out=True)\n"
     )
     ids = [mainer.controller_id for mainer in mainers]
+    older = snapshots.take(uploaded.agent, ids[0])
     killed = subprocess.run([sys.executable, "-c", script, uploaded.url, str(folder), *ids], check=False)
     assert killed.returncode == 9
     assert "stopped" in _statuses(uploaded)
@@ -217,7 +219,8 @@ def test_canisters_that_a_killed_process_left_standing_are_started(
     assert "stopped" in _statuses(uploaded)
     assert copied(uploaded, folder).copy is not None
     assert set(_statuses(uploaded)) == {"running"}
-    assert not any(snapshots.kept(uploaded.agent, canister_id) for canister_id in ids)
+    assert [kept for canister_id in ids for kept in snapshots.kept(uploaded.agent, canister_id)] == [older]
+    snapshots.delete(uploaded.agent, ids[0], older.snapshot_id)
 
 
 def test_a_canister_that_cannot_be_saved_leaves_all_running(

@@ -435,6 +435,39 @@ def test_a_canister_that_changed_since_the_plan_is_left_alone(
     assert "make a new plan" in row.reason
 
 
+def test_one_that_is_out_of_cycles_is_left_alone_and_the_plan_says_so(
+    net: Network, the_own: Fleet, code: Callable[..., Path]
+) -> None:
+    (own_id,) = the_own.canister_ids
+    management.update_settings(net.agent, own_id, freezing_threshold=10**12)
+    (row,) = upgrade.plan(net, the_own, {"Own": code(CONTROLLER)}).rows
+    management.update_settings(net.agent, own_id, freezing_threshold=30 * 86_400)
+    assert row.action == "left alone"
+    assert "out of cycles" in row.reason
+
+
+def test_one_that_was_deleted_since_the_plan_has_failed_and_is_not_tried_again(
+    net: Network, code: Callable[..., Path]
+) -> None:
+    made = create.create_mainer(net, "Own").controller_id
+    planned = upgrade.plan(net, fleet.of(net).only([made]), {"Own": code(CONTROLLER)})
+    management.stop(net.agent, made)
+    management.delete(net.agent, made)
+    create.forget(net, made)
+    report = upgrade.run(net, planned, carry_out=True)
+    assert [(row.outcome, row.reason) for row in report.rows] == [("failed", "it was deleted")]
+    assert report.complete
+    assert upgrade.interrupted(net) == ()
+
+
+def test_what_another_process_has_upgraded_meanwhile_is_not_upgraded_again(
+    net: Network, the_own: Fleet, code: Callable[..., Path]
+) -> None:
+    planned = upgrade.plan(net, the_own, {"Own": code(CONTROLLER)})
+    assert [row.outcome for row in upgrade.run(net, planned, carry_out=True).rows] == ["upgraded"]
+    assert upgrade.run(net, planned, carry_out=True).rows == ()
+
+
 def test_one_of_the_original_interface_is_upgraded_and_what_it_lacks_is_said(
     net: Network, whole: Fleet, code: Callable[..., Path]
 ) -> None:
