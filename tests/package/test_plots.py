@@ -17,7 +17,7 @@ from mainer_nb.fleet.watch import Reading
 from mainer_nb.operate import Queued, Submission
 from mainer_nb.upload import Uploaded
 
-CONTROLLER = Path(__file__).parents[2] / "canisters/mainer_ctrlb/main.mo"
+CANISTERS = Path(__file__).parents[2] / "canisters"
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 OWN = Mainer("Own 2", "Own", "ryjl3-tyaaa-aaaaa-aaaba-cai", "owner", ("renrk-eyaaa-aaaaa-aaada-cai",), None)
 SERVICE = Mainer("ShareService 1", "ShareService", "rkp4c-7iaaa-aaaaa-aaaca-cai", "owner", (), None)
@@ -123,9 +123,10 @@ def test_titles_say_what_one_sees() -> None:
 
 
 def test_the_minimum_is_that_of_the_canister() -> None:
-    source = CONTROLLER.read_text(encoding="utf-8")
-    (written,) = re.findall(r"let minimumBalance = ([\d_]+);", source)
+    operated = (CANISTERS / "common/Operated.mo").read_text(encoding="utf-8")
+    (written,) = re.findall(r"let minimumBalance = ([\d_]+);", operated)
     assert int(written) == operate.MINIMUM_BALANCE
+    source = (CANISTERS / "mainer_ctrlb/main.mo").read_text(encoding="utf-8")
     found = re.findall(r"let (submissionCycles|shareServiceCycles) = ([\d_]+);", source)
     prices = {name: int(price) for name, price in found}
     assert {
