@@ -198,12 +198,24 @@ def of_ids(net: Network, canister_ids: Sequence[str]) -> Fleet:
     return replace(strangers, members=tuple(found[canister_id] for canister_id in asked))
 
 
-def chosen(net: Network, canister_ids: str | None = None) -> Fleet:
-    """The fleet of these ids, with spaces or commas between; None or no id: that of the project. Errors as of `of` and
-    `of_ids`.
+def chosen(net: Network, canister_ids: str | None = None, before: Fleet | None = None) -> Fleet:
+    """The fleet of these ids, with spaces or commas between; None or no id: that of the project.
+
+    Args:
+        before: what the same ids gave before something was removed, so that they may name what is gone.
+
+    Raises:
+        ArgumentError, PreconditionError: as of `of` and `of_ids`.
     """
     ids = re.findall(r"[^\s,]+", canister_ids or "")
-    return of_ids(net, ids) if ids else of(net)
+    if not ids:
+        return of(net)
+    if before is None:
+        return of_ids(net, ids)
+    there = stopping.every(lambda member: management.exists(net.agent, member.canister_id), before.members, AT_ONCE)
+    return replace(
+        before, members=tuple(member for member, is_there in zip(before.members, there, strict=True) if is_there)
+    )
 
 
 def canister(net: Network, member: Member | str) -> Canister:

@@ -96,6 +96,19 @@ def test_ids_that_cannot_be_are_refused(uploaded: Network, canister_ids: list[st
         fleet.of_ids(uploaded, canister_ids)
 
 
+def test_a_list_of_ids_can_be_asked_for_again_when_one_of_them_is_gone(uploaded: Network, own: Mainer) -> None:
+    gone = management.create_canister(uploaded.agent, 10**12)
+    ids = f"{own.controller_id}, {gone}"
+    before = fleet.chosen(uploaded, ids)
+    management.stop(uploaded.agent, gone)
+    management.delete(uploaded.agent, gone)
+    with pytest.raises(ArgumentError, match=gone):
+        fleet.chosen(uploaded, ids)
+    assert fleet.chosen(uploaded, ids, before).canister_ids == (own.controller_id,)
+    assert fleet.chosen(uploaded, gone, before.only([gone])).members == ()
+    assert fleet.chosen(uploaded, None, before) == fleet.of(uploaded)
+
+
 def test_canisters_that_no_project_knows_are_told_by_what_they_offer(empty: Network) -> None:
     agent = empty.agent
     shipped = {
