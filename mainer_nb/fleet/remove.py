@@ -127,7 +127,7 @@ def remove(
 
 def _carried_out(net: Network, fleet: Fleet, plan: Removal, timeout: float, task: ProgressTask) -> Removal:
     *_, last = plan.rows
-    creator = None if last.state == "was gone" else authority.creator_for(net, last.member.canister_id)
+    creator = None if last.state == "was gone" else _creator_for(net, last.member)
     if creator is not None:
         return _by_creator(net, creator, plan, timeout)
     notes = _finish(net, fleet, last.member, plan.agents, timeout) if last.member.is_mainer else []
@@ -138,6 +138,15 @@ def _carried_out(net: Network, fleet: Fleet, plan: Removal, timeout: float, task
         task.advance(1)
     done[-1] = replace(done[-1], notes=(*notes, *done[-1].notes))
     return replace(plan, rows=tuple(done))
+
+
+def _creator_for(net: Network, member: Member) -> Canister | None:
+    """The creator if it has to act: also for an LLM of the caller's whose mAIner is somebody else's."""
+    found = authority.creator_for(net, member.canister_id)
+    mainer = member.parent if member.role == "LLM" and member.of_creator else None
+    if found is None and mainer and management.exists(net.agent, mainer):
+        return authority.creator_for(net, mainer)
+    return found
 
 
 def _agents(fleet: Fleet, member: Member) -> tuple[Member, ...]:

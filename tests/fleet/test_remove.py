@@ -240,7 +240,11 @@ def test_the_creator_removes_what_it_made_for_others(
     for number in (1, 2):
         kind = {"canisterType": "MainerLlm", "mainerAgentCanisterType": "NA", "associatedCanisterAddress": mainer_id}
         creator.orderCanister({**order, **kind, "key": f"their LLM {number}"}, timeout=600)
+    ours = create.add_llm(net, mainer_id)  # the caller controls it, and not its mAIner
+    remove.remove(net, fleet.of(net), ours, carry_out=True)
+    assert not management.exists(net.agent, ours)
     theirs = create.mainer(net, mainer_id)
+    assert ours not in theirs.llm_ids
     before = owned(net, creator.canister_id)
 
     with pytest.raises(PreconditionError, match=r"cycles go to .*Nothing was changed"):
