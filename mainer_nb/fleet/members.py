@@ -199,7 +199,7 @@ def of_ids(net: Network, canister_ids: Sequence[str]) -> Fleet:
 
 
 def chosen(net: Network, canister_ids: str | None = None, before: Fleet | None = None) -> Fleet:
-    """The fleet of these ids, with spaces or commas between; None or no id: that of the project.
+    """The fleet of these ids, with spaces or commas between; None: that of the project.
 
     Args:
         before: what the same ids gave before something was removed, so that they may name what is gone.
@@ -207,9 +207,9 @@ def chosen(net: Network, canister_ids: str | None = None, before: Fleet | None =
     Raises:
         ArgumentError, PreconditionError: as of `of` and `of_ids`.
     """
-    ids = re.findall(r"[^\s,]+", canister_ids or "")
-    if not ids:
+    if canister_ids is None:
         return of(net)
+    ids = re.findall(r"[^\s,]+", canister_ids)
     if before is None:
         return of_ids(net, ids)
     there = stopping.every(lambda member: management.exists(net.agent, member.canister_id), before.members, AT_ONCE)

@@ -96,6 +96,11 @@ def test_ids_that_cannot_be_are_refused(uploaded: Network, canister_ids: list[st
         fleet.of_ids(uploaded, canister_ids)
 
 
+def test_no_id_is_not_the_whole_project(uploaded: Network) -> None:
+    with pytest.raises(ArgumentError, match="give a list of at least one id"):
+        fleet.chosen(uploaded, " , ")
+
+
 def test_a_list_of_ids_can_be_asked_for_again_when_one_of_them_is_gone(uploaded: Network, own: Mainer) -> None:
     gone = management.create_canister(uploaded.agent, 10**12)
     ids = f"{own.controller_id}, {gone}"
