@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from mainer_nb.fleet import rehearse, samples, work
 from tests import chromium, jupyter_lab, needed
 from tests.code_variants import marked
 
+from .conftest import run_all
+
 SOON = 60 * jupyter_lab.SECONDS
 
 
@@ -24,6 +26,13 @@ def outputs(result: run.Result, name: str) -> str:
     cells = nbformat.read(result.folder / f"{name}.ipynb", as_version=4).cells
     found = [output for cell in cells for output in cell.get("outputs", [])]
     return "\n".join(each.get("text") or each.get("data", {}).get("text/plain", "") for each in found)
+
+
+@pytest.fixture(scope="module")
+def first_run(use: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> tuple[run.Result, Path]:
+    """On a network of its own: other tests make mAIners, which would be part of the fleet."""
+    state = tmp_path_factory.mktemp("state")
+    return run_all(state, use), state
 
 
 def test_the_fleet_is_watched_after_the_other_notebooks(after_first_run: run.Result) -> None:
